@@ -1,0 +1,36 @@
+"""Every setting of the product, read once at the edge and passed on as an argument."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables with the prefix ``DERMATRIAGE_``; the defaults run the embedded stack under ``./var``."""
+
+    model_config = SettingsConfigDict(env_prefix="DERMATRIAGE_", env_file=".env", extra="ignore")
+
+    database_url: str = Field("sqlite:///var/dermatriage.db", description="SQLAlchemy URL of SQLite or PostgreSQL.")
+    broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey URL that Celery uses.")
+    store_url: str = Field("var/store", description="Folder or fsspec URL (`s3://…`) that holds models and data sets.")
+    data_root: Path = Field(
+        Path("var/data"), description="Folder searched for MedMNIST files before its cache and the download."
+    )
+    weights_root: Path | None = Field(None, description="Folder searched for ImageNet weights before Keras' cache.")
+    work_root: Path = Field(Path("var/work"), description="Scratch folder of running trials on this machine.")
+    cache_root: Path = Field(
+        default_factory=lambda: user_cache_path("dermatriage"), description="Local copies of data sets and models."
+    )
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on.")
+    auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
+    backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="Keras backend of the trial processes.")
+    worker_slots: int = Field(1, ge=1, description="Trials one worker runs at the same time.")
+    worker_queues: str = Field("cpu,gpu", description="Queues a worker listens to, separated by commas.")
+    lease_seconds: float = Field(60, gt=0, description="A trial whose worker is silent for this long is taken back.")
+    max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
+    max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
+    max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")

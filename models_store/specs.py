@@ -1,0 +1,112 @@
+"""The contract: an experiment as a person posts it, and a trial as a worker gets it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, Unfreeze
+
+DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
+CalibrationPolicy = Literal[
+    "np_sensitivity", "conformal_risk_control", "recall_at_precision", "f_beta", "cost", "youden", "fixed"
+]
+
+
+class Spec(BaseModel):
+    """A frozen value; a field nobody knows is refused rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SelectionSpec(Spec):
+    """How the best epoch of a trial and the best trial of a phase are chosen, always on data no threshold saw."""
+
+    policy: SelectionPolicy = Field("val_recall", description="What is maximised on the selection split.")
+    min_specificity: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="An epoch below this validation specificity is not eligible; `val_recall` and `val_f2` use it."
+    )
+
+
+class CalibrationSpec(Spec):
+    """How the decision threshold is chosen, and what it promises."""
+
+    policy: CalibrationPolicy = Field("np_sensitivity", description="Rule that turns scores into a threshold.")
+    target_recall: Rate = Field(0.90, description="Recall on malignant that the threshold has to reach.")
+    confidence: Rate = Field(0.95, description="Probability, over calibration samples, that the target is reached.")
+    source: Literal["validation", "train"] = Field(
+        "validation",
+        description="`validation` holds part of validation back for calibration; `train` selects on a part held out of "
+        "train and calibrates on all of validation.",
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="Share of `source` that is held out (of validation: for calibration; of train: for selection)."
+    )
+    reuse: bool = Field(False, description="Calibrate on the images that chose the epoch. Voids the guarantee.")
+    fallback: CalibrationPolicy | None = Field(
+        None, description="Weaker policy to use, and to label, where too few malignant images exist for `policy`."
+    )
+    min_precision: Rate = Field(0.40, description="Precision that `recall_at_precision` keeps.")
+    beta: Annotated[float, Field(gt=0)] = Field(2.0, description="Weight of recall over precision in `f_beta`.")
+    false_negative_cost: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Cost of a missed malignancy relative to one extra biopsy, for `cost`."
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="The threshold of `fixed`.")
+
+    @model_validator(mode="after")
+    def fixed_needs_a_threshold(self) -> Self:
+        if "fixed" in (self.policy, self.fallback) and self.threshold is None:
+            raise ValueError("the policy 'fixed' needs a threshold: add \"threshold\": a number between 0 and 1")
+        return self
+
+
+class ExperimentSpec(Spec):
+    """A three-phase study. Every field but `dataset` has a default."""
+
+    name: str = Field("", max_length=200, description="Free text to find the experiment again.")
+    dataset: DatasetName = Field(description="`dermamnist`, `synthetic`, or the name of a registered data set.")
+    architectures: tuple[str, ...] = Field(
+        tuple(ARCHITECTURES), min_length=1, description="Architectures that Phase 1 screens."
+    )
+    class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
+    weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
+    epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Most epochs of a trial.")
+    patience: Annotated[int, Field(ge=1, le=500)] = Field(10, description="Epochs without a better one before stopping.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(42, description="Seeds weights, shuffling and augmentation.")
+    priority: Annotated[int, Field(ge=0, le=9)] = Field(5, description="9 runs first, 0 last.")
+    selection: SelectionSpec = SelectionSpec()
+    strategies: tuple[str, ...] = Field(tuple(STRATEGIES), description="Fine-tuning strategies that Phase 2 tries.")
+    calibration: CalibrationSpec = CalibrationSpec()
+    promote: Literal["never", "if_better", "always"] = Field(
+        "never", description="Whether the finished model becomes the champion that answers `/predict`."
+    )
+
+    @model_validator(mode="after")
+    def names_are_in_the_catalog(self) -> Self:
+        for field, known in (
+            ("architectures", ARCHITECTURES),
+            ("class_weights", CLASS_WEIGHTS),
+            ("strategies", STRATEGIES),
+        ):
+            names: tuple[str, ...] = getattr(self, field)
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(f"{field}: unknown {', '.join(unknown)}; choose from {', '.join(known)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: each name may appear once")
+        return self
+
+
+class TrialSpec(Spec):
+    """One training run: an architecture, its class weight and, in Phase 2, the strategy applied to it."""
+
+    architecture: str
+    class_weight: str
+    strategy: str | None = None
+    learning_rate: float
+    dropout: float
+    batch_size: int
+    unfreeze: Unfreeze
+    starts_from: str | None = Field(None, description="Id of the trial whose checkpoint the weights come from.")
+    seed: int
