@@ -72,12 +72,13 @@ class ExperimentSpec(Spec):
     class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
     epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Most epochs of a trial.")
-    patience: Annotated[int, Field(ge=1, le=500)] = Field(10, description="Epochs without a better one before stopping.")
+    patience: Annotated[int, Field(ge=1, le=500)] = Field(10, description="Epochs without a better one.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(42, description="Seeds weights, shuffling and augmentation.")
     priority: Annotated[int, Field(ge=0, le=9)] = Field(5, description="9 runs first, 0 last.")
     selection: SelectionSpec = SelectionSpec()
     strategies: tuple[str, ...] = Field(tuple(STRATEGIES), description="Fine-tuning strategies that Phase 2 tries.")
     calibration: CalibrationSpec = CalibrationSpec()
+    queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
     promote: Literal["never", "if_better", "always"] = Field(
         "never", description="Whether the finished model becomes the champion that answers `/predict`."
     )

@@ -1,0 +1,102 @@
+"""Where bundles, checkpoints and data sets live: a folder, or any fsspec URL such as ``s3://bucket/prefix``."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+
+
+class StoredFileMissing(FileNotFoundError):
+    """The database names a file that the store does not hold."""
+
+
+class StoredFileAltered(RuntimeError):
+    """A stored file is not the one that was written."""
+
+
+class Storage:
+    """Files by key. A key is written once and whole: a reader sees all of it or nothing."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files, root = fsspec.core.url_to_fs(url)
+        self._root = root.rstrip("/")
+        self._is_local = "file" in self._files.protocol
+
+    def put_file(self, local: Path, key: str) -> None:
+        target = self._path(key)
+        if not self._is_local:
+            self._files.put_file(str(local), target)  # an object store shows an object only once it is whole
+            return
+        with local.open("rb") as reading, written_whole(Path(target)) as writing:
+            shutil.copyfileobj(reading, writing)
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Copies `key` to `target`, which appears only when it is whole.
+
+        Raises `StoredFileMissing` if the store does not hold it.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = _beside(target)
+        try:
+            self._files.get_file(self._path(key), str(beside))
+            beside.replace(target)
+        except FileNotFoundError as missing:
+            raise StoredFileMissing(
+                f"{key} is not in the store {self.url}; restore the store from its backup, or point "
+                "DERMATRIAGE_STORE_URL at the store this database was filled with"
+            ) from missing
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def get_verified(self, key: str, sha256: str, target: Path) -> None:
+        """`get_file`, refusing with `StoredFileAltered` what does not have the recorded sha256."""
+        self.get_file(key, target)
+        found = sha256_of(target)
+        if found != sha256:
+            target.unlink()
+            raise StoredFileAltered(
+                f"{key} in {self.url} has sha256 {found}, but {sha256} was recorded; restore it from a backup"
+            )
+
+    def exists(self, key: str) -> bool:
+        return bool(self._files.exists(self._path(key)))
+
+    def delete(self, key: str) -> None:
+        if self.exists(key):
+            self._files.rm(self._path(key), recursive=True)
+
+    def _path(self, key: str) -> str:
+        if key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"{key!r} is not a key inside the store")
+        return f"{self._root}/{key}"
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[BinaryIO]:
+    """Writes beside, syncs, renames: a crash or a full disk leaves the previous `target`, never half of the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(target)
+    try:
+        with beside.open("wb") as writing:
+            yield writing
+            writing.flush()
+            os.fsync(writing.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")

@@ -1,0 +1,185 @@
+"""Every table. Alembic's migrations build them; tests hold the two equal."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime on both databases; SQLite itself would drop the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a datetime without a zone was about to be stored; use datetime.now(UTC)")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, str: String(255)}  # noqa: RUF012
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+class Experiment(Table):
+    """A posted study. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (Index("ix_experiments_created", "created_at", "id"), Index("ix_experiments_status", "status"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("exp"))
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    phase: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[float] = mapped_column(Float, default=0.0)
+    priority: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Trial(Table):
+    """One subprocess' work. `status` as an experiment's, and collapsed or pruned."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "phase", "name"),
+        Index("ix_trials_status_lease", "status", "lease_expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("trl"))
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"))
+    phase: Mapped[int]
+    position: Mapped[int]
+    name: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))
+    queue: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    attempts: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    epochs_done: Mapped[int] = mapped_column(default=0)
+    best_epoch: Mapped[int | None]
+    metrics: Mapped[dict[str, Any] | None]
+    checkpoint_key: Mapped[str | None] = mapped_column(String(512))
+    checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+    environment: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class EpochRow(Table):
+    """The metrics of one epoch, stored as they happen."""
+
+    __tablename__ = "epochs"
+
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    metrics: Mapped[dict[str, Any]]
+    seconds: Mapped[float]
+    eligible: Mapped[bool]
+    best: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class TestOpening(Table):
+    """That a test set was opened: by whom, for which frozen bundle, at which threshold. One row an experiment."""
+
+    __tablename__ = "test_openings"
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))
+    dataset: Mapped[str]
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    bundle_sha256: Mapped[str] = mapped_column(String(64))
+    threshold: Mapped[float]
+    images: Mapped[int]
+    opened_at: Mapped[datetime]
+
+
+class Model(Table):
+    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`."""
+
+    __tablename__ = "models"
+    __table_args__ = (Index("ix_models_created", "created_at", "version"),)
+
+    version: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mdl"))
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))
+    winner: Mapped[str]
+    architecture: Mapped[str]
+    dataset: Mapped[str]
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    synthetic: Mapped[bool]
+    weights: Mapped[str] = mapped_column(String(16))
+    store_key: Mapped[str] = mapped_column(String(512))
+    bundle_sha256: Mapped[str] = mapped_column(String(64))
+    manifest_sha256: Mapped[str] = mapped_column(String(64))
+    threshold: Mapped[float]
+    calibration: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Alias(Table):
+    """A name that points at a version; `champion` answers `/predict`. `revision` guards concurrent changes."""
+
+    __tablename__ = "aliases"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    revision: Mapped[int]
+    changed_at: Mapped[datetime]
+
+
+class Promotion(Table):
+    """Who moved an alias, when, from what to what, and why."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    alias: Mapped[str] = mapped_column(String(32))
+    version: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    previous: Mapped[str | None] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class DatasetRow(Table):
+    """A data set registered by name; its file lies in the store under its own sha256."""
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    store_key: Mapped[str] = mapped_column(String(512))
+    lesions_store_key: Mapped[str | None] = mapped_column(String(512))
+    image_size: Mapped[int]
+    counts: Mapped[dict[str, Any]]
+    synthetic: Mapped[bool]
+    created_at: Mapped[datetime]
