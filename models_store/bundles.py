@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_store.storage import Storage, sha256_of, write_whole
+from models_store.storage import Storage, sha256_of, written_whole
 
 FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json")
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "card.md")
@@ -40,7 +40,9 @@ class Bundle:
 
 def write_json(path: Path, value: Any) -> None:
     """Sorted and indented, so that equal values give equal bytes. NaN and infinity are refused."""
-    write_whole(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n")
+    content = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    with written_whole(path) as file:
+        file.write(content.encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
