@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     worker_slots: int = Field(1, ge=1, description="Trials one worker runs at the same time.")
     worker_queues: str = Field("cpu,gpu", description="Queues a worker listens to, separated by commas.")
     lease_seconds: float = Field(60, gt=0, description="A trial whose worker is silent for this long is taken back.")
+    sweep_seconds: float = Field(10, gt=0, description="Time between two looks of the sweeper for lost work.")
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")

@@ -99,6 +99,14 @@ class ExperimentSpec(Spec):
         return self
 
 
+class Checkpoint(Spec):
+    """The best weights of a finished trial, as the store holds them."""
+
+    trial_id: str
+    key: str
+    sha256: str
+
+
 class TrialSpec(Spec):
     """One training run: an architecture, its class weight and, in Phase 2, the strategy applied to it."""
 
@@ -109,5 +117,13 @@ class TrialSpec(Spec):
     dropout: float
     batch_size: int
     unfreeze: Unfreeze
-    starts_from: str | None = Field(None, description="Id of the trial whose checkpoint the weights come from.")
+    starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
+
+
+class FinalSpec(Spec):
+    """Phase 3: the winner, not retrained, is exported, calibrated, frozen and tested once."""
+
+    winner: str
+    trial: TrialSpec
+    checkpoint: Checkpoint

@@ -1,0 +1,112 @@
+"""The test set opens once."""
+
+import ast
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workers.pipeline.seal import NothingFrozen, Opening, RecordedOpening, SealedTestSet, TestSetAlreadyOpened
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+FROZEN = Opening("exp_1", "a" * 64, 0.31)
+ON_RECORD = RecordedOpening("exp_1", "b" * 64, datetime(2025, 1, 2, 3, 4, tzinfo=UTC))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, images in (("train", 8), ("val", 6), ("test", 7)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (images, 5, 5, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(images, dtype=np.uint8).reshape(-1, 1) % 7
+    np.savez(tmp_path / "tiny.npz", **arrays)
+    return tmp_path / "tiny.npz"
+
+
+def test_the_first_opening_gives_the_test_split(dataset: Path) -> None:
+    split = SealedTestSet(dataset).open(FROZEN)
+    assert split.images.shape == (7, 5, 5, 3)
+    assert split.labels.tolist() == list(range(7))
+
+
+def test_a_second_opening_in_the_same_process_is_refused(dataset: Path) -> None:
+    sealed = SealedTestSet(dataset)
+    sealed.open(FROZEN)
+    with pytest.raises(TestSetAlreadyOpened, match=r"exp_1 .* earlier in this process for the bundle aaaaaaaaaaaa"):
+        sealed.open(Opening("exp_1", "c" * 64, 0.2))
+
+
+def test_an_experiment_with_an_opening_on_record_is_refused_with_who_and_when(dataset: Path) -> None:
+    sealed = SealedTestSet(dataset, [ON_RECORD])
+    with pytest.raises(TestSetAlreadyOpened, match=r"exp_1 .* at 2025-01-02T03:04:00\+00:00 for the bundle bbbb"):
+        sealed.open(FROZEN)
+
+
+def test_the_opening_of_another_experiment_does_not_break_this_seal(dataset: Path) -> None:
+    other = RecordedOpening("exp_2", "b" * 64, datetime(2025, 1, 2, tzinfo=UTC))
+    assert len(SealedTestSet(dataset, [other]).open(FROZEN).labels) == 7
+
+
+def test_a_run_that_crashed_before_its_record_was_written_may_open_again_and_sees_the_same(dataset: Path) -> None:
+    first = SealedTestSet(dataset).open(FROZEN)
+    again = SealedTestSet(dataset).open(FROZEN)
+    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.labels, again.labels)
+
+
+def test_an_opening_that_could_not_read_leaves_the_seal_whole(dataset: Path, tmp_path: Path) -> None:
+    sealed = SealedTestSet(tmp_path / "later.npz")
+    with pytest.raises((OSError, ValueError)):
+        sealed.open(FROZEN)
+    dataset.rename(tmp_path / "later.npz")
+    assert len(sealed.open(FROZEN).labels) == 7
+
+
+@pytest.mark.parametrize(
+    ("opening", "finding"),
+    [
+        (Opening("", "a" * 64, 0.3), "names its experiment"),
+        (Opening("exp_1", "", 0.3), "no sha256"),
+        (Opening("exp_1", "A" * 64, 0.3), "no sha256"),
+        (Opening("exp_1", "a" * 63, 0.3), "no sha256"),
+        (Opening("exp_1", "a" * 64, float("nan")), "calibrate before"),
+        (Opening("exp_1", "a" * 64, 1.5), "calibrate before"),
+    ],
+)
+def test_nothing_opens_before_bundle_and_threshold_are_frozen(dataset: Path, opening: Opening, finding: str) -> None:
+    sealed = SealedTestSet(dataset)
+    with pytest.raises(NothingFrozen, match=finding):
+        sealed.open(opening)
+    assert sealed.opened is None
+
+
+def test_sealing_reads_nothing(tmp_path: Path) -> None:
+    assert SealedTestSet(tmp_path / "not there.npz").opened is None
+
+
+def test_the_file_may_hold_anything_as_test_images_until_the_seal_breaks(dataset: Path, tmp_path: Path) -> None:
+    # Given a data set whose test pixels are no array at all
+    poisoned = tmp_path / "poisoned.npz"
+    with zipfile.ZipFile(dataset) as whole, zipfile.ZipFile(poisoned, "w") as copy:
+        for member in whole.namelist():
+            content = whole.read(member)
+            copy.writestr(member, content[:160] if member == "test_images.npy" else content)
+    # When the seal is made, nothing happens; when it breaks, the poison shows
+    sealed = SealedTestSet(poisoned)
+    with pytest.raises((OSError, ValueError)):
+        sealed.open(FROZEN)
+
+
+def test_no_other_module_of_the_workers_asks_for_the_test_split() -> None:
+    askers = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "workers").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and "read_split" in ast.unparse(call.func)
+        and any(isinstance(value, ast.Constant) and value.value == "test" for value in ast.walk(call))
+    }
+    assert askers == {"workers/pipeline/seal.py"}

@@ -1,0 +1,93 @@
+"""What passes between a worker and the process of one trial: a job in, messages and an outcome back, as files.
+
+job.json        written by the worker before the process starts
+messages.jsonl  appended by the process: a line when training starts and one for every epoch
+outcome.json    written whole by the process at its end; a process that leaves none has crashed
+log.txt         everything the process printed
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models_store.specs import ExperimentSpec, FinalSpec, Spec, TrialSpec
+from models_store.storage import written_whole
+
+
+class RegisteredFile(Spec):
+    """Where the store holds a registered data set."""
+
+    name: str
+    sha256: str
+    store_key: str
+    lesions_store_key: str | None
+
+
+class PriorOpening(Spec):
+    """That the experiment's test set was opened before."""
+
+    experiment_id: str
+    bundle_sha256: str
+    threshold: float
+    opened_at: str
+
+
+class Job(Spec):
+    """One attempt at one trial."""
+
+    trial_id: str
+    experiment_id: str
+    name: str
+    attempt: int
+    experiment: ExperimentSpec
+    work: TrialSpec | FinalSpec = Field(union_mode="left_to_right")
+    dataset: RegisteredFile | None
+    prior_openings: tuple[PriorOpening, ...] = ()
+
+
+class Outcome(Spec):
+    """How the process says that it ended. `result` is what its kind of work yields."""
+
+    status: Literal["succeeded", "collapsed", "failed"]
+    result: dict[str, Any] = Field(default_factory=dict)
+    error_kind: str = ""
+    message: str = ""
+    retry: bool = False
+
+
+def write(path: Path, value: Spec) -> None:
+    with written_whole(path) as file:
+        file.write(value.model_dump_json(indent=2).encode())
+
+
+def read_job(folder: Path) -> Job:
+    return Job.model_validate_json((folder / "job.json").read_bytes())
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    path = folder / "outcome.json"
+    return Outcome.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def append_message(folder: Path, message: dict[str, Any]) -> None:
+    with (folder / "messages.jsonl").open("a") as file:
+        file.write(json.dumps(message, allow_nan=False) + "\n")
+
+
+class MessageReader:
+    """Reads each whole line of a trial's messages once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "messages.jsonl"
+        self._offset = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _rest = file.read().rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        return [json.loads(line) for line in whole.splitlines()]

@@ -1,0 +1,171 @@
+"""The three phases as functions that read top to bottom. Knows no database: rows, queues and stores are the caller's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_store import bundles
+from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
+from models_store.datasets.digests import sha256_of
+from models_store.datasets.layout import verify_layout
+from models_store.scoring import ProbabilityCalibration, Scorer
+from models_store.specs import ExperimentSpec, TrialSpec
+from workers.pipeline.calibration import Calibration, calibrate
+from workers.pipeline.card import model_card
+from workers.pipeline.data import StudyData, scaled, study_data
+from workers.pipeline.evaluation import Evaluation, evaluate
+from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
+from workers.pipeline.models import build_model, load_model, load_weights_from
+from workers.pipeline.probabilities import ProbabilityChoice, calibrate_probabilities
+from workers.pipeline.seal import Opening, SealedTestSet
+from workers.pipeline.selection import policy_for
+from workers.pipeline.training import Epoch, Schedule, TrainingOutcome, train
+from workers.pipeline.weights import locate_base_weights
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The Phase-2 winner as Phase 3 gets it."""
+
+    name: str
+    trial: TrialSpec
+    checkpoint: Path
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """What Phase 3 leaves: a completed bundle in a folder, and everything that goes on record about it."""
+
+    manifest_sha256: str
+    opening: Opening
+    opened_at: datetime
+    test_images: int
+    about: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    evaluation: Evaluation
+    parity: Parity
+
+
+def train_trial(
+    trial: TrialSpec,
+    spec: ExperimentSpec,
+    dataset: Path,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None],
+    *,
+    weights_root: Path | None,
+    checkpoint: Path | None = None,
+) -> TrainingOutcome:
+    """Trains one trial of Phase 1 or 2, continuing where `folder` holds a resume point.
+
+    `checkpoint` is the file of `trial.starts_from`. Raises `WeightsUnavailable` or `DatasetInvalid`.
+    """
+    data = study_data(dataset, spec.calibration, spec.seed)
+    model = build_model(trial, data.image_size, base_weights=_base_weights(trial, spec, weights_root), seed=trial.seed)
+    if checkpoint is not None:
+        load_weights_from(model, checkpoint)
+    schedule = Schedule(
+        epochs=spec.epochs,
+        patience=spec.patience,
+        batch_size=trial.batch_size,
+        learning_rate=trial.learning_rate,
+        class_weight=CLASS_WEIGHTS[trial.class_weight],
+        seed=trial.seed,
+    )
+    return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
+
+
+def finalize(candidate: Candidate, spec: ExperimentSpec, dataset: Path, sealed: SealedTestSet, folder: Path) -> FinalModel:
+    """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
+
+    Calibration and test are scored with the exported network, the very thing that will serve. Raises
+    `ExportNotFaithful`, `TooFewMalignantImages` or `TestSetAlreadyOpened`.
+    """
+    data = study_data(dataset, spec.calibration, spec.seed)
+    model = load_model(candidate.checkpoint)
+    model.save(folder / "model.keras")
+    export_onnx(model, folder / "model.onnx")
+
+    probabilities, calibration = _calibrate(Scorer(folder / "model.onnx"), data, spec)
+    parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, calibration.threshold)
+    about = _about(candidate, spec, dataset, data)
+    record = _write_calibration(folder, probabilities, calibration)
+    scorer = Scorer(folder / "model.onnx", probabilities.calibration)
+    bundles.write_json(folder / "validation.json", _validation_scores(scorer, data))
+    frozen_sha256 = bundles.freeze(folder, about)
+
+    opening = Opening(candidate.experiment_id, frozen_sha256, calibration.threshold)
+    opened_at = datetime.now(UTC)
+    test = sealed.open(opening)
+    train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
+    evaluation = evaluate(scorer(test.images), test, calibration, train_lesions=train_lesions, seed=spec.seed)
+
+    bundles.write_json(folder / "metrics.json", evaluation.model_dump(mode="json"))
+    (folder / "card.md").write_text(model_card(about, record, evaluation.model_dump(mode="json")))
+    return FinalModel(
+        bundles.complete(folder), opening, opened_at, len(test.images), about, record, evaluation, parity
+    )
+
+
+def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:
+    architecture = ARCHITECTURES[trial.architecture]
+    if isinstance(architecture, CustomCNN) or spec.weights == "none":
+        return None
+    return locate_base_weights(architecture.base, weights_root)
+
+
+def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[ProbabilityChoice, Calibration]:
+    split = data.calibration
+    raw = scorer.raw(split.images)
+    chosen = calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
+    scores = chosen.calibration(raw)
+    return chosen, calibrate(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+
+
+def _parity(model: Any, onnx: Path, data: StudyData, calibration: ProbabilityCalibration, threshold: float) -> Parity:
+    """Compares the networks on calibration images first, then on train images where those are too few."""
+    pool = np.concatenate([data.calibration.images[:PARITY_IMAGES], data.train.images[:PARITY_IMAGES]])
+    return check_parity(model, onnx, scaled(pool[:PARITY_IMAGES]), calibration.inverse(threshold))
+
+
+def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: StudyData) -> dict[str, Any]:
+    return {
+        "experiment_id": candidate.experiment_id,
+        "winner": candidate.name,
+        "architecture": candidate.trial.architecture,
+        "trial": candidate.trial.model_dump(mode="json"),
+        "dataset": spec.dataset,
+        "dataset_sha256": sha256_of(dataset),
+        "synthetic": verify_layout(dataset).synthetic,
+        "weights": spec.weights,
+        "image_size": data.image_size,
+        "seed": spec.seed,
+    }
+
+
+def _write_calibration(folder: Path, probabilities: ProbabilityChoice, calibration: Calibration) -> dict[str, Any]:
+    record = {
+        "threshold": calibration.threshold,
+        "guarantee": calibration.guarantee.model_dump(mode="json"),
+        "probability_calibration": probabilities.calibration.model_dump(mode="json"),
+        "probabilities": probabilities.model_dump(mode="json"),
+        "decision": calibration.model_dump(mode="json"),
+    }
+    bundles.write_json(folder / "calibration.json", record)
+    return record
+
+
+def _validation_scores(scorer: Scorer, data: StudyData) -> dict[str, Any]:
+    """What a reader needs to move the threshold without touching the test set."""
+    return {
+        name: {
+            "scores": scorer(split.images).tolist(),
+            "malignant": split.malignant.tolist(),
+        }
+        for name, split in (("calibration", data.calibration), ("selection", data.selection))
+    }

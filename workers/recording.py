@@ -1,0 +1,121 @@
+"""How the end of a trial's process becomes rows, in one transaction."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store import registry, runs
+from models_store.runs import Claim, TrialResult
+from models_store.specs import ExperimentSpec
+from models_store.tables import Experiment, Model, TestOpening, Trial
+from workers.job import Outcome
+from workers.supervisor import Exit
+
+
+def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> None:
+    """Writes what `ended` says. Raises `LeaseLost` where the claim no longer holds; then nothing is written."""
+    match ended.reason:
+        case "finished" if ended.outcome is not None:
+            _record_outcome(session, claim, ended.outcome, max_attempts)
+        case "cancelled":
+            runs.confirm_cancelled(session, claim)
+        case "stopped":
+            runs.hand_back(session, claim)
+        case "crashed":
+            error = {"kind": "TrialCrashed", "message": ended.cause}
+            runs.fail_trial(session, claim, error, retry=True, max_attempts=max_attempts)
+        case _:
+            raise runs.LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} was lost while it ran")
+
+
+def _record_outcome(session: Session, claim: Claim, outcome: Outcome, max_attempts: int) -> None:
+    if outcome.status == "failed":
+        error = {"kind": outcome.error_kind, "message": outcome.message}
+        runs.fail_trial(session, claim, error, retry=outcome.retry, max_attempts=max_attempts)
+    elif claim.kind == "train":
+        runs.finish_trial(session, claim, TrialResult(status=outcome.status, **outcome.result))
+    else:
+        _record_final(session, claim, outcome.result)
+
+
+def _record_final(session: Session, claim: Claim, result: dict[str, Any]) -> None:
+    """The opening of the test set, its figures, the model and the end of the experiment: all or none."""
+    runs.finish_trial(
+        session,
+        claim,
+        TrialResult(status="succeeded", metrics=result["evaluation"], environment=result["environment"]),
+    )
+    opening = result["opening"]
+    session.add(
+        TestOpening(
+            experiment_id=claim.experiment_id,
+            trial_id=claim.trial_id,
+            opened_at=datetime.fromisoformat(opening["opened_at"]),
+            **{key: opening[key] for key in ("dataset", "dataset_sha256", "bundle_sha256", "threshold", "images")},
+        )
+    )
+    model = Model(
+        experiment_id=claim.experiment_id,
+        trial_id=claim.trial_id,
+        created_at=runs.now(session),
+        calibration=result["calibration"],
+        metrics=result["evaluation"],
+        **result["model"],
+    )
+    session.add(model)
+    session.flush()
+    experiment = session.get_one(Experiment, claim.experiment_id)
+    spec = ExperimentSpec.model_validate(experiment.spec)
+    runs.finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, result, model.version))
+    _promote(session, spec, model)
+
+
+def _experiment_result(session: Session, claim: Claim, result: dict[str, Any], version: str) -> dict[str, Any]:
+    failed = session.scalars(
+        select(Trial)
+        .where(Trial.experiment_id == claim.experiment_id, Trial.status.in_(("failed", "collapsed")))
+        .order_by(Trial.phase, Trial.position)
+    )
+    return {
+        "winner": result["model"]["winner"],
+        "model_version": version,
+        "threshold": result["model"]["threshold"],
+        "guarantee": result["calibration"]["guarantee"],
+        "validation": result["validation"],
+        "test": result["evaluation"],
+        "test_opening": result["opening"],
+        "export": result["export"],
+        "warnings": [
+            *result["warnings"],
+            *(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in failed),
+        ],
+    }
+
+
+def _promote(session: Session, spec: ExperimentSpec, model: Model) -> None:
+    """Promotes only if the spec asks for it and, for `if_better`, the model beats the champion on the same data set.
+
+    A champion of another data set is not comparable and stays.
+    """
+    if spec.promote == "never":
+        return
+    champion = registry.champion(session)
+    if spec.promote == "if_better" and champion is not None:
+        if champion.dataset_sha256 != model.dataset_sha256 or not _beats(model.metrics, champion.metrics):
+            return
+        reason = f"beats {champion.version} on {model.dataset}: {_recall_first(model.metrics)}"
+    else:
+        reason = f"asked for by the experiment: {_recall_first(model.metrics)}"
+    registry.promote(session, model.version, actor=f"experiment {model.experiment_id}", reason=reason)
+
+
+def _beats(metrics: dict[str, Any], champion: dict[str, Any]) -> bool:
+    """Recall at the threshold first, then specificity, both on the test set."""
+    order = ("recall", "specificity")
+    return tuple(metrics[name] for name in order) > tuple(champion[name] for name in order)
+
+
+def _recall_first(metrics: dict[str, Any]) -> str:
+    return f"test recall {metrics['recall']:.3f}, specificity {metrics['specificity']:.3f}"
