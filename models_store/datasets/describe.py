@@ -1,0 +1,105 @@
+"""What a data set holds: counts, duplicates and leakage between its splits."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models_store.datasets.digests import digest_of, sha256_of
+from models_store.datasets.labels import CLASS_NAMES, SPLITS, binary_counts
+from models_store.datasets.layout import Layout, verify_layout
+from models_store.datasets.npz import opened, read_array
+from models_store.datasets.official import OFFICIAL_NAMES, dermamnist_info, official_file
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Images of one split, by class name and by binary label."""
+
+    images: int
+    benign: int
+    malignant: int
+    classes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """What `dermatriage dataset describe` prints.
+
+    `duplicates["train-test"]` counts the test images whose pixels also occur in train, and likewise for the other
+    pairs; `lesions_shared_with_train["test"]` counts the test images whose lesion is also in train, and is None where
+    no lesions CSV lies beside the file.
+    """
+
+    file: str
+    sha256: str
+    image_size: int
+    synthetic: bool
+    licence: str
+    splits: dict[str, SplitCounts]
+    duplicates: dict[str, int]
+    lesions_shared_with_train: dict[str, int] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries, ready for `json.dumps`."""
+        return asdict(self)
+
+
+def describe(path: Path) -> DatasetDescription:
+    """Read and count a file in MedMNIST layout. Raises `DatasetInvalid`."""
+    layout = verify_layout(path)
+    return DatasetDescription(
+        file=path.name,
+        sha256=sha256_of(path),
+        image_size=layout.image_size,
+        synthetic=layout.synthetic,
+        licence=_licence(path, layout),
+        splits={split: _split_counts(labels) for split, labels in layout.labels.items()},
+        duplicates=_duplicates({split: _fingerprints(path, split) for split in SPLITS}),
+        lesions_shared_with_train=lesions_shared_with_train(layout.lesion_ids),
+    )
+
+
+def class_counts(labels: ArrayLike) -> dict[str, int]:
+    """Return the number of images per class name, for class ids of shape (N,)."""
+    counts = np.bincount(np.asarray(labels), minlength=len(CLASS_NAMES))
+    return dict(zip(CLASS_NAMES, counts.tolist(), strict=True))
+
+
+def lesions_shared_with_train(lesion_ids: dict[str, NDArray[np.str_]] | None) -> dict[str, int] | None:
+    """Count the val and test images whose lesion is also in train; None where lesions are unknown."""
+    if lesion_ids is None:
+        return None
+    return {split: int(np.isin(lesion_ids[split], lesion_ids["train"]).sum()) for split in ("val", "test")}
+
+
+def _split_counts(labels: NDArray[np.int64]) -> SplitCounts:
+    benign, malignant = binary_counts(labels)
+    return SplitCounts(len(labels), benign, malignant, class_counts(labels))
+
+
+def _fingerprints(path: Path, split: str) -> list[bytes]:
+    with opened(path) as archive:
+        images = read_array(path, archive, f"{split}_images")
+    return [hashlib.sha256(image.tobytes()).digest() for image in images]
+
+
+def _duplicates(fingerprints: dict[str, list[bytes]]) -> dict[str, int]:
+    seen = {split: frozenset(prints) for split, prints in fingerprints.items()}
+    return {
+        f"{first}-{second}": sum(fingerprint in seen[first] for fingerprint in fingerprints[second])
+        for first, second in combinations(SPLITS, 2)
+    }
+
+
+def _licence(path: Path, layout: Layout) -> str:
+    if layout.synthetic:
+        return "generated images, no patient's data"
+    published = dermamnist_info()["license"]
+    if digest_of(path, "md5") in {official_file(name).md5 for name in OFFICIAL_NAMES}:
+        return f"{published} (DermaMNIST, from HAM10000)"
+    return f"not stated in the file; images from HAM10000 are {published}"

@@ -1,0 +1,48 @@
+"""What MedMNIST publishes about DermaMNIST: labels, addresses, checksums, licence."""
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+OFFICIAL_NAMES = ("dermamnist", "dermamnist_64", "dermamnist_128", "dermamnist_224")
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """Address and MD5 of one published file."""
+
+    url: str
+    md5: str
+
+
+@cache
+def dermamnist_info() -> dict[str, Any]:
+    """Return `medmnist.INFO["dermamnist"]`.
+
+    Only the module `medmnist.info` is executed: the package's own `__init__` imports torch where it is installed and
+    prints a request to install it where it is not.
+    """
+    package = importlib.util.find_spec("medmnist")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("the package medmnist is not installed: install the product's requirements.lock")
+    source = Path(package.submodule_search_locations[0]) / "info.py"
+    spec = importlib.util.spec_from_file_location("medmnist_info", source)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"medmnist has no readable {source}: install medmnist 3 again")
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        # The module creates ~/.medmnist and warns where the home is read-only, which hinders nothing here.
+        warnings.filterwarnings("ignore", "Failed to setup default root")
+        spec.loader.exec_module(module)
+    info: dict[str, Any] = module.INFO["dermamnist"]
+    return info
+
+
+def official_file(name: str) -> OfficialFile:
+    """Return address and MD5 of `dermamnist`, `dermamnist_64`, `dermamnist_128` or `dermamnist_224`."""
+    suffix = name.removeprefix("dermamnist")
+    info = dermamnist_info()
+    return OfficialFile(url=info[f"url{suffix}"], md5=info[f"MD5{suffix}"])

@@ -1,0 +1,65 @@
+"""Taking a file into the store, so that any worker can train on it by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from models_store.datasets.describe import class_counts
+from models_store.datasets.digests import sha256_of
+from models_store.datasets.errors import DatasetNameRefused
+from models_store.datasets.layout import verify_layout
+from models_store.datasets.lesions import lesions_path
+from models_store.datasets.npz import check_every_byte
+from models_store.datasets.sources import is_builtin
+from models_store.specs import DatasetName
+
+
+class FileTarget(Protocol):
+    """The part of the store that is needed to take a data set in."""
+
+    def put_file(self, local: Path, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class RegisteredDataset:
+    """What to record of a data set in the store; `counts` gives the images per split and class name."""
+
+    name: str
+    sha256: str
+    store_key: str
+    lesions_store_key: str | None
+    image_size: int
+    counts: dict[str, dict[str, int]]
+    synthetic: bool
+
+
+def register(path: Path, name: str, *, storage: FileTarget) -> RegisteredDataset:
+    """Verify the file, upload it with its lesions CSV, and return what the caller records.
+
+    Raises `DatasetNameRefused` and `DatasetInvalid` before anything is uploaded.
+    """
+    _require_free_name(name)
+    layout = verify_layout(path)
+    check_every_byte(path)
+    sha256 = sha256_of(path)
+    store_key = f"datasets/{sha256}.npz"
+    lesions_store_key = None if layout.lesion_ids is None else f"datasets/{sha256}_lesions.csv"
+    if lesions_store_key is not None:
+        storage.put_file(lesions_path(path), lesions_store_key)
+    storage.put_file(path, store_key)
+    counts = {split: class_counts(labels) for split, labels in layout.labels.items()}
+    return RegisteredDataset(name, sha256, store_key, lesions_store_key, layout.image_size, counts, layout.synthetic)
+
+
+def _require_free_name(name: str) -> None:
+    if is_builtin(name):
+        raise DatasetNameRefused(f"'{name}' is the name of a built-in data set", "Choose another name")
+    try:
+        TypeAdapter(DatasetName).validate_python(name)
+    except ValidationError as error:
+        raise DatasetNameRefused(
+            f"'{name}' is not a data set name",
+            "Use up to 64 lower-case letters, digits, '_', '-' and '.', starting with a letter or digit",
+        ) from error
