@@ -37,6 +37,12 @@ class ProbabilityCalibration(BaseModel):
             return p
         return sigmoid(self.slope * logit(p) + self.intercept)
 
+    def inverse(self, probability: float) -> float:
+        """The network's own output that maps to `probability`, to about 1e-15; outputs saturated at 0 or 1 excepted."""
+        if self.method == "identity":
+            return probability
+        return float(sigmoid((logit(np.float64(probability)) - self.intercept) / self.slope))
+
 
 class Scorer:
     """An ONNX classifier that answers with calibrated probabilities of malignant.
@@ -85,14 +91,14 @@ class Scorer:
             )
 
 
-def logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def logit(probabilities: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     """Log-odds, finite also at 0 and 1."""
     clipped = np.clip(probabilities, LOWEST, HIGHEST)
     odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
     return odds
 
 
-def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(log_odds: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     """1 / (1 + exp(-x)) without overflow."""
     small = np.exp(-np.abs(log_odds))
     return np.where(log_odds >= 0, 1.0, small) / (1.0 + small)

@@ -61,6 +61,15 @@ class CalibrationSpec(Spec):
         return self
 
 
+class LimitsSpec(Spec):
+    """How long anything may take before it is killed and recorded as failed."""
+
+    trial_minutes: Annotated[float, Field(gt=0)] = Field(720, description="Longest that one attempt at a trial runs.")
+    experiment_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Longest from the start of the first trial to the end of the study."
+    )
+
+
 class ExperimentSpec(Spec):
     """A three-phase study. Every field but `dataset` has a default."""
 
@@ -78,6 +87,7 @@ class ExperimentSpec(Spec):
     selection: SelectionSpec = SelectionSpec()
     strategies: tuple[str, ...] = Field(tuple(STRATEGIES), description="Fine-tuning strategies that Phase 2 tries.")
     calibration: CalibrationSpec = CalibrationSpec()
+    limits: LimitsSpec = LimitsSpec()
     queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
     promote: Literal["never", "if_better", "always"] = Field(
         "never", description="Whether the finished model becomes the champion that answers `/predict`."

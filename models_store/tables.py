@@ -49,6 +49,7 @@ class Experiment(Table):
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    events: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -101,6 +102,18 @@ class EpochRow(Table):
     seconds: Mapped[float]
     eligible: Mapped[bool]
     best: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class Event(Table):
+    """Something that happened to an experiment. Numbers follow the order of commits, so a reader misses none."""
+
+    __tablename__ = "events"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 

@@ -1,4 +1,4 @@
-"""What an experiment needs next: decided from its rows alone, so that anyone may ask at any time, any number of times."""
+"""What an experiment needs next: decided from its rows alone, so that anyone may ask at any time."""
 
 from collections.abc import Sequence
 from typing import Any

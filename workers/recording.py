@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store import registry, runs
+from models_store.database import now
 from models_store.runs import Claim, TrialResult
 from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Model, TestOpening, Trial
@@ -23,6 +24,11 @@ def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> No
             runs.confirm_cancelled(session, claim)
         case "stopped":
             runs.hand_back(session, claim)
+        case "overdue":
+            limit = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec).limits
+            message = f"it ran longer than its limit of {limit.trial_minutes:g} minutes; raise limits.trial_minutes"
+            error = {"kind": "TimeLimitExceeded", "message": message}
+            runs.fail_trial(session, claim, error, retry=False, max_attempts=max_attempts)
         case "crashed":
             error = {"kind": "TrialCrashed", "message": ended.cause}
             runs.fail_trial(session, claim, error, retry=True, max_attempts=max_attempts)
@@ -59,7 +65,7 @@ def _record_final(session: Session, claim: Claim, result: dict[str, Any]) -> Non
     model = Model(
         experiment_id=claim.experiment_id,
         trial_id=claim.trial_id,
-        created_at=runs.now(session),
+        created_at=now(session),
         calibration=result["calibration"],
         metrics=result["evaluation"],
         **result["model"],

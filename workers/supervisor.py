@@ -24,7 +24,7 @@ KILL_WAIT_SECONDS = 5.0
 class Exit:
     """How a trial's process ended, and why the supervisor ended it if it did."""
 
-    reason: Literal["finished", "crashed", "cancelled", "lost", "stopped"]
+    reason: Literal["finished", "crashed", "cancelled", "lost", "stopped", "overdue"]
     outcome: Outcome | None = None
     cause: str = ""
 
@@ -36,13 +36,14 @@ def supervise(
     stopping: Event,
     *,
     heartbeat_seconds: float,
+    limit_seconds: float = float("inf"),
     poll_seconds: float = 0.2,
     environment: Mapping[str, str] | None = None,
 ) -> Exit:
     """Runs `command` on `folder` to its end. When this returns, no process of its group is left.
 
     `observe` gets the new messages at least every `heartbeat_seconds` and says where the worker stands; on
-    "cancelling" or "lost", or once `stopping` is set, the process group is killed.
+    "cancelling" or "lost", once `stopping` is set, or after `limit_seconds`, the process group is killed.
     """
     messages = MessageReader(folder)
     with (folder / "log.txt").open("ab") as log:
@@ -55,7 +56,7 @@ def supervise(
             env={**os.environ, **(environment or {})},
         )
         try:
-            ended_by = _watch(process, messages, observe, stopping, heartbeat_seconds, poll_seconds)
+            ended_by = _watch(process, messages, observe, stopping, heartbeat_seconds, limit_seconds, poll_seconds)
         finally:
             _kill_group(process)
     if ended_by is not None:
@@ -77,12 +78,16 @@ def _watch(
     observe: Observe,
     stopping: Event,
     heartbeat_seconds: float,
+    limit_seconds: float,
     poll_seconds: float,
-) -> Literal["cancelled", "lost", "stopped"] | None:
+) -> Literal["cancelled", "lost", "stopped", "overdue"] | None:
     last_beat = float("-inf")
+    deadline = time.monotonic() + limit_seconds
     while process.poll() is None:
         if stopping.is_set():
             return "stopped"
+        if time.monotonic() > deadline:
+            return "overdue"
         new = messages.new()
         if new or time.monotonic() - last_beat >= heartbeat_seconds:
             standing = observe(new)

@@ -29,7 +29,8 @@ def sweep(worker: Worker) -> None:
     try:
         with worker.database.write() as session:
             taken_back = runs.take_back_expired(session, worker.settings.max_attempts)
-            runs.end_cancelled(session)
+            runs.stop_overdue(session)
+            runs.end_cancelling(session)
         if taken_back:
             log.warning("took back %d trials whose worker fell silent", taken_back)
         with worker.database.read() as session:
@@ -46,7 +47,7 @@ def _wake_for_what_waits(worker: Worker) -> None:
         waiting = _queued_trials(session)
     messages = Redis.from_url(worker.settings.broker_url, socket_timeout=5)
     for queue, trials in waiting.items():
-        on_the_way = int(messages.llen(queue))  # type: ignore[arg-type]
+        on_the_way = int(messages.llen(queue))
         missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
         if missing > 0:
             broker.wake(worker.celery, queue, missing)

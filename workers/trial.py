@@ -1,7 +1,6 @@
 """``python -m workers.trial FOLDER``: the process of one trial. Keras is imported here and nowhere above."""
 
 import os
-import shutil
 import signal
 import socket
 import sys

@@ -77,23 +77,26 @@ def _run(worker: Worker, claim: Claim, folder: Path, command: Sequence[str]) -> 
         unsaved.clear()
         return standing
 
-    _prepare(worker, claim, folder)
+    prepared = _prepare(worker, claim, folder)
     return supervise(
         command,
         folder,
         observe,
         worker.stopping,
         heartbeat_seconds=worker.settings.lease_seconds / 4,
+        limit_seconds=prepared.experiment.limits.trial_minutes * 60,
     )
 
 
-def _prepare(worker: Worker, claim: Claim, folder: Path) -> None:
+def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:
     """Writes the job; what an earlier attempt on this machine left to resume from stays."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in ("messages.jsonl", "outcome.json"):
         (folder / stale).unlink(missing_ok=True)
     with worker.database.read() as session:
-        job.write(folder / "job.json", _job(session, claim))
+        prepared = _job(session, claim)
+    job.write(folder / "job.json", prepared)
+    return prepared
 
 
 def _job(session: Session, claim: Claim) -> Job:

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("idempotency_digest", sa.String(length=64), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("events", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -47,6 +48,19 @@ def upgrade() -> None:
         batch_op.create_index("ix_experiments_created", ["created_at", "id"], unique=False)
         batch_op.create_index("ix_experiments_status", ["status"], unique=False)
 
+    op.create_table(
+        "events",
+        sa.Column("experiment_id", sa.String(length=40), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["experiment_id"],
+            ["experiments.id"],
+        ),
+        sa.PrimaryKeyConstraint("experiment_id", "number"),
+    )
     op.create_table(
         "trials",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -194,6 +208,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_trials_status_lease")
 
     op.drop_table("trials")
+    op.drop_table("events")
     with op.batch_alter_table("experiments", schema=None) as batch_op:
         batch_op.drop_index("ix_experiments_status")
         batch_op.drop_index("ix_experiments_created")

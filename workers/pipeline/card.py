@@ -7,7 +7,7 @@ from models_store.catalog import DISCLAIMER
 
 
 def model_card(about: Mapping[str, Any], calibration: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
-    """Markdown. `about`, `calibration` and `evaluation` are the bundle's frozen.json, calibration.json, metrics.json."""
+    """Markdown. `about`, `calibration` and `evaluation` are the bundle's frozen, calibration and metrics files."""
     return "\n".join(
         (
             f"# {about['winner']} on {about['dataset']}",

@@ -1,4 +1,4 @@
-"""The three phases as functions that read top to bottom. Knows no database: rows, queues and stores are the caller's."""
+"""The three phases as functions that read top to bottom. Knows no database, no queue and no store."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -80,7 +80,9 @@ def train_trial(
     return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
 
 
-def finalize(candidate: Candidate, spec: ExperimentSpec, dataset: Path, sealed: SealedTestSet, folder: Path) -> FinalModel:
+def finalize(
+    candidate: Candidate, spec: ExperimentSpec, dataset: Path, sealed: SealedTestSet, folder: Path
+) -> FinalModel:
     """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
 
     Calibration and test are scored with the exported network, the very thing that will serve. Raises
@@ -107,9 +109,7 @@ def finalize(candidate: Candidate, spec: ExperimentSpec, dataset: Path, sealed: 
 
     bundles.write_json(folder / "metrics.json", evaluation.model_dump(mode="json"))
     (folder / "card.md").write_text(model_card(about, record, evaluation.model_dump(mode="json")))
-    return FinalModel(
-        bundles.complete(folder), opening, opened_at, len(test.images), about, record, evaluation, parity
-    )
+    return FinalModel(bundles.complete(folder), opening, opened_at, len(test.images), about, record, evaluation, parity)
 
 
 def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:

@@ -1,0 +1,58 @@
+"""The only code that changes a status. The row is the truth; a message is a wake-up call.
+
+A trial is claimed by a conditional update that writes a lease and a new fencing token. Everything a worker writes
+afterwards names that token, so a worker that lost its lease can write nothing more.
+
+Every function locks the experiment's row before it touches a trial's: concurrent callers then queue up instead of
+deadlocking, and an experiment's events are numbered in the order of their commits.
+"""
+
+from models_store.runs.experiments import cancel, fail_experiment, finish_experiment, open_phase, submit
+from models_store.runs.records import (
+    UNFINISHED,
+    Claim,
+    EpochReport,
+    ExperimentNotFound,
+    IdempotencyKeyReused,
+    LeaseLost,
+    PlannedTrial,
+    Standing,
+    TrialResult,
+)
+from models_store.runs.sweeping import end_cancelling, stop_overdue, take_back_expired
+from models_store.runs.trials import (
+    claim_next,
+    confirm_cancelled,
+    fail_trial,
+    finish_trial,
+    forget_epochs_after,
+    hand_back,
+    heartbeat,
+)
+
+__all__ = [
+    "UNFINISHED",
+    "Claim",
+    "EpochReport",
+    "ExperimentNotFound",
+    "IdempotencyKeyReused",
+    "LeaseLost",
+    "PlannedTrial",
+    "Standing",
+    "TrialResult",
+    "cancel",
+    "claim_next",
+    "confirm_cancelled",
+    "end_cancelling",
+    "fail_experiment",
+    "fail_trial",
+    "finish_experiment",
+    "finish_trial",
+    "forget_epochs_after",
+    "hand_back",
+    "heartbeat",
+    "open_phase",
+    "stop_overdue",
+    "submit",
+    "take_back_expired",
+]
