@@ -61,11 +61,9 @@ def decisions(calibration: Calibration, scores: NDArray[np.float64]) -> list[boo
 @pytest.mark.parametrize(
     ("positives", "target", "confidence", "allowed"),
     [(196, 0.90, 0.95, 12), (196, 0.95, 0.95, 4), (29, 0.90, 0.95, 0), (28, 0.90, 0.95, -1), (59, 0.95, 0.95, 0),
-     (58, 0.95, 0.95, -1), (1, 0.5, 0.5, 0), (98, 0.90, 0.95, 4), (196, 0.90, 0.5, 19)],
+     (58, 0.95, 0.95, -1), (1, 0.5, 0.5, 0), (98, 0.90, 0.95, 4), (196, 0.90, 0.5, 18)],
 )  # fmt: skip
-def test_neyman_pearson_allows_this_many_misses(
-    positives: int, target: float, confidence: float, allowed: int
-) -> None:
+def test_neyman_pearson_allows_this_many_misses(positives: int, target: float, confidence: float, allowed: int) -> None:
     assert misses_with_confidence(positives, target, confidence) == allowed
 
 
@@ -236,7 +234,7 @@ def test_unusable_arrays_are_refused_with_the_reason(scores: object, malignant: 
 
 
 def test_too_few_malignant_images_say_how_many_are_needed() -> None:
-    with pytest.raises(TooFewMalignantImages, match="at least 59 malignant .* there are 58"):
+    with pytest.raises(TooFewMalignantImages, match=r"at least 59 malignant .* there are 58"):
         calibrate(*a_sample(malignant=58), spec("np_sensitivity", target_recall=0.95))
 
 
@@ -273,8 +271,8 @@ def test_photographs_of_one_lesion_count_as_one_by_the_lowest_score() -> None:
     lesions = [f"lesion{i}" for i in (*range(30), *range(30), 98, 99)]
     # When the same images are calibrated with and without their ids
     by_image, by_lesion = (calibrate(scores, malignant, spec("np_sensitivity"), lesion_ids=i) for i in (None, lesions))
-    # Then 60 images could miss two, 30 lesions none
-    assert (by_image.positives, by_image.allowed_misses, by_image.malignant_lesions) == (60, 2, None)
+    # Then 60 images could miss one, 30 lesions none
+    assert (by_image.positives, by_image.allowed_misses, by_image.malignant_lesions) == (60, 1, None)
     assert (by_lesion.positives, by_lesion.allowed_misses, by_lesion.malignant_lesions) == (30, 0, 30)
     assert by_lesion.malignant_images == 60
     assert by_lesion.threshold == pytest.approx(0.25)

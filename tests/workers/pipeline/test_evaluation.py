@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import fbeta_score, precision_score, recall_score
 
 from models_store.datasets.labels import CLASS_NAMES
-from models_store.datasets.layout import Split
+from models_store.datasets.layout import Split, verify_layout
 from models_store.specs import CalibrationSpec
 from workers.pipeline.calibration import Calibration, calibrate
 from workers.pipeline.evaluation import Evaluation, ScoresMismatch, evaluate
@@ -16,9 +17,9 @@ from workers.pipeline.evaluation import Evaluation, ScoresMismatch, evaluate
 MEL, BCC, AKIEC, NV, BKL = (CLASS_NAMES.index(name) for name in ("mel", "bcc", "akiec", "nv", "bkl"))
 
 
-def a_split(labels: list[int] | np.ndarray, lesion_ids: list[str] | None = None) -> Split:
+def a_split(labels: ArrayLike, lesion_ids: list[str] | None = None) -> Split:
     ids = None if lesion_ids is None else np.array(lesion_ids)
-    return Split(np.zeros((len(labels), 2, 2, 3), np.uint8), np.asarray(labels, dtype=np.int64), ids)
+    return Split(np.zeros((np.size(labels), 2, 2, 3), np.uint8), np.asarray(labels, dtype=np.int64), ids)
 
 
 def at(threshold: float) -> Calibration:
@@ -26,7 +27,7 @@ def at(threshold: float) -> Calibration:
     return calibrate(np.array([0.2, 0.8]), np.array([0, 1]), spec)
 
 
-def a_large_one(lesions: bool = True) -> tuple[np.ndarray, Split]:
+def a_large_one(lesions: bool = True) -> tuple[NDArray[np.float64], Split]:
     random = np.random.default_rng(0)
     labels = random.choice(7, 1000, p=[0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014])
     malignant = a_split(labels).malignant == 1
@@ -155,7 +156,7 @@ def test_a_rule_that_calls_nothing_malignant_has_no_precision() -> None:
 
 
 @pytest.mark.parametrize("scores", [np.array([0.5]), np.array([0.5, np.nan]), np.array([0.5, 1.5])])
-def test_scores_of_something_else_are_refused(scores: np.ndarray) -> None:
+def test_scores_of_something_else_are_refused(scores: NDArray[np.float64]) -> None:
     with pytest.raises(ScoresMismatch, match="2 images"):
         evaluate(scores, a_split([MEL, NV]), at(0.5))
 
@@ -168,8 +169,6 @@ def test_the_same_arguments_give_the_same_figures_and_json_keeps_them() -> None:
 
 
 def test_the_real_test_set_leaks_695_images(real_data: Path) -> None:
-    from models_store.datasets.layout import verify_layout
-
     layout = verify_layout(real_data)
     assert layout.lesion_ids is not None
     split = Split(np.zeros((2005, 1, 1, 3), np.uint8), layout.labels["test"], layout.lesion_ids["test"])

@@ -31,7 +31,7 @@ def auc_intervals(scores: Floats, malignant: NDArray[np.bool_], **options: objec
 )
 def test_clopper_pearson_gives_the_published_values(successes: int, trials: int, low: float, high: float) -> None:
     interval = clopper_pearson(successes, trials)
-    assert (interval.low, interval.high) == (pytest.approx(low, abs=2e-4), pytest.approx(high, abs=2e-4))
+    assert [interval.low, interval.high] == pytest.approx([low, high], abs=2e-4)
 
 
 def test_no_trials_say_nothing() -> None:
@@ -60,9 +60,6 @@ def test_weights_mean_repetitions() -> None:
         s, y = np.repeat(scores, repetitions), np.repeat(malignant, repetitions)
         assert found["roc_auc"][row] == pytest.approx(roc_auc_score(y, s))
         assert found["pr_auc"][row] == pytest.approx(average_precision_score(y, s))
-        # Swapping the classes turns recall into the false-positive axis that scikit-learn can cut.
-        standardised = roc_auc_score(~y, -s, max_fpr=0.999999)
-        assert found["roc_auc"][row] == pytest.approx(standardised, abs=1e-3)
 
 
 @pytest.mark.parametrize(
