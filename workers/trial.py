@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from models_store import bundles
-from models_store.datasets.errors import DatasetError
+from models_store.datasets.errors import DatasetUnavailable
 from models_store.datasets.sources import resolve
 from models_store.settings import Settings
 from models_store.specs import Checkpoint, FinalSpec, TrialSpec
@@ -46,13 +46,13 @@ def run(job: Job, settings: Settings, folder: Path) -> Outcome:
 
 
 def _train(job: Job, trial: TrialSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
+    from workers.pipeline.progress import Epoch
     from workers.pipeline.study import train_trial
-    from workers.pipeline.training import Epoch, resumable_epoch
 
     def report(epoch: Epoch) -> None:
         append_message(folder, {"kind": "epoch", **asdict(epoch)})
 
-    append_message(folder, {"kind": "started", "resumed_after": resumable_epoch(folder)})
+    append_message(folder, {"kind": "started"})
     checkpoint = None if trial.starts_from is None else _fetch(trial.starts_from, storage, folder / "start.keras")
     ended = train_trial(
         trial,
@@ -145,7 +145,7 @@ def _environment() -> dict[str, Any]:
 
 def _failure(error: Exception) -> Outcome:
     # The same spec on the same data fails the same way again, so only what the machine did is worth another attempt.
-    machine = isinstance(error, OSError | MemoryError) and not isinstance(error, DatasetError)
+    machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
     return Outcome(status="failed", error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
 
 

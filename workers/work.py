@@ -65,9 +65,8 @@ def _run(worker: Worker, claim: Claim, folder: Path, command: Sequence[str]) -> 
         unsaved.extend(_epoch(message) for message in messages if message["kind"] == "epoch")
         try:
             with worker.database.write() as session:
-                for message in messages:
-                    if message["kind"] == "started":
-                        runs.forget_epochs_after(session, claim, message["resumed_after"])
+                if any(message["kind"] == "started" for message in messages):
+                    runs.forget_epochs(session, claim)  # a resumed trial tells of its earlier epochs again
                 standing = runs.heartbeat(session, claim, lease, unsaved)
         except runs.LeaseLost:
             return "lost"

@@ -25,7 +25,7 @@ from models_store.runs.trials import (
     confirm_cancelled,
     fail_trial,
     finish_trial,
-    forget_epochs_after,
+    forget_epochs,
     hand_back,
     heartbeat,
 )
@@ -48,7 +48,7 @@ __all__ = [
     "fail_trial",
     "finish_experiment",
     "finish_trial",
-    "forget_epochs_after",
+    "forget_epochs",
     "hand_back",
     "heartbeat",
     "open_phase",

@@ -80,10 +80,10 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence
     return "cancelling" if status == "cancelling" else "ours"
 
 
-def forget_epochs_after(session: Session, claim: Claim, number: int) -> None:
-    """Drops the epochs of an earlier attempt that this attempt is about to repeat."""
-    _require_claimed(session, claim, {"epochs_done": number})
-    session.execute(delete(EpochRow).where(EpochRow.trial_id == claim.trial_id, EpochRow.number > number))
+def forget_epochs(session: Session, claim: Claim) -> None:
+    """Drops the epochs of an earlier attempt; this attempt tells of those it resumes from again."""
+    _require_claimed(session, claim, {"epochs_done": 0})
+    session.execute(delete(EpochRow).where(EpochRow.trial_id == claim.trial_id))
 
 
 def finish_trial(session: Session, claim: Claim, result: TrialResult) -> None:

@@ -21,9 +21,10 @@ from workers.pipeline.evaluation import Evaluation, evaluate
 from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
 from workers.pipeline.models import build_model, load_model, load_weights_from
 from workers.pipeline.probabilities import ProbabilityChoice, calibrate_probabilities
+from workers.pipeline.progress import Epoch
 from workers.pipeline.seal import Opening, SealedTestSet
 from workers.pipeline.selection import policy_for
-from workers.pipeline.training import Epoch, Schedule, TrainingOutcome, train
+from workers.pipeline.training import Schedule, TrainingOutcome, train
 from workers.pipeline.weights import locate_base_weights
 
 
@@ -76,6 +77,7 @@ def train_trial(
         learning_rate=trial.learning_rate,
         class_weight=CLASS_WEIGHTS[trial.class_weight],
         seed=trial.seed,
+        target_recall=spec.calibration.target_recall,
     )
     return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
 
