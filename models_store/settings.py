@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on.")
     auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="Keras backend of the trial processes.")
+    trial_module: str = Field("workers.trial", description="Python module that runs one trial in its own process.")
     worker_slots: int = Field(1, ge=1, description="Trials one worker runs at the same time.")
     worker_queues: str = Field("cpu,gpu", description="Queues a worker listens to, separated by commas.")
     lease_seconds: float = Field(60, gt=0, description="A trial whose worker is silent for this long is taken back.")

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -66,10 +65,6 @@ def supervise(
     if outcome is not None:
         return Exit("finished", outcome)
     return Exit("crashed", cause=_cause(process.returncode, folder))
-
-
-def trial_command() -> list[str]:
-    return [sys.executable, "-m", "workers.trial"]
 
 
 def _watch(

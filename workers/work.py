@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -21,14 +22,14 @@ from workers import job, phases
 from workers.app import Worker
 from workers.job import Job, PriorOpening, RegisteredFile
 from workers.recording import record
-from workers.supervisor import Exit, supervise, trial_command
+from workers.supervisor import Exit, supervise
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 DATABASE_PATIENCE_SECONDS = 600
 
 
-def run_next_trial(worker: Worker, queue: str, command: Sequence[str] | None = None) -> bool:
+def run_next_trial(worker: Worker, queue: str) -> bool:
     """Claims, runs and records one queued trial; false when none waits."""
     lease = timedelta(seconds=worker.settings.lease_seconds)
     with worker.database.write() as session:
@@ -36,7 +37,7 @@ def run_next_trial(worker: Worker, queue: str, command: Sequence[str] | None = N
     if claim is None:
         return False
     folder = worker.settings.work_root.resolve() / claim.trial_id
-    ended = _run(worker, claim, folder, command or trial_command())
+    ended = _run(worker, claim, folder)
     try:
         _persist(worker, lambda session: record(session, claim, ended, worker.settings.max_attempts))
     except runs.LeaseLost as lost:
@@ -57,7 +58,7 @@ def advance(worker: Worker, experiment_id: str) -> None:
             log.warning("no wake-up was sent for %d trials on %s, the sweeper will: %s", times, queue, error)
 
 
-def _run(worker: Worker, claim: Claim, folder: Path, command: Sequence[str]) -> Exit:
+def _run(worker: Worker, claim: Claim, folder: Path) -> Exit:
     lease = timedelta(seconds=worker.settings.lease_seconds)
     unsaved: list[EpochReport] = []
 
@@ -78,7 +79,7 @@ def _run(worker: Worker, claim: Claim, folder: Path, command: Sequence[str]) -> 
 
     prepared = _prepare(worker, claim, folder)
     return supervise(
-        command,
+        [sys.executable, "-m", worker.settings.trial_module],
         folder,
         observe,
         worker.stopping,
