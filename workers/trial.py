@@ -118,6 +118,8 @@ def _final_result(model: Any, version: str, store_key: str) -> dict[str, Any]:
             "opened_at": model.opened_at.isoformat(),
         },
         "calibration": model.calibration,
+        "validation": model.validation,
+        "warnings": model.warnings,
         "evaluation": evaluation,
         "export": asdict(model.parity),
         "environment": _environment(),

@@ -11,7 +11,7 @@ import numpy as np
 from models_store import bundles
 from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
 from models_store.datasets.digests import sha256_of
-from models_store.datasets.layout import verify_layout
+from models_store.datasets.layout import Split, verify_layout
 from models_store.scoring import ProbabilityCalibration, Scorer
 from models_store.specs import ExperimentSpec, TrialSpec
 from workers.pipeline.calibration import Calibration, calibrate
@@ -19,6 +19,7 @@ from workers.pipeline.card import model_card
 from workers.pipeline.data import StudyData, scaled, study_data
 from workers.pipeline.evaluation import Evaluation, evaluate
 from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
+from workers.pipeline.metrics import binary_metrics
 from workers.pipeline.models import build_model, load_model, load_weights_from
 from workers.pipeline.probabilities import ProbabilityChoice, calibrate_probabilities
 from workers.pipeline.progress import Epoch
@@ -48,8 +49,10 @@ class FinalModel:
     test_images: int
     about: Mapping[str, Any]
     calibration: Mapping[str, Any]
+    validation: Mapping[str, Any]
     evaluation: Evaluation
     parity: Parity
+    warnings: tuple[str, ...]
 
 
 def train_trial(
@@ -100,7 +103,8 @@ def finalize(
     about = _about(candidate, spec, dataset, data)
     record = _write_calibration(folder, probabilities, calibration)
     scorer = Scorer(folder / "model.onnx", probabilities.calibration)
-    bundles.write_json(folder / "validation.json", _validation_scores(scorer, data))
+    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
+    bundles.write_json(folder / "validation.json", validation)
     frozen_sha256 = bundles.freeze(folder, about)
 
     opening = Opening(candidate.experiment_id, frozen_sha256, calibration.threshold)
@@ -111,7 +115,21 @@ def finalize(
 
     bundles.write_json(folder / "metrics.json", evaluation.model_dump(mode="json"))
     (folder / "card.md").write_text(model_card(about, record, evaluation.model_dump(mode="json")))
-    return FinalModel(bundles.complete(folder), opening, opened_at, len(test.images), about, record, evaluation, parity)
+    return FinalModel(
+        manifest_sha256=bundles.complete(folder),
+        opening=opening,
+        opened_at=opened_at,
+        test_images=len(test.images),
+        about=about,
+        calibration=record,
+        validation={
+            part: binary_metrics(scored["scores"], scored["malignant"], calibration.threshold)
+            for part, scored in validation.items()
+        },
+        evaluation=evaluation,
+        parity=parity,
+        warnings=_warnings(about, calibration, evaluation),
+    )
 
 
 def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:
@@ -162,12 +180,20 @@ def _write_calibration(folder: Path, probabilities: ProbabilityChoice, calibrati
     return record
 
 
-def _validation_scores(scorer: Scorer, data: StudyData) -> dict[str, Any]:
+def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
     """What a reader needs to move the threshold without touching the test set."""
-    return {
-        name: {
-            "scores": scorer(split.images).tolist(),
-            "malignant": split.malignant.tolist(),
-        }
-        for name, split in (("calibration", data.calibration), ("selection", data.selection))
+    return {"scores": scorer(split.images).tolist(), "malignant": split.malignant.tolist()}
+
+
+def _warnings(about: Mapping[str, Any], calibration: Calibration, evaluation: Evaluation) -> tuple[str, ...]:
+    """What must be said wherever a figure of this model is shown."""
+    is_transfer = not isinstance(ARCHITECTURES[about["architecture"]], CustomCNN)
+    said = {
+        "trained and tested on synthetic images: no figure here says anything about lesions": about["synthetic"],
+        "the base started from random weights, not from ImageNet": is_transfer and about["weights"] == "none",
+        f"the guarantee is void: {calibration.void_reason}": calibration.void,
+        f"{evaluation.leaking_images} test images show a lesion that was also trained on; see the leak-free figures": (
+            evaluation.leaking_images
+        ),
     }
+    return tuple(sentence for sentence, applies in said.items() if applies)
