@@ -1,20 +1,31 @@
 """Every setting of the product, read once at the edge and passed on as an argument."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
 
 from platformdirs import user_cache_path
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Where container engines mount secrets, a file each, named like the variable: dermatriage_database_password.
+SECRETS_FOLDER = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
     """Environment variables with the prefix ``DERMATRIAGE_``; the defaults run the embedded stack under ``./var``."""
 
-    model_config = SettingsConfigDict(env_prefix="DERMATRIAGE_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="DERMATRIAGE_",
+        env_file=".env",
+        extra="ignore",
+        secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None,
+    )
 
     database_url: str = Field("sqlite:///var/dermatriage.db", description="SQLAlchemy URL of SQLite or PostgreSQL.")
+    database_password: SecretStr | None = Field(None, description="Put into `DATABASE_URL` when it holds none.")
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey URL that Celery uses.")
+    broker_password: SecretStr | None = Field(None, description="Put into `BROKER_URL` when it holds none.")
     store_url: str = Field("var/store", description="Folder or fsspec URL (`s3://…`) that holds models and data sets.")
     data_root: Path = Field(
         Path("var/data"), description="Folder searched for MedMNIST files before its cache and the download."
@@ -36,3 +47,18 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")
+
+    @model_validator(mode="after")
+    def passwords_are_in_their_urls(self) -> Self:
+        self.database_url = _with_password(self.database_url, self.database_password)
+        self.broker_url = _with_password(self.broker_url, self.broker_password)
+        return self
+
+
+def _with_password(url: str, password: SecretStr | None) -> str:
+    parts = urlsplit(url)
+    if password is None or not parts.hostname or parts.password is not None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    secret = quote(password.get_secret_value().strip(), safe="")
+    return parts._replace(netloc=f"{parts.username or ''}:{secret}@{host}").geturl()

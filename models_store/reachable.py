@@ -1,0 +1,36 @@
+"""``python -m models_store.reachable``: ends with 0 if the configured database and broker answer; a health check."""
+
+import sys
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store.database import Database
+from models_store.settings import Settings
+
+PATIENCE_SECONDS = 3.0
+
+
+def unreachable(settings: Settings) -> list[str]:
+    """What does not answer, each with its cause; empty if everything does."""
+    found = []
+    database = Database(settings.database_url)
+    try:
+        database.ping()
+    except SQLAlchemyError as error:
+        found.append(f"the database does not answer: {error}")
+    finally:
+        database.dispose()
+    try:
+        with Redis.from_url(
+            settings.broker_url, socket_connect_timeout=PATIENCE_SECONDS, socket_timeout=PATIENCE_SECONDS
+        ) as broker:
+            broker.ping()
+    except (RedisError, OSError) as error:
+        found.append(f"the broker does not answer: {error}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit("; ".join(unreachable(Settings())))
