@@ -32,5 +32,9 @@ def unreachable(settings: Settings) -> list[str]:
     return found
 
 
+def main(settings: Settings) -> None:
+    sys.exit("; ".join(unreachable(settings)) or 0)
+
+
 if __name__ == "__main__":
-    sys.exit("; ".join(unreachable(Settings())))
+    main(Settings())
