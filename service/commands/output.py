@@ -1,0 +1,72 @@
+"""What every verb shares: where it prints, its options, and the error of a person's input."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models_store.settings import Settings
+
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+INTERRUPTED = 130
+
+
+class BadInput(ValueError):
+    """What was given on the command line cannot be used; the message says why and what would do."""
+
+
+class Finished(Exception):
+    """The command has done its work and ends with this exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def console() -> Console:
+    # A pipe has no width: a table cut to 80 columns there would lose its ids.
+    return Console(highlight=False, width=None if os.isatty(1) else 160)
+
+
+def notes() -> Console:
+    """For what is said beside the result, so that standard output holds the result alone."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def server_url(url: str | None) -> str:
+    """The given address, or that of the server that the settings describe."""
+    if url is not None:
+        return url
+    settings = Settings()
+    return f"http://{settings.host}:{settings.port}"
+
+
+def figure(metrics: Mapping[str, Any], name: str) -> str:
+    """`0.912`, with its 95 % interval where there is one: `0.912 [0.881, 0.938]`."""
+    value = metrics.get(name)
+    if value is None:
+        return "undefined"
+    interval = (metrics.get("intervals") or {}).get(name)
+    if interval is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
