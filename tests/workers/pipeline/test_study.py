@@ -1,0 +1,123 @@
+"""The three phases on a small synthetic set, as one story: the test set stays sealed until its one opening."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models_store import bundles
+from models_store.datasets.layout import DatasetInvalid, read_split
+from models_store.datasets.synthetic import generate
+from models_store.scoring import ProbabilityCalibration, Scorer
+from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from workers.pipeline import plan
+from workers.pipeline.progress import Epoch
+from workers.pipeline.seal import SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.study import Candidate, finalize, train_trial
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+SPEC = ExperimentSpec(
+    dataset="synthetic",
+    architectures=("CNN_v1",),
+    strategies=("LowLR",),
+    epochs=2,
+    selection=SelectionSpec(min_specificity=0.0),
+    calibration=CalibrationSpec(target_recall=0.6, confidence=0.8),
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    generate(path, image_size=16, counts=(280, 140, 140))
+    return path
+
+
+@pytest.fixture(scope="module")
+def poisoned(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same file, the pixels of its test images damaged: whoever reads one of them fails its checksum."""
+    path = tmp_path_factory.mktemp("poisoned") / "small.npz"
+    content = bytearray(dataset.read_bytes())
+    with zipfile.ZipFile(dataset) as archive:
+        member = archive.getinfo("test_images.npy")
+    middle = member.header_offset + member.compress_size // 2
+    content[middle : middle + 64] = bytes(byte ^ 0xFF for byte in content[middle : middle + 64])
+    path.write_bytes(content)
+    lesions = dataset.with_name("small_lesions.csv")
+    path.with_name(lesions.name).write_bytes(lesions.read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def candidate(poisoned: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """The winner of Phases 1 and 2, trained on the poisoned file: to get here, nothing may look at its test."""
+    folder = tmp_path_factory.mktemp("trials")
+    epochs: list[Epoch] = []
+    [(name, first)] = plan.screening(SPEC).items()
+    screened = train_trial(first, SPEC, poisoned, folder / "1", epochs.append, weights_root=None)
+    assert screened.checkpoint is not None
+    second = first.model_copy(update={"strategy": "LowLR", "learning_rate": 0.00005})
+    tuned = train_trial(
+        second, SPEC, poisoned, folder / "2", epochs.append, weights_root=None, checkpoint=screened.checkpoint
+    )
+    assert tuned.checkpoint is not None
+    assert [epoch.number for epoch in epochs] == [1, 2, 1, 2]
+    return Candidate(name, second, tuned.checkpoint, "exp_1")
+
+
+def test_poison_is_felt_by_whoever_reads_the_test_images(poisoned: Path) -> None:
+    with pytest.raises(DatasetInvalid):
+        read_split(poisoned, "test")
+
+
+def test_model_and_threshold_are_frozen_before_the_test_set_is_touched(
+    candidate: Candidate, poisoned: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetInvalid, match="test_images"):
+        finalize(candidate, SPEC, poisoned, SealedTestSet(poisoned), tmp_path)
+
+    assert (tmp_path / "frozen.json").exists()
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_recorded_figures_are_those_of_the_bundle_that_will_serve(
+    candidate: Candidate, dataset: Path, tmp_path: Path
+) -> None:
+    # Given the final model of a study
+    sealed = SealedTestSet(dataset)
+    final = finalize(candidate, SPEC, dataset, sealed, tmp_path)
+
+    # When its ONNX file and its calibration alone decide on the test images
+    test = read_split(dataset, "test")
+    calibration = bundles.read_json(tmp_path / "calibration.json")
+    scorer = Scorer(tmp_path / "model.onnx", ProbabilityCalibration(**calibration["probability_calibration"]))
+    called = scorer(test.images) >= calibration["threshold"]
+
+    # Then they give the recorded confusion matrix
+    malignant = test.malignant.astype(bool)
+    confusion = final.evaluation.model_dump()["confusion"]
+    assert confusion == {
+        "tn": int(np.sum(~called & ~malignant)),
+        "fp": int(np.sum(called & ~malignant)),
+        "fn": int(np.sum(~called & malignant)),
+        "tp": int(np.sum(called & malignant)),
+    }
+    assert any("synthetic" in warning for warning in final.warnings)
+    with pytest.raises(TestSetAlreadyOpened):
+        sealed.open(final.opening)
+
+
+def test_finalizing_again_after_a_crash_gives_the_same_threshold_and_figures(
+    candidate: Candidate, dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "again").mkdir()
+    first = finalize(candidate, SPEC, dataset, SealedTestSet(dataset), tmp_path / "first")
+    again = finalize(candidate, SPEC, dataset, SealedTestSet(dataset), tmp_path / "again")
+
+    assert again.evaluation == first.evaluation
+    assert again.opening.threshold == first.opening.threshold
