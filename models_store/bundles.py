@@ -4,7 +4,9 @@ frozen.json     what was trained and the sha256 of every frozen file; its own sh
 model.onnx      answers requests
 model.keras     for further training
 calibration.json    threshold, guarantee and probability calibration
+validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
+misses.json     the malignant test images that the model let go most confidently
 card.md         the model card
 manifest.json   the sha256 of every file above; its own sha256 is recorded in the database
 """
@@ -16,8 +18,8 @@ from typing import Any
 
 from models_store.storage import Storage, sha256_of, written_whole
 
-FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json")
-COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "card.md")
+FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json")
+COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "misses.json", "card.md")
 SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json")
 
 

@@ -20,11 +20,13 @@ from workers.pipeline.data import StudyData, scaled, study_data
 from workers.pipeline.evaluation import Evaluation, evaluate
 from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
 from workers.pipeline.metrics import binary_metrics
+from workers.pipeline.misses import pictured
 from workers.pipeline.models import build_model, load_model, load_weights_from
 from workers.pipeline.probabilities import ProbabilityChoice, calibrate_probabilities
 from workers.pipeline.progress import Epoch
 from workers.pipeline.seal import Opening, SealedTestSet
 from workers.pipeline.selection import policy_for
+from workers.pipeline.sizes import sizes
 from workers.pipeline.training import Schedule, TrainingOutcome, train
 from workers.pipeline.weights import locate_base_weights
 
@@ -86,12 +88,19 @@ def train_trial(
 
 
 def finalize(
-    candidate: Candidate, spec: ExperimentSpec, dataset: Path, sealed: SealedTestSet, folder: Path
+    candidate: Candidate,
+    spec: ExperimentSpec,
+    dataset: Path,
+    sealed: SealedTestSet,
+    folder: Path,
+    *,
+    environment: Mapping[str, Any] | None = None,
 ) -> FinalModel:
     """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
 
-    Calibration and test are scored with the exported network, the very thing that will serve. Raises
-    `ExportNotFaithful`, `TooFewMalignantImages` or `TestSetAlreadyOpened`.
+    Calibration and test are scored with the exported network, the very thing that will serve. `environment` names the
+    machine, the versions and the commit on the model card. Raises `ExportNotFaithful`, `TooFewMalignantImages` or
+    `TestSetAlreadyOpened`.
     """
     data = study_data(dataset, spec.calibration, spec.seed)
     model = load_model(candidate.checkpoint)
@@ -113,8 +122,11 @@ def finalize(
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
     evaluation = evaluate(scorer(test.images), test, calibration, train_lesions=train_lesions, seed=spec.seed)
 
-    bundles.write_json(folder / "metrics.json", evaluation.model_dump(mode="json"))
-    (folder / "card.md").write_text(model_card(about, record, evaluation.model_dump(mode="json")))
+    measured = evaluation.model_dump(mode="json")
+    bundles.write_json(folder / "metrics.json", measured)
+    bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
+    card = model_card(about, record, measured, environment or {})
+    (folder / "card.md").write_text(card, encoding="utf-8")
     return FinalModel(
         manifest_sha256=bundles.complete(folder),
         opening=opening,
@@ -128,7 +140,7 @@ def finalize(
         },
         evaluation=evaluation,
         parity=parity,
-        warnings=_warnings(about, calibration, evaluation),
+        warnings=_warnings(about, calibration, evaluation, data.calibration_images_of_train_lesions),
     )
 
 
@@ -165,6 +177,11 @@ def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: Stud
         "weights": spec.weights,
         "image_size": data.image_size,
         "seed": spec.seed,
+        "epochs": spec.epochs,
+        "patience": spec.patience,
+        "selection": spec.selection.model_dump(mode="json"),
+        "calibration": spec.calibration.model_dump(mode="json"),
+        "data": sizes(data),
     }
 
 
@@ -185,13 +202,17 @@ def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
     return {"scores": scorer(split.images).tolist(), "malignant": split.malignant.tolist()}
 
 
-def _warnings(about: Mapping[str, Any], calibration: Calibration, evaluation: Evaluation) -> tuple[str, ...]:
+def _warnings(
+    about: Mapping[str, Any], calibration: Calibration, evaluation: Evaluation, calibration_leaks: int | None
+) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
     is_transfer = not isinstance(ARCHITECTURES[about["architecture"]], CustomCNN)
     said = {
         "trained and tested on synthetic images: no figure here says anything about lesions": about["synthetic"],
         "the base started from random weights, not from ImageNet": is_transfer and about["weights"] == "none",
         f"the guarantee is void: {calibration.void_reason}": calibration.void,
+        f"{calibration_leaks} calibration images show a lesion that was also trained on: the guarantee is for images "
+        "like those, and optimistic for lesions never seen": calibration_leaks,
         f"{evaluation.leaking_images} test images show a lesion that was also trained on; see the leak-free figures": (
             evaluation.leaking_images
         ),

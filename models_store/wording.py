@@ -1,0 +1,75 @@
+"""Figures and names as people read them, recall first; the card, the report and the results page share them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models_store.datasets.labels import SHORT_NAMES
+
+UNDEFINED = "not defined"
+
+DIAGNOSES = {short: published for published, short in SHORT_NAMES.items()}
+
+FIGURES = {
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "f1": "F1",
+    "f2": "F2 (recall weighs twice)",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC (average precision)",
+    "partial_auc": "Partial ROC AUC above a recall of 0.8 (at most 0.2)",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+}
+AT_THE_SAMPLE = tuple(name for name in FIGURES if name not in ("ppv", "npv"))
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One figure in words; `count` is empty where the figure is not a share of images."""
+
+    name: str
+    label: str
+    value: str
+    interval: str
+    count: str
+
+
+def figure_rows(figures: Mapping[str, Any], names: Sequence[str] = AT_THE_SAMPLE) -> list[FigureRow]:
+    """The named figures of a recorded `Figures`, each with its 95 % interval."""
+    counts = figure_counts(figures["confusion"])
+    return [
+        FigureRow(name, FIGURES[name], rate(figures[name]), interval(figures["intervals"][name]), counts.get(name, ""))
+        for name in names
+    ]
+
+
+def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
+    """The three rates as counts of images, such as `359 of 392`."""
+    tn, fp, fn, tp = (confusion[name] for name in ("tn", "fp", "fn", "tp"))
+    return {
+        "recall": f"{tp:,} of {tp + fn:,}",
+        "specificity": f"{tn:,} of {tn + fp:,}",
+        "precision": f"{tp:,} of {tp + fp:,}",
+    }
+
+
+def rate(value: float | None) -> str:
+    """Three decimals, which is finer than any interval of a few thousand images."""
+    return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def probability(value: float) -> str:
+    """Four decimals; what rounds to 0 or 1 without being it is said to lie beyond."""
+    if 0 < value < 0.00005:
+        return "< 0.0001"
+    return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
+
+
+def interval(limits: Mapping[str, float] | None) -> str:
+    return UNDEFINED if limits is None else f"{limits['low']:.3f} to {limits['high']:.3f}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.4g} %"

@@ -1,0 +1,308 @@
+"""A finished study as its rows and bundle tell it, from fabricated scores but with real arithmetic; nothing is trained.
+
+Its figures mean nothing and never leave the tests.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from models_store import bundles
+from models_store.catalog import ARCHITECTURES, CustomCNN
+from models_store.datasets.labels import CLASS_NAMES
+from models_store.datasets.layout import Split
+from models_store.specs import ExperimentSpec, TrialSpec
+from models_store.storage import Storage
+from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
+from workers.pipeline import plan
+from workers.pipeline.calibration import calibrate
+from workers.pipeline.card import model_card
+from workers.pipeline.data import StudyData
+from workers.pipeline.evaluation import evaluate
+from workers.pipeline.misses import pictured
+from workers.pipeline.probabilities import calibrate_probabilities
+from workers.pipeline.sizes import sizes
+
+BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
+DATASET_SHA256 = "ab" * 32
+COLLAPSE = "no epoch of 12 reached validation specificity 0.50; the best was 0.31 at epoch 4"
+ENVIRONMENT = {
+    "python": "3.11.9",
+    "keras": "3.15.0",
+    "backend": "tensorflow",
+    "device": "2 cores",
+    "host": "fabricated",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FinalRecord:
+    """What Phase 3 leaves, as JSON."""
+
+    about: Json
+    calibration: Json
+    evaluation: Json
+    misses: list[Json]
+
+    def card(self, environment: Mapping[str, Any] = ENVIRONMENT) -> str:
+        return model_card(self.about, self.calibration, self.evaluation, environment)
+
+
+def a_spec(**changes: Any) -> ExperimentSpec:
+    asked = {
+        "name": "fabricated",
+        "dataset": "fabricated_28",
+        "architectures": ["CNN_v1", "CNN_v2", "VGG_v3", "EffNet_v2"],
+        "strategies": ["HighDropout", "LowLR"],
+        "epochs": 12,
+    }
+    return ExperimentSpec.model_validate(asked | changes)
+
+
+def a_final_record(
+    spec: ExperimentSpec | None = None,
+    *,
+    architecture: str = "CNN_v1",
+    lesions: bool = True,
+    synthetic: bool = False,
+    images: int = 600,
+    separation: float = 1.4,
+) -> FinalRecord:
+    spec, random = spec or a_spec(), np.random.default_rng(7)
+    held, test = _split(random, 500, lesions), _split(random, images, lesions)
+    raw = _scores(random, held, separation)
+    chosen = calibrate_probabilities(raw, held.malignant, lesion_ids=held.lesion_ids)
+    decided = calibrate(chosen.calibration(raw), held.malignant, spec.calibration, lesion_ids=held.lesion_ids)
+    known = {f"lesion{i}" for i in range(60)} if lesions else None
+    scores = chosen.calibration(_scores(random, test, separation))
+    evaluation = evaluate(scores, test, decided, train_lesions=known)
+    overlap = 25 if lesions else None
+    return FinalRecord(
+        about={
+            "experiment_id": "exp_fabricated",
+            "winner": f"{architecture}/LowLR",
+            "architecture": architecture,
+            "trial": _trials(spec, architecture)[1][f"{architecture}/LowLR"].model_dump(mode="json"),
+            "dataset": spec.dataset,
+            "dataset_sha256": DATASET_SHA256,
+            "synthetic": synthetic,
+            "weights": spec.weights,
+            "image_size": 8,
+            "seed": spec.seed,
+            "epochs": spec.epochs,
+            "patience": spec.patience,
+            "selection": spec.selection.model_dump(mode="json"),
+            "calibration": spec.calibration.model_dump(mode="json"),
+            "data": sizes(StudyData(test, held, held, 8, spec.calibration.reuse, overlap, overlap)),
+        },
+        calibration={
+            "threshold": decided.threshold,
+            "guarantee": decided.guarantee.model_dump(mode="json"),
+            "probability_calibration": chosen.calibration.model_dump(mode="json"),
+            "probabilities": chosen.model_dump(mode="json"),
+            "decision": decided.model_dump(mode="json"),
+        },
+        evaluation=evaluation.model_dump(mode="json"),
+        misses=pictured(evaluation.confident_misses, test.images),
+    )
+
+
+def store_finished(session: Session, storage: Storage, folder: Path, spec: ExperimentSpec, final: FinalRecord) -> str:
+    """Rows of a study in which one trial collapsed and one failed, and its winner's bundle; returns its id."""
+    experiment = store_experiment(session, spec, "succeeded", phase=3)
+    architecture = final.about["architecture"]
+    screening, tuning = _trials(spec, architecture)
+    for position, (name, trial) in enumerate(screening.items()):
+        store_trial(session, experiment, 1, position, name, trial, ("succeeded", "collapsed", "failed")[position % 3])
+    for position, (name, trial) in enumerate(tuning.items()):
+        store_trial(session, experiment, 2, position, name, trial, "succeeded")
+    ended = store_trial(session, experiment, 3, 0, "final", None, "succeeded")
+    ended.metrics = final.evaluation
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle_sha256 = _bundle(folder, final)
+    manifest_sha256 = bundles.complete(folder)
+    version = f"mdl_{experiment.id}"
+    bundles.upload(folder, storage, f"models/{version}")
+    named = {
+        key: final.about[key] for key in ("dataset", "dataset_sha256", "synthetic", "weights", "winner", "architecture")
+    }
+    session.add(
+        Model(
+            version=version,
+            experiment_id=experiment.id,
+            trial_id=ended.id,
+            store_key=f"models/{version}",
+            bundle_sha256=bundle_sha256,
+            manifest_sha256=manifest_sha256,
+            threshold=final.calibration["threshold"],
+            calibration=final.calibration,
+            metrics=final.evaluation,
+            created_at=BEGAN + timedelta(hours=2),
+            **named,
+        )
+    )
+    store_opening(session, experiment, ended, bundle_sha256, final)
+    experiment.result = {
+        "winner": final.about["winner"],
+        "model_version": version,
+        "threshold": final.calibration["threshold"],
+        "guarantee": final.calibration["guarantee"],
+        "test": final.evaluation,
+        "export": {"max_abs_difference": 1.2e-7, "images": 256, "decisions_differ": 0},
+        "warnings": ["the guarantee counts lesions, not images"],
+    }
+    session.flush()
+    return experiment.id
+
+
+def store_experiment(session: Session, spec: ExperimentSpec, status: str, phase: int) -> Experiment:
+    experiment = Experiment(
+        name=spec.name,
+        status=status,
+        phase=phase,
+        progress=1.0 if status == "succeeded" else 0.4,
+        priority=spec.priority,
+        spec=spec.model_dump(mode="json"),
+        created_at=BEGAN,
+        started_at=BEGAN + timedelta(seconds=2) if phase else None,
+        finished_at=BEGAN + timedelta(hours=2) if status in ("succeeded", "failed", "cancelled") else None,
+    )
+    session.add(experiment)
+    session.flush()
+    return experiment
+
+
+def store_trial(
+    session: Session, experiment: Experiment, phase: int, position: int, name: str, spec: TrialSpec | None, status: str
+) -> Trial:
+    errors = {
+        "collapsed": {"kind": "collapsed", "message": COLLAPSE},
+        "failed": {"kind": "TrialCrashed", "message": "its process ended with signal 9"},
+    }
+    trial = Trial(
+        experiment_id=experiment.id,
+        phase=phase,
+        position=position,
+        name=name,
+        kind="train" if spec else "finalize",
+        queue="cpu",
+        priority=5,
+        spec={} if spec is None else spec.model_dump(mode="json"),
+        status=status,
+        attempts=1,
+        error=errors.get(status),
+        environment=ENVIRONMENT if status in ("succeeded", "collapsed") else None,
+        created_at=BEGAN,
+        started_at=BEGAN + timedelta(minutes=10 * phase),
+        finished_at=BEGAN + timedelta(minutes=10 * phase + 7) if status != "running" else None,
+    )
+    session.add(trial)
+    session.flush()
+    if spec is not None and status != "queued":
+        _store_epochs(session, trial, seed=10 * phase + position)
+    return trial
+
+
+def store_opening(
+    session: Session, experiment: Experiment, trial: Trial, bundle_sha256: str, final: FinalRecord
+) -> None:
+    session.add(
+        TestOpening(
+            experiment_id=experiment.id,
+            trial_id=trial.id,
+            dataset=final.about["dataset"],
+            dataset_sha256=DATASET_SHA256,
+            bundle_sha256=bundle_sha256,
+            threshold=final.calibration["threshold"],
+            images=final.evaluation["images"],
+            opened_at=BEGAN + timedelta(hours=2),
+        )
+    )
+
+
+def _store_epochs(session: Session, trial: Trial, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    best = None
+    for number in range(1, 13):
+        learnt = 1 - np.exp(-number / 4)
+        values = {
+            "val_recall": 0.95 - 0.2 * learnt,
+            "val_specificity": 0.3 + 0.45 * learnt,
+            "val_auc": 0.6 + 0.25 * learnt,
+            "val_loss": 0.9 - 0.4 * learnt,
+            "val_precision": 0.25 + 0.2 * learnt,
+            "val_f1": 0.4 + 0.2 * learnt,
+            "val_f2": 0.5 + 0.2 * learnt,
+            "val_pr_auc": 0.3 + 0.3 * learnt,
+            "val_specificity_at_recall": 0.2 + 0.4 * learnt,
+            "loss": 1.1 - 0.5 * learnt,
+            "recall": 0.8,
+            "specificity": 0.6,
+            "precision": 0.4,
+            "auc": 0.8,
+        }
+        metrics = {name: float(np.clip(value + random.normal(0, 0.02), 0, 1.2)) for name, value in values.items()}
+        is_best = number in (3, 9) and trial.status == "succeeded"
+        best = (number, metrics) if is_best else best
+        session.add(
+            EpochRow(
+                trial_id=trial.id,
+                number=number,
+                metrics=metrics,
+                seconds=4.2,
+                eligible=trial.status == "succeeded",
+                best=is_best,
+                created_at=BEGAN,
+            )
+        )
+    trial.epochs_done = 12
+    if best is not None:
+        trial.best_epoch, trial.metrics = best
+
+
+def _bundle(folder: Path, final: FinalRecord) -> str:
+    for name in ("model.onnx", "model.keras"):
+        (folder / name).write_bytes(b"fabricated")
+    bundles.write_json(folder / "validation.json", {})
+    bundles.write_json(folder / "calibration.json", final.calibration)
+    bundle_sha256 = bundles.freeze(folder, final.about)
+    bundles.write_json(folder / "metrics.json", final.evaluation)
+    bundles.write_json(folder / "misses.json", final.misses)
+    (folder / "card.md").write_text(final.card(), encoding="utf-8")
+    return bundle_sha256
+
+
+def _trials(spec: ExperimentSpec, architecture: str) -> tuple[dict[str, TrialSpec], dict[str, TrialSpec]]:
+    screening = plan.screening(spec)
+    winner = screening[f"{architecture}/{spec.class_weights[0]}"]
+    start = {"trial_id": "trl_start", "key": "trials/start/best.keras", "sha256": "0" * 64}
+    is_custom = isinstance(ARCHITECTURES[architecture], CustomCNN)
+    tuned = {
+        f"{architecture}/{name}": winner.model_copy(update={"strategy": name}).model_dump()
+        | {"starts_from": start if is_custom else None}
+        for name in spec.strategies
+    }
+    return screening, {name: TrialSpec.model_validate(trial) for name, trial in tuned.items()}
+
+
+def _split(random: np.random.Generator, images: int, lesions: bool) -> Split:
+    labels = random.choice(len(CLASS_NAMES), images, p=SHARES).astype(np.int64)
+    pixels = random.integers(60, 220, (images, 8, 8, 3), dtype=np.uint8)
+    ids = np.array([f"lesion{i}" for i in random.integers(0, images, images)]) if lesions else None
+    return Split(pixels, labels, ids)
+
+
+def _scores(random: np.random.Generator, split: Split, separation: float) -> NDArray[np.float64]:
+    log_odds = random.normal(0, 1, len(split.labels)) + separation * (2 * split.malignant - 1) * 0.7
+    scores: NDArray[np.float64] = 1 / (1 + np.exp(-1.5 * log_odds))
+    return scores

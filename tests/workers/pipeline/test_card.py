@@ -1,0 +1,146 @@
+"""The model card says what the record says, loudest where it hurts."""
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from models_store import wording
+from tests.fabricated_study import FinalRecord, a_final_record, a_spec
+from workers.pipeline.evaluation import Miss
+from workers.pipeline.misses import pictured
+
+
+@pytest.fixture(scope="module")
+def final() -> FinalRecord:
+    return a_final_record()
+
+
+def header(card: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(card.split("---")[1])
+    return parsed
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f" {title}\n", 1)[1].split("\n#", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_metadata_is_yaml_that_repeats_the_test_figures_recall_first(final: FinalRecord) -> None:
+    metadata = header(final.card())
+    assert metadata["license"] == "cc-by-nc-4.0"
+    assert metadata["pipeline_tag"] == "image-classification"
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["dataset"]["revision"] == final.about["dataset_sha256"]
+    assert [metric["type"] for metric in result["metrics"]][:2] == ["recall", "specificity"]
+    assert result["metrics"][0]["value"] == final.evaluation["recall"]
+    assert result["metrics"][5]["value"] == final.evaluation["roc_auc"]
+
+
+@pytest.mark.parametrize(
+    ("title", "part"),
+    [
+        ("Test figures", None),
+        ("On lesions that training never saw", "leak_free"),
+        ("At the threshold 0.5, which nobody calibrated", "at_half"),
+    ],
+)
+def test_each_table_of_figures_equals_its_record(final: FinalRecord, title: str, part: str | None) -> None:
+    record = final.evaluation if part is None else final.evaluation[part]
+    shown = {row[0]: row[1:] for row in rows(section(final.card(), title))}
+    for name in wording.AT_THE_SAMPLE:
+        value, interval = shown[wording.FIGURES[name]][:2]
+        assert float(value) == pytest.approx(record[name], abs=5e-4)
+        low, high = (float(limit) for limit in interval.split(" to "))
+        assert low == pytest.approx(record["intervals"][name]["low"], abs=5e-4)
+        assert high == pytest.approx(record["intervals"][name]["high"], abs=5e-4)
+    confusion = record["confusion"]
+    assert shown[wording.FIGURES["recall"]][2] == f"{confusion['tp']} of {confusion['tp'] + confusion['fn']}"
+
+
+def test_melanoma_leads_the_diagnoses(final: FinalRecord) -> None:
+    shown = rows(section(final.card(), "By diagnosis"))[1:]
+    assert [row[0].split("(")[1].rstrip(")") for row in shown] == [
+        d["diagnosis"] for d in final.evaluation["diagnoses"]
+    ]
+    assert shown[0][0].startswith("melanoma")
+    assert [float(row[2]) for row in shown] == pytest.approx(
+        [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
+    )
+
+
+def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
+    text = section(final.card(), "Threshold and guarantee")
+    assert str(final.calibration["threshold"]) in text
+    assert final.calibration["guarantee"]["sentence"] in text
+    assert "at least 95 % of the thresholds" in text
+    assert "NO GUARANTEE" not in final.card()
+
+
+def test_calibration_images_of_trained_lesions_weaken_the_guarantee_in_words(final: FinalRecord) -> None:
+    assert "25 of 500 calibration images show a lesion that is also in train" in final.card()
+
+
+def test_a_guarantee_voided_by_reuse_is_loud() -> None:
+    card = a_final_record(a_spec(calibration={"reuse": True})).card()
+    assert "**NO GUARANTEE HOLDS" in card.split("## Intended use")[0]
+    assert "nothing about recall on new images" in card
+
+
+def test_a_fallback_is_named_beside_the_policy_asked_for() -> None:
+    asked = {"target_recall": 0.99, "fallback": "youden"}
+    card = a_final_record(a_spec(calibration=asked)).card()
+    assert "Chosen by `youden` instead of `np_sensitivity`, which was asked for" in card
+    assert "**NO GUARANTEE HOLDS" in card
+
+
+def test_synthetic_data_are_loud_and_not_licensed_as_patients_data() -> None:
+    card = a_final_record(synthetic=True).card()
+    assert "**SYNTHETIC DATA." in card.split("## Intended use")[0]
+    assert header(card)["license"] == "apache-2.0"
+    assert "synthetic-data" in header(card)["tags"]
+
+
+@pytest.mark.parametrize(("architecture", "loud"), [("VGG_v3", True), ("CNN_v1", False)])
+def test_a_base_without_its_imagenet_weights_is_loud(architecture: str, loud: bool) -> None:
+    card = a_final_record(a_spec(weights="none"), architecture=architecture).card()
+    assert ("**NO IMAGENET WEIGHTS." in card) is loud
+    assert ("ImageNet, for the base" in a_final_record(architecture=architecture).card()) is loud
+
+
+def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
+    card = a_final_record(lesions=False).card()
+    assert "**Leakage: not known.**" in card
+    assert "these figures cannot be given" in section(card, "On lesions that training never saw")
+
+
+def test_environment_and_commit_are_on_the_card_or_said_to_be_missing(final: FinalRecord) -> None:
+    assert "`0123456789abcdef0123456789abcdef01234567`" in section(final.card(), "Environment")
+    assert "not recorded" in section(final.card({}), "Environment")
+
+
+def test_the_card_forbids_medical_use_and_cites_its_sources(final: FinalRecord) -> None:
+    card = final.card()
+    for needed in ("Not a medical device", "Stop using it", "TRIPOD+AI", "Tschandl", "MedMNIST v2", "Neyman-Pearson"):
+        assert needed in card
+    assert not re.search(r"\{\{|\{%|None", card)
+
+
+def test_misses_keep_their_pixels() -> None:
+    # Given two images, the second of them missed
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3), dtype=np.uint8)
+    # When it is pictured
+    (miss,) = pictured([Miss(index=1, diagnosis="mel", probability=0.01)], images)
+    # Then the picture is that image
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(miss["png"]))))
+    np.testing.assert_array_equal(decoded, images[1])
+    assert (miss["index"], miss["diagnosis"], miss["probability"]) == (1, "mel", 0.01)
