@@ -3,9 +3,12 @@
 from typing import Any, Literal
 
 from alembic import context
+from sqlalchemy import text
 
 from models_store.database import Database
 from models_store.tables import Table, UtcDateTime
+
+ADVISORY_LOCK = 7_305_181_604  # any number that nothing else in the database locks
 
 
 def plain_types(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
@@ -14,7 +17,11 @@ def plain_types(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
 
 
 def run(database: Database) -> None:
-    with database.engine.connect() as connection:
+    # Several processes may start at once: the first migrates, the others wait and find nothing left to do. On SQLite
+    # the write lock that a writing transaction takes at its start does the same.
+    with database.engine.connect().execution_options(dermatriage_write=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         context.configure(
             connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=plain_types
         )

@@ -69,21 +69,28 @@ def upload(folder: Path, storage: Storage, store_key: str) -> None:
         storage.put_file(folder / name, f"{store_key}/{name}")
 
 
-def fetch(
-    storage: Storage, store_key: str, manifest_sha256: str, folder: Path, names: tuple[str, ...] = SERVED_FILES
-) -> Bundle:
-    """Copies `names` from the store into `folder` and verifies every byte.
+def fetch(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> Bundle:
+    """Copies the files that serving needs into `folder` and verifies every byte. Raises like `fetch_files`."""
+    fetch_files(storage, store_key, manifest_sha256, folder, SERVED_FILES)
+    return Bundle(folder, read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json"))
+
+
+def fetch_files(
+    storage: Storage, store_key: str, manifest_sha256: str, folder: Path, names: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Copies the manifest and `names`, or everything it lists, into `folder`, verifies every byte, returns the names.
 
     Raises `BundleAltered` for a file that is missing from the manifest or differs from it, and `StoredFileMissing` or
     `StoredFileAltered` for what the store lost or changed.
     """
     storage.get_verified(f"{store_key}/manifest.json", manifest_sha256, folder / "manifest.json")
     digests: dict[str, str] = read_json(folder / "manifest.json")["files"]
-    for name in names:
+    wanted = tuple(digests) if names is None else names
+    for name in wanted:
         if name not in digests:
             raise BundleAltered(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
         storage.get_verified(f"{store_key}/{name}", digests[name], folder / name)
-    return Bundle(folder, read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json"))
+    return (*wanted, "manifest.json")
 
 
 def _digests(folder: Path, names: tuple[str, ...]) -> dict[str, str]:

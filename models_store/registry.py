@@ -1,8 +1,10 @@
 """Model versions and the alias `champion`: register, promote, roll back, and the history of who did what and why."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models_store.database import now
@@ -49,6 +51,7 @@ def promote(
 
 def roll_back(session: Session, *, actor: str, reason: str, expected_revision: int | None = None) -> Promotion:
     """Makes the champion's predecessor champion again; rolling back twice goes back two promotions."""
+    session.get(Alias, CHAMPION, with_for_update=True)  # so that the history stands still
     undone: list[Promotion] = []
     for step in session.scalars(select(Promotion).where(Promotion.alias == CHAMPION).order_by(Promotion.id)):
         if step.action == "rollback":
@@ -65,21 +68,29 @@ def history(session: Session) -> Sequence[Promotion]:
     return session.scalars(select(Promotion).where(Promotion.alias == CHAMPION).order_by(Promotion.id.desc())).all()
 
 
+def _alias(session: Session, version: str, moment: datetime) -> Alias:
+    """The locked alias; at revision 0 if this transaction makes it."""
+    alias = session.get(Alias, CHAMPION, with_for_update=True, populate_existing=True)
+    if alias is not None:
+        return alias
+    alias = Alias(name=CHAMPION, version=version, revision=0, changed_at=moment)
+    try:
+        with session.begin_nested():
+            session.add(alias)
+    except IntegrityError:  # on PostgreSQL another first promotion may have been faster
+        return session.get_one(Alias, CHAMPION, with_for_update=True, populate_existing=True)
+    return alias
+
+
 def _move(session: Session, version: str, action: str, actor: str, reason: str, expected: int | None) -> Promotion:
-    alias = session.get(Alias, CHAMPION, with_for_update=True)
-    found = 0 if alias is None else alias.revision
-    if expected is not None and expected != found:
-        raise RevisionChanged(f"the champion is at revision {found}, not {expected}; read it again and decide anew")
     moment = now(session)
-    if alias is None:
-        session.add(Alias(name=CHAMPION, version=version, revision=1, changed_at=moment))
-    else:
-        session.execute(
-            update(Alias)
-            .where(Alias.name == CHAMPION, Alias.revision == found)
-            .values(version=version, revision=found + 1, changed_at=moment)
+    alias = _alias(session, version, moment)
+    if expected is not None and expected != alias.revision:
+        raise RevisionChanged(
+            f"the champion is at revision {alias.revision}, not {expected}; read it again and decide anew"
         )
-    previous = None if alias is None else alias.version
+    previous = None if alias.revision == 0 else alias.version
+    alias.version, alias.revision, alias.changed_at = version, alias.revision + 1, moment
     step = Promotion(
         alias=CHAMPION,
         version=version,

