@@ -1,0 +1,189 @@
+"""Every error as problem+json (RFC 9457): what happened, why, and what to do about it. Never a stack trace."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from models_store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
+from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
+from service.headers import SECURITY_HEADERS
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+KIND_PREFIX = "urn:dermatriage:problem:"
+
+
+class Finding(BaseModel):
+    """One thing wrong with a request: `pointer` (RFC 6901) into the body, or the name of a `parameter`."""
+
+    detail: str
+    pointer: str | None = Field(None, description="JSON pointer into the request body.", examples=["/epochs"])
+    parameter: str | None = Field(None, description="Query, path or header parameter.", examples=["limit"])
+
+
+class ProblemDocument(BaseModel):
+    """The body of every error, RFC 9457 with a remedy."""
+
+    type: str = Field(examples=["urn:dermatriage:problem:experiment-not-found"])
+    title: str = Field(examples=["There is no such experiment"])
+    status: int = Field(ge=400, le=599, examples=[404])
+    detail: str = Field(examples=["there is no experiment exp_0"])
+    remedy: str = Field(examples=["GET /v1/experiments lists those there are."])
+    instance: str = Field(description="Path of the request.", examples=["/v1/experiments/exp_0"])
+    errors: list[Finding] | None = Field(None, description="What validation found, one entry a field.")
+    checks: dict[str, Any] | None = Field(None, description="What `/readyz` checked.")
+
+
+class Problem(Exception):
+    """An answer that is an error; `kind` is stable, for programs, and the rest is for people."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        remedy: str,
+        *,
+        errors: Sequence[Finding] = (),
+        checks: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.title, self.detail, self.remedy = status, kind, title, detail, remedy
+        self.errors, self.checks, self.headers = list(errors), checks, dict(headers or {})
+
+    def response(self, request: Request) -> Response:
+        document = ProblemDocument(
+            type=KIND_PREFIX + self.kind,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            remedy=self.remedy,
+            instance=request.url.path,
+            errors=self.errors or None,
+            checks=None if self.checks is None else dict(self.checks),
+        )
+        # ASCII only: a detail may quote what was sent, and a lone surrogate has no UTF-8.
+        body = json.dumps(document.model_dump(exclude_none=True)).encode()
+        return Response(body, self.status, {**SECURITY_HEADERS, **self.headers}, media_type=MEDIA_TYPE)
+
+
+# Errors of the models store whose message already says what happened: status, title, remedy.
+KNOWN: dict[type[Exception], tuple[int, str, str, str]] = {
+    ExperimentNotFound: (
+        404,
+        "experiment-not-found",
+        "There is no such experiment",
+        "GET /v1/experiments lists those there are.",
+    ),
+    IdempotencyKeyReused: (
+        422,
+        "idempotency-key-reused",
+        "The Idempotency-Key belongs to another experiment",
+        "Send a new key with a new experiment, or the same experiment with the same key.",
+    ),
+    ModelNotFound: (404, "model-not-found", "There is no such model", "GET /v1/models lists those there are."),
+    NothingToRollBackTo: (
+        409,
+        "nothing-to-roll-back-to",
+        "The champion has no predecessor",
+        "POST /v1/models/{version}/promote makes any other version the champion.",
+    ),
+    RevisionChanged: (
+        412,
+        "revision-changed",
+        "The champion changed in the meantime",
+        "GET /v1/models/{version} gives the current ETag; send it as If-Match if the change is still wanted.",
+    ),
+}
+
+HTTP_REMEDIES = {
+    400: "Check that the body is what its Content-Type says.",
+    404: "GET /docs lists every address.",
+    405: "The Allow header and GET /docs list the methods of this address.",
+    413: "Send less: a JPEG at quality 90 and 2,000 pixels wide is ample.",
+}
+
+
+def add_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(Exception, _unexpected)
+    for kind in KNOWN:
+        app.add_exception_handler(kind, _known)
+
+
+def unprocessable(detail: str, remedy: str, finding: Finding) -> Problem:
+    return Problem(422, "invalid-request", "The request cannot be processed", detail, remedy, errors=[finding])
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response(request)
+
+
+def _known(request: Request, error: Exception) -> Response:
+    status, kind, title, remedy = KNOWN[type(error)]
+    return Problem(status, kind, title, str(error), remedy).response(request)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    findings = [_finding(found) for found in error.errors()]
+    summary = "; ".join(f"{found.pointer or found.parameter or 'body'}: {found.detail}" for found in findings)
+    remedy = "Correct what `errors` lists; GET /docs shows every field, and GET /v1/catalog every name."
+    title = "The request is not valid"
+    return Problem(422, "invalid-request", title, summary, remedy, errors=findings).response(request)
+
+
+def _finding(error: Mapping[str, Any]) -> Finding:
+    where, *path = error["loc"]
+    detail = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "json_invalid":
+        return Finding(detail=f"not JSON, at character {path[0]}: {error['ctx']['error']}", pointer="")
+    if where == "body":
+        escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        return Finding(detail=detail, pointer="".join(f"/{part}" for part in escaped))
+    return Finding(detail=detail, parameter=str(path[0]))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = phrase.lower().replace(" ", "-")
+    detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}: {phrase.lower()}"
+    remedy = HTTP_REMEDIES.get(error.status_code, "GET /docs describes every request.")
+    return Problem(error.status_code, kind, phrase, detail, remedy, headers=error.headers).response(request)
+
+
+def _database_away(request: Request, error: Exception) -> Response:
+    log.error("the database did not answer %s %s: %s", request.method, request.url.path, error)
+    return Problem(
+        503,
+        "database-unreachable",
+        "The database does not answer",
+        "the database could not be reached, or was busy for too long",
+        "Try again in a few seconds; GET /readyz says when it is back.",
+        headers={"Retry-After": "5"},
+    ).response(request)
+
+
+def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 (the server logs it)
+    return Problem(
+        500,
+        "internal-error",
+        "Something unexpected happened",
+        "the server failed to answer this request; the cause is in its log",
+        "Try again; if it fails again, report it with the time of the request and the server's log.",
+    ).response(request)

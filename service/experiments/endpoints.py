@@ -1,0 +1,130 @@
+"""Submit, watch and cancel experiments; read their trials."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Request, Response
+from fastapi.openapi.models import Example
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store import runs
+from models_store.datasets.sources import is_builtin
+from models_store.presets import PRESETS
+from models_store.specs import ExperimentSpec
+from models_store.tables import DatasetRow, Experiment, Trial
+from service.deps import Identifier, Reading, Services, Writing
+from service.errors import Finding, Problem, unprocessable
+from service.experiments.reading import show_experiment, show_experiments, show_trials
+from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
+from service.openapi import problems
+from service.pages import Page, Turned, page
+
+router = APIRouter(tags=["experiments"])
+
+EXAMPLES: dict[str, Example] = {
+    name: {"summary": f"preset {name}", "value": {"dataset": "dermamnist", **preset}}
+    for name, preset in PRESETS.items()
+}
+
+
+@router.post("/v1/experiments", status_code=202, responses=problems(400, 413, 422))
+def submit(
+    spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)],
+    session: Writing,
+    services: Services,
+    background: BackgroundTasks,
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[\x21-\x7e]{1,255}$",
+            description="Any string of your choice: the same key with the same experiment never submits it twice.",
+        ),
+    ] = None,
+) -> ExperimentRead:
+    """Queues a three-phase study. `Location` is where to follow it."""
+    _require_dataset(session, spec.dataset)
+    posted = spec.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(posted, sort_keys=True).encode()).hexdigest()
+    experiment = runs.submit(session, posted, key=idempotency_key, digest=digest)
+    response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
+    background.add_task(services.announce, experiment.id)
+    return show_experiment(session, experiment)
+
+
+@router.get("/v1/experiments", responses=problems(422))
+def list_experiments(
+    session: Reading,
+    turn: Turned,
+    status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
+) -> Page[ExperimentRead]:
+    """Newest first."""
+    query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
+    return page(
+        session, query, turn, Experiment.created_at, Experiment.id, lambda rows: show_experiments(session, rows)
+    )
+
+
+@router.get("/v1/experiments/{experiment_id}", responses=problems(404, 422))
+def read_experiment(experiment_id: Identifier, session: Reading) -> ExperimentRead:
+    return show_experiment(session, _experiment(session, experiment_id))
+
+
+@router.post("/v1/experiments/{experiment_id}/cancel", responses=problems(404, 409, 422))
+def cancel(experiment_id: Identifier, session: Writing) -> ExperimentRead:
+    """Cancels what waits at once and asks what runs to stop; asking again changes nothing.
+
+    An experiment that has succeeded or failed cannot be cancelled any more.
+    """
+    experiment = runs.cancel(session, experiment_id)
+    if experiment.status in ("succeeded", "failed"):
+        raise Problem(
+            409,
+            "experiment-finished",
+            "The experiment has already ended",
+            f"experiment {experiment_id} has {experiment.status}; there is nothing left to cancel",
+            "Read its result with GET /v1/experiments/{id}.",
+        )
+    return show_experiment(session, experiment)
+
+
+@router.get("/v1/experiments/{experiment_id}/trials", responses=problems(404, 422))
+def list_trials(
+    experiment_id: Identifier,
+    session: Reading,
+    epochs: Annotated[bool, Query(description="Whether to give the metrics of every epoch.")] = False,
+) -> TrialList:
+    """Every trial of the experiment, in the order of its phases."""
+    _experiment(session, experiment_id)
+    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
+    return TrialList(items=show_trials(session, session.scalars(chosen).all(), epochs=epochs))
+
+
+@router.get("/v1/trials/{trial_id}", responses=problems(404, 422))
+def read_trial(trial_id: Identifier, session: Reading) -> TrialRead:
+    """One trial with the metrics of every epoch."""
+    trial = session.get(Trial, trial_id)
+    if trial is None:
+        remedy = "GET /v1/experiments/{id}/trials lists those of an experiment."
+        raise Problem(404, "trial-not-found", "There is no such trial", f"there is no trial {trial_id}", remedy)
+    return show_trials(session, [trial], epochs=True)[0]
+
+
+def _experiment(session: Session, experiment_id: str) -> Experiment:
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None:
+        raise runs.ExperimentNotFound(f"there is no experiment {experiment_id}")
+    return experiment
+
+
+def _require_dataset(session: Session, name: str) -> None:
+    if is_builtin(name) or session.get(DatasetRow, name) is not None:
+        return
+    raise unprocessable(
+        f"no data set is called {name!r}",
+        f"Register it with `dermatriage dataset register PATH --name {name}`, or choose one from GET /v1/catalog.",
+        Finding(detail=f"no data set is called {name!r}", pointer="/dataset"),
+    )

@@ -1,0 +1,140 @@
+"""Model versions: read, download, promote, roll back."""
+
+import os
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store import registry
+from models_store.tables import Model, Promotion
+from service.deps import Identifier, Reading, Services, Writing
+from service.errors import Problem
+from service.models import downloads
+from service.models.schemas import History, ModelRead, PromotionRead, Why
+from service.openapi import problems
+from service.pages import Page, Turned, page
+from service.security import Caller
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+IfMatch = Annotated[
+    str | None,
+    Header(description="The ETag of any model, read before deciding: refuses if the champion changed since."),
+]
+
+
+@router.get("", responses=problems(422))
+def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
+    """Newest first."""
+    champion = registry.champion(session)
+    return page(
+        session,
+        select(Model),
+        turn,
+        Model.created_at,
+        Model.version,
+        lambda rows: [_show(row, champion) for row in rows],
+    )
+
+
+@router.get("/history", responses=problems())
+def read_history(session: Reading) -> History:
+    """Who made which model champion, when, and why."""
+    return History(items=[PromotionRead.model_validate(step) for step in registry.history(session)])
+
+
+@router.post("/rollback", responses=problems(409, 412, 422))
+def roll_back(
+    why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
+) -> PromotionRead:
+    """Makes the champion's predecessor champion again; doing it twice goes back two promotions."""
+    step = registry.roll_back(session, actor=caller, reason=why.reason, expected_revision=_expected(if_match))
+    return _moved(session, step, response)
+
+
+@router.get("/{version}", responses=problems(404, 422))
+def read_model(version: Identifier, session: Reading, response: Response) -> ModelRead:
+    """One model. The ETag counts the moves of the champion; send it back as `If-Match` when promoting."""
+    response.headers["ETag"] = f'"{registry.revision(session)}"'
+    return _show(registry.model(session, version), registry.champion(session))
+
+
+@router.post("/{version}/promote", responses=problems(404, 412, 422))
+def promote(
+    version: Identifier, why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
+) -> PromotionRead:
+    """Makes this version the champion that answers `/predict`."""
+    expected = _expected(if_match)
+    step = registry.promote(session, version, actor=caller, reason=why.reason, expected_revision=expected)
+    return _moved(session, step, response)
+
+
+@router.get(
+    "/{version}/card",
+    response_class=PlainTextResponse,
+    responses={
+        200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# CNN_v1-W3/LowLR\n…"}}},
+        **problems(404, 422, 503),
+    },
+)
+def read_card(version: Identifier, session: Reading, services: Services) -> Response:
+    """The model card: what it is for, its figures with recall first, and its limits."""
+    model = registry.model(session, version)
+    return Response(downloads.card(model, services.storage), media_type="text/markdown; charset=utf-8")
+
+
+@router.get(
+    "/{version}/bundle",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {
+                "application/zip": {
+                    "schema": {"type": "string", "format": "binary"},
+                    "example": "(the bytes of a zip archive)",
+                }
+            }
+        },
+        **problems(404, 422, 503),
+    },
+)
+def read_bundle(version: Identifier, session: Reading, services: Services) -> Response:
+    """Everything the model consists of, as a zip: ONNX and Keras networks, calibration, figures, card, manifest."""
+    model = registry.model(session, version)
+    packed = downloads.zipped(model, services.storage)
+    headers = {
+        "Content-Length": str(os.fstat(packed.fileno()).st_size),
+        "Content-Disposition": f'attachment; filename="{model.version}.zip"',
+        "ETag": f'"{model.manifest_sha256}"',
+    }
+    return StreamingResponse(downloads.chunks(packed), media_type="application/zip", headers=headers)
+
+
+def _show(model: Model, champion: Model | None) -> ModelRead:
+    columns = {column.key: getattr(model, column.key) for column in Model.__mapper__.column_attrs}
+    is_champion = champion is not None and champion.version == model.version
+    return ModelRead.model_validate({**columns, "champion": is_champion})
+
+
+def _moved(session: Session, step: Promotion, response: Response) -> PromotionRead:
+    response.headers["ETag"] = f'"{registry.revision(session)}"'
+    return PromotionRead.model_validate(step)
+
+
+def _expected(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    strong = re.fullmatch(r'"(\d{1,9})"', if_match.strip())
+    if strong is None:
+        raise Problem(
+            412,
+            "revision-unknown",
+            "The If-Match header names no revision",
+            f"{if_match!r} is not an ETag that this service gave out",
+            'Send the ETag of GET /v1/models/{version} as it came, such as If-Match: "3", or leave the header out.',
+        )
+    return int(strong[1])

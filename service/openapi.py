@@ -1,0 +1,65 @@
+"""What the OpenAPI document says beyond what types say: the error shape of every operation."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from models_store.catalog import DISCLAIMER
+from service.errors import KIND_PREFIX, MEDIA_TYPE, ProblemDocument
+
+TITLES = {
+    400: ("bad-request", "Bad Request", "There was an error parsing the body"),
+    404: ("not-found", "There is no such thing", "nothing here has that id"),
+    409: ("conflict", "It does not fit the present state", "the experiment has already succeeded"),
+    412: ("revision-changed", "The champion changed in the meantime", "the champion is at revision 3, not 2"),
+    413: ("content-too-large", "Content Too Large", "the request has more than 10,551,296 bytes"),
+    415: ("image-format-unknown", "The file is not an image", "it is not PNG, JPEG, WebP, BMP or TIFF"),
+    422: ("invalid-request", "The request is not valid", "epochs: Input should be greater than or equal to 1"),
+    500: ("internal-error", "Something unexpected happened", "the server failed to answer this request"),
+    503: ("no-champion", "No model answers yet", "no model has been promoted"),
+}
+REMEDY = "Each problem says here what to do about it."
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*statuses: int) -> Responses:
+    """The error answers of an operation, each with an example; 500 is always among them."""
+    return {status: _problem_response(status) for status in (*statuses, 500)}
+
+
+def describe(app: FastAPI) -> None:
+    """Lets `app.openapi()` know the schema that `problems` refers to."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs"))
+            schemas["ProblemDocument"] = schema
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    kind, title, detail = TITLES[status]
+    example = {"type": KIND_PREFIX + kind, "title": title, "status": status, "detail": detail, "remedy": REMEDY}
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    content = {MEDIA_TYPE: {"schema": schema, "example": {**example, "instance": "/v1/…"}}}
+    return {"description": title, "content": content}
+
+
+DESCRIPTION = f"""Trains, calibrates and serves a screening classifier for skin lesions (malignant or benign).
+
+Recall on malignant comes first wherever a number is reported. Errors are RFC 9457 `application/problem+json` with a
+`remedy`. **{DISCLAIMER}**"""

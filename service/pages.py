@@ -1,0 +1,83 @@
+"""Cursor pages, newest first: what is inserted while someone turns pages neither repeats nor hides an item."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from service.errors import Finding, unprocessable
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+class Page(BaseModel, Generic[Item]):
+    """Items and, unless they are the last, the cursor of the page after them."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="Send it back as `cursor` for the next page; null at the end.")
+
+
+class Turn(BaseModel):
+    """Which page is asked for: `limit` items created before `before`."""
+
+    limit: int
+    before: tuple[datetime, str] | None
+
+
+def turn(
+    limit: Annotated[int, Query(ge=1, le=200, description="Most items on the page.")] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> Turn:
+    return Turn(limit=limit, before=None if cursor is None else _decode(cursor))
+
+
+Turned = Annotated[Turn, Depends(turn)]
+
+
+def page(
+    session: Session,
+    query: Select[Row],
+    turn: Turn,
+    created_at: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[str],
+    shown: Callable[[Sequence[Row]], list[Item]],
+) -> Page[Item]:
+    """Runs `query` for one page; `key` breaks ties between rows created in the same microsecond."""
+    if turn.before is not None:
+        query = query.where(_older(created_at, key, *turn.before))
+    rows = session.scalars(query.order_by(created_at.desc(), key.desc()).limit(turn.limit + 1)).all()
+    kept = rows[: turn.limit]
+    more = len(rows) > turn.limit
+    last: Any = kept[-1] if kept else None
+    cursor = _encode(getattr(last, created_at.key), getattr(last, key.key)) if more else None
+    return Page(items=shown(kept), next_cursor=cursor)
+
+
+def _older(
+    created_at: InstrumentedAttribute[datetime], key: InstrumentedAttribute[str], moment: datetime, before: str
+) -> ColumnElement[bool]:
+    return or_(created_at < moment, and_(created_at == moment, key < before))
+
+
+def _encode(moment: datetime, key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), key]).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> tuple[datetime, str]:
+    try:
+        moment, key = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        when = datetime.fromisoformat(moment)
+        if when.tzinfo is None or not isinstance(key, str) or not key.isprintable() or not key.isascii():
+            raise ValueError("not a cursor of this service")
+        return when, key
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
+        finding = Finding(detail="it is not a next_cursor that this service gave out", parameter="cursor")
+        raise unprocessable("the cursor cannot be read", "Start again without a cursor.", finding) from error

@@ -1,0 +1,117 @@
+"""The champion in memory: found in the database, fetched, verified and warmed before it answers anything."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store import bundles, registry
+from models_store.bundles import BundleAltered
+from models_store.database import Database
+from models_store.scoring import ProbabilityCalibration, Scorer
+from models_store.storage import Storage
+from models_store.tables import Model
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One version and everything an answer takes from it, so that no answer mixes two versions."""
+
+    version: str
+    dataset: str
+    threshold: float
+    guarantee: dict[str, Any]
+    synthetic: bool
+    weights: str
+    scorer: Scorer
+
+    def probability(self, pixels: NDArray[np.uint8]) -> float:
+        """Probability of malignant of one image, uint8 (S, S, 3)."""
+        return float(self.scorer(pixels[np.newaxis])[0])
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A champion that failed its checks; whatever answered before still does."""
+
+    version: str
+    reason: str
+
+
+@dataclass
+class Predictor:
+    """Follows the alias `champion`. `serving` is replaced whole; a request takes it once."""
+
+    database: Database
+    storage: Storage
+    cache_root: Path
+    clock: Callable[[], float] = time.monotonic
+    serving: Serving | None = None
+    refusal: Refusal | None = None
+    _revision: int | None = None
+    _retry_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self) -> None:
+        """Loads the champion if it changed. Never raises: what answers now stays until its successor is ready."""
+        with self._lock:
+            try:
+                self._follow()
+            except SQLAlchemyError as error:
+                log.warning("the database did not say which model is champion: %s", error)
+
+    def _follow(self) -> None:
+        with self.database.read() as session:
+            revision = registry.revision(session)
+            if revision == self._revision and (self.refusal is None or self.clock() < self._retry_at):
+                return
+            champion = registry.champion(session)
+        self._revision = revision
+        if champion is None or (self.serving is not None and self.serving.version == champion.version):
+            self.refusal = None
+            return
+        try:
+            self.serving, self.refusal = load(champion, self.storage, self.cache_root), None
+        except Exception as error:  # a bundle is data: whatever is wrong with it must not stop the present model
+            self.refusal, self._retry_at = Refusal(champion.version, str(error)), self.clock() + RETRY_SECONDS
+            log.error("refused the model %s: %s", champion.version, error)
+        else:
+            log.info("the model %s answers from now on", champion.version)
+
+
+def load(model: Model, storage: Storage, cache_root: Path) -> Serving:
+    """Fetches and verifies a model's bundle and lets it answer once.
+
+    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, or what ONNX Runtime raises for a bad graph.
+    """
+    folder = cache_root / "models" / model.version
+    bundle = bundles.fetch(storage, model.store_key, model.manifest_sha256, folder)
+    if bundle.calibration["threshold"] != model.threshold:
+        raise BundleAltered(
+            f"the bundle of {model.version} has the threshold {bundle.calibration['threshold']}, but {model.threshold} "
+            "is on record; promote another version"
+        )
+    calibration = ProbabilityCalibration.model_validate(bundle.calibration["probability_calibration"])
+    serving = Serving(
+        version=model.version,
+        dataset=bundle.about["dataset"],
+        threshold=bundle.calibration["threshold"],
+        guarantee=bundle.calibration["guarantee"],
+        synthetic=bundle.about["synthetic"],
+        weights=bundle.about["weights"],
+        scorer=Scorer(bundle.onnx, calibration),
+    )
+    size = serving.scorer.input_size
+    if not 0 <= serving.probability(np.zeros((size, size, 3), np.uint8)) <= 1:
+        raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
+    return serving
