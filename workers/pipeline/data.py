@@ -1,0 +1,119 @@
+"""The study's data before the test set is opened: what trains, what selects, what calibrates."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from models_store.datasets.layout import Split, read_split
+from models_store.specs import CalibrationSpec
+
+
+class HoldOutImpossible(ValueError):
+    """A split cannot be divided so that both parts hold malignant and benign images."""
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Three parts of train and validation.
+
+    `guarantee_void` says that calibration sees the images that selected the epoch. The last two fields count images
+    whose lesion is also in `train`; they are None where lesion ids are unknown.
+    """
+
+    train: Split
+    selection: Split
+    calibration: Split
+    image_size: int
+    guarantee_void: bool
+    selection_images_of_train_lesions: int | None
+    calibration_images_of_train_lesions: int | None
+
+
+def study_data(path: Path, calibration: CalibrationSpec, seed: int) -> StudyData:
+    """Read the `train` and `val` splits of a MedMNIST file and divide them as `calibration` says.
+
+    The parts are stratified by malignancy, no lesion is on both sides, and the same seed gives the same parts. Raises
+    `HoldOutImpossible`, and `DatasetInvalid` for a file that cannot be read.
+    """
+    train, validation = read_split(path, "train"), read_split(path, "val")
+    if calibration.reuse:
+        selection = held_out = validation
+    elif calibration.source == "validation":
+        selection, held_out = hold_out(validation, calibration.share, seed)
+    else:
+        train, selection = hold_out(train, calibration.share, seed)
+        held_out = validation
+    for part, name in ((train, "train"), (selection, "selection"), (held_out, "calibration")):
+        _require_both_classes(part, name)
+    return StudyData(
+        train,
+        selection,
+        held_out,
+        image_size=train.images.shape[1],
+        guarantee_void=calibration.reuse,
+        selection_images_of_train_lesions=_images_of_lesions_in(train, selection),
+        calibration_images_of_train_lesions=_images_of_lesions_in(train, held_out),
+    )
+
+
+def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """Divide a split into the rest and `share` of its lesions (of its images, where lesion ids are unknown).
+
+    A lesion counts as malignant if any of its images is. Raises `HoldOutImpossible`.
+    """
+    lesion_of_image = _lesions(split)
+    malignant = np.zeros(lesion_of_image.max() + 1, dtype=bool)
+    malignant[lesion_of_image[split.malignant.astype(bool)]] = True
+    try:
+        _, held = train_test_split(np.arange(len(malignant)), test_size=share, stratify=malignant, random_state=seed)
+    except ValueError as cause:
+        raise _impossible(f"{len(split.labels)} images", share, malignant) from cause
+    taken = np.isin(lesion_of_image, held)
+    if any(len(np.unique(malignant[lesion_of_image[side]])) < 2 for side in (taken, ~taken)):
+        raise _impossible(f"{len(split.labels)} images", share, malignant)
+    return _take(split, ~taken), _take(split, taken)
+
+
+def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels 0-255 as float32 in [0, 1], the input of every model."""
+    return images.astype(np.float32) / np.float32(255)
+
+
+def _lesions(split: Split) -> NDArray[np.int64]:
+    """Number (N,) of the lesion each image shows; without lesion ids each image counts as its own."""
+    if split.lesion_ids is None:
+        return np.arange(len(split.labels))
+    numbers: NDArray[np.int64] = np.unique(split.lesion_ids, return_inverse=True)[1]
+    return numbers
+
+
+def _take(split: Split, kept: NDArray[np.bool_]) -> Split:
+    lesion_ids = None if split.lesion_ids is None else split.lesion_ids[kept]
+    return replace(split, images=split.images[kept], labels=split.labels[kept], lesion_ids=lesion_ids)
+
+
+def _images_of_lesions_in(train: Split, part: Split) -> int | None:
+    if train.lesion_ids is None or part.lesion_ids is None:
+        return None
+    return int(np.isin(part.lesion_ids, train.lesion_ids).sum())
+
+
+def _impossible(size: str, share: float, malignant: NDArray[np.bool_]) -> HoldOutImpossible:
+    return HoldOutImpossible(
+        f"cannot hold {share:.0%} of {size} out: {int(malignant.sum())} malignant and {int((~malignant).sum())} "
+        "benign lesions do not leave both kinds on both sides; use another share, more images, or reuse: true, which "
+        "voids the guarantee"
+    )
+
+
+def _require_both_classes(part: Split, name: str) -> None:
+    malignant: Any = part.malignant.sum()
+    if malignant in (0, len(part.labels)):
+        raise HoldOutImpossible(
+            f"the {name} part has {malignant} malignant of {len(part.labels)} images; it needs malignant and benign "
+            "ones: use a data set, or a share, that gives both"
+        )
