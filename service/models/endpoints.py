@@ -19,6 +19,11 @@ from service.openapi import problems
 from service.pages import Page, Turned, page
 from service.security import Caller
 
+
+class MarkdownResponse(PlainTextResponse):
+    media_type = "text/markdown"
+
+
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 IfMatch = Annotated[
@@ -75,16 +80,16 @@ def promote(
 
 @router.get(
     "/{version}/card",
-    response_class=PlainTextResponse,
+    response_class=MarkdownResponse,
     responses={
-        200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# CNN_v1-W3/LowLR\n…"}}},
+        200: {"content": {"text/markdown": {"example": "# CNN_v1-W3/LowLR\n…"}}},
         **problems(404, 422, 503),
     },
 )
 def read_card(version: Identifier, session: Reading, services: Services) -> Response:
     """The model card: what it is for, its figures with recall first, and its limits."""
     model = registry.model(session, version)
-    return Response(downloads.card(model, services.storage), media_type="text/markdown; charset=utf-8")
+    return MarkdownResponse(downloads.card(model, services.storage))
 
 
 @router.get(

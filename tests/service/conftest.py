@@ -1,0 +1,153 @@
+"""The real application on real servers, and tiny models for it to serve."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from onnx import TensorProto, helper, numpy_helper
+from starlette.exceptions import StarletteDeprecationWarning
+
+from models_store import bundles, registry
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.storage import Storage, sha256_of
+from models_store.tables import Experiment, Model, Trial
+from service.app import create_app
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", StarletteDeprecationWarning)  # it would rather have httpx2 than httpx
+    from starlette.testclient import TestClient
+
+SIZE = 28
+MakeModel = Callable[..., str]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, broker_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        broker_url=broker_url,
+        store_url=str(tmp_path / "store"),
+        cache_root=tmp_path / "cache",
+        max_upload_bytes=200_000,
+        max_image_pixels=1_000_000,
+        _env_file=None,
+    )
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    return Storage(settings.store_url)
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database, storage: Storage) -> FastAPI:
+    return create_app(settings, database=database, storage=storage)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeModel:
+    """Stores a complete model and returns its version; `promote` makes it the champion."""
+
+    def make(*, threshold: float = 0.5, promote: bool = False, **columns: Any) -> str:
+        folder = tmp_path / "bundle"
+        folder.mkdir(exist_ok=True)
+        about = {"dataset": "dermamnist", "synthetic": False, "weights": "imagenet", "image_size": SIZE} | columns
+        (folder / "model.onnx").write_bytes(brightness_network())
+        (folder / "calibration.json").write_text(
+            json.dumps(
+                {
+                    "threshold": threshold,
+                    "guarantee": {"holds": True, "target_recall": 0.9},
+                    "probability_calibration": {"method": "identity", "slope": 1.0, "intercept": 0.0},
+                }
+            )
+        )
+        for name in bundles.COMPLETED_FILES:
+            if name not in ("frozen.json", "model.onnx", "calibration.json"):
+                (folder / name).write_text(f"# {name} of threshold {threshold}")
+        bundle_sha256 = bundles.freeze(folder, about)
+        manifest_sha256 = bundles.complete(folder)
+        with database.write() as session:
+            experiment = Experiment(name="", priority=5, spec={}, status="succeeded", created_at=datetime.now(UTC))
+            session.add(experiment)
+            session.flush()
+            trial = Trial(
+                experiment_id=experiment.id,
+                phase=3,
+                position=0,
+                name="final",
+                kind="finalize",
+                queue="cpu",
+                priority=5,
+                spec={},
+                status="succeeded",
+                created_at=datetime.now(UTC),
+            )
+            session.add(trial)
+            session.flush()
+            store_key = f"models/{experiment.id}"
+            bundles.upload(folder, storage, store_key)
+            model = Model(
+                experiment_id=experiment.id,
+                trial_id=trial.id,
+                winner="CNN_v1-W3",
+                architecture="CNN_v1",
+                dataset=about["dataset"],
+                dataset_sha256=sha256_of(folder / "model.onnx"),
+                synthetic=about["synthetic"],
+                weights=about["weights"],
+                store_key=store_key,
+                bundle_sha256=bundle_sha256,
+                manifest_sha256=manifest_sha256,
+                threshold=threshold,
+                calibration={"guarantee": {"holds": True}},
+                metrics={"recall": 0.9},
+                created_at=datetime.now(UTC),
+            )
+            session.add(model)
+            session.flush()
+            if promote:
+                registry.promote(session, model.version, actor="test", reason="to answer")
+            return model.version
+
+    return make
+
+
+def brightness_network() -> bytes:
+    """P(malignant) = softmax of (-10 m + 5, 10 m - 5), m the mean of all pixels: bright is malignant."""
+    weights = [
+        numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"),
+        numpy_helper.from_array(np.array([1], np.int64), "last"),
+        numpy_helper.from_array(np.array([[-10, 10]], np.float32), "weight"),
+        numpy_helper.from_array(np.array([5, -5], np.float32), "bias"),
+    ]
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        helper.make_node("MatMul", ["column", "weight"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", SIZE, SIZE, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    content: bytes = model.SerializeToString()
+    return content

@@ -1,0 +1,376 @@
+"""The command line against a real server: what it prints, and the exit codes that scripts rely on."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image
+
+from models_store.database import Database
+from models_store.datasets.synthetic import generate
+from models_store.settings import Settings
+from models_store.tables import Experiment, Trial
+from service import cli, ports
+from service.demo import dataset_name
+
+MakeModel = Callable[..., str]
+SMALL = (70, 40, 40)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one call of the command line ended."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Dermatriage = Callable[..., Ended]
+
+
+@pytest.fixture
+def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """One database is enough here: the command line talks HTTP."""
+    copy = tmp_path / "test.db"
+    copy.write_bytes(migrated_sqlite.read_bytes())
+    return f"sqlite:///{copy}"
+
+
+@pytest.fixture
+def dermatriage(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Dermatriage:
+    """Runs the command line in an empty folder, with the test's own database and store."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("database_url", "store_url", "cache_root"):
+        monkeypatch.setenv(f"DERMATRIAGE_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("DERMATRIAGE_PORT", str(ports.free()))
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["dermatriage", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def server(app: FastAPI, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:  # noqa: ARG001
+    with served(app) as url:
+        monkeypatch.setenv("DERMATRIAGE_URL", url)
+        yield url
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    port = ports.free()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none"))
+    thread = Thread(target=server.run)
+    thread.start()
+    deadline = monotonic() + 30
+    while not server.started and monotonic() < deadline:
+        sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(30)
+
+
+def end_experiment(database: Database, experiment_id: str, status: str, **values: Any) -> None:
+    with database.write() as session:
+        experiment = session.get_one(Experiment, experiment_id)
+        experiment.status = status
+        experiment.finished_at = datetime.now(UTC)
+        for name, value in values.items():
+            setattr(experiment, name, value)
+
+
+def add_failed_trial(database: Database, experiment_id: str) -> None:
+    with database.write() as session:
+        session.add(
+            Trial(
+                experiment_id=experiment_id,
+                phase=1,
+                position=0,
+                name="CNN_v1/W3",
+                kind="train",
+                queue="cpu",
+                priority=5,
+                spec={},
+                status="collapsed",
+                error={"kind": "collapsed", "message": "no epoch was eligible"},
+                created_at=datetime.now(UTC),
+                finished_at=datetime.now(UTC),
+            )
+        )
+
+
+def test_unreachable_server_is_exit_code_3_and_says_how_to_start_one(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("models")
+
+    assert ended.exit_code == 3
+    assert "make up" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_address_without_a_scheme_is_exit_code_3(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("models", "--url", "nowhere.example")
+
+    assert ended.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "finding"),
+    [
+        ("missing.json", None, "cannot be read"),
+        ("broken.json", "{", "is not JSON"),
+        ("list.json", "[]", "one JSON object"),
+        ("nameless.json", "{}", "names no data set"),
+    ],
+)
+def test_unusable_spec_file_is_exit_code_2(
+    dermatriage: Dermatriage, tmp_path: Path, name: str, content: str | None, finding: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+
+    ended = dermatriage("submit", name)
+
+    assert ended.exit_code == 2
+    assert finding in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finding"),
+    [
+        (("submit",), "--preset"),
+        (("submit", "--preset", "nobody"), "choose from"),
+        (("submit", "--preset", "demo"), "--dataset"),
+    ],
+)
+def test_incomplete_submission_is_exit_code_2(
+    dermatriage: Dermatriage, arguments: tuple[str, ...], finding: str
+) -> None:
+    ended = dermatriage(*arguments)
+
+    assert ended.exit_code == 2
+    assert finding in ended.err
+
+
+def test_settings_that_cannot_be_used_are_named(dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMATRIAGE_PORT", "many")
+
+    ended = dermatriage("models")
+
+    assert ended.exit_code == 2
+    assert "DERMATRIAGE_PORT" in ended.err
+
+
+@pytest.mark.usefixtures("server")
+def test_preset_is_submitted_with_the_named_dataset(dermatriage: Dermatriage) -> None:
+    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json")
+
+    assert submitted.exit_code == 0
+    assert submitted.json["status"] == "queued"
+    assert submitted.json["spec"]["dataset"] == "synthetic"
+
+
+@pytest.mark.usefixtures("server")
+def test_refused_submission_is_exit_code_2_with_the_servers_remedy(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"dataset": "synthetic", "architectures": ["CNN_v9"]}')
+
+    ended = dermatriage("submit", "spec.json")
+
+    assert ended.exit_code == 2
+    assert "CNN_v9" in ended.err
+
+
+@pytest.mark.usefixtures("server")
+def test_unknown_experiment_is_exit_code_2(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("cancel", "exp_none")
+
+    assert ended.exit_code == 2
+    assert "exp_none" in ended.err
+
+
+@pytest.mark.usefixtures("server")
+def test_queued_experiment_is_cancelled(dermatriage: Dermatriage) -> None:
+    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
+
+    ended = dermatriage("cancel", submitted["id"])
+
+    assert ended.exit_code == 0
+    assert "cancelled" in ended.out
+
+
+@pytest.mark.usefixtures("server")
+def test_watching_a_failed_experiment_is_exit_code_1_with_its_reason(
+    dermatriage: Dermatriage, database: Database
+) -> None:
+    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
+    add_failed_trial(database, submitted["id"])
+    end_experiment(database, submitted["id"], "failed", error={"kind": "AllCollapsed", "message": "all collapsed"})
+
+    ended = dermatriage("watch", submitted["id"])
+
+    assert ended.exit_code == 1
+    assert "all collapsed" in ended.err
+    assert "CNN_v1/W3 collapsed  no epoch was eligible" in ended.out
+
+
+@pytest.mark.usefixtures("server")
+def test_watching_a_succeeded_experiment_prints_recall_first_with_its_interval(
+    dermatriage: Dermatriage, database: Database
+) -> None:
+    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
+    figures = {"specificity": 0.7, "precision": 0.4, "f1": 0.5, "f2": 0.6, "roc_auc": 0.88, "pr_auc": None}
+    test = figures | {
+        "recall": 0.91,
+        "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
+        "intervals": {"recall": {"low": 0.85, "high": 0.95}},
+    }
+    result = {"winner": "CNN_v1/LowLR", "threshold": 0.31, "test": test}
+    end_experiment(database, submitted["id"], "succeeded", result=result)
+
+    ended = dermatriage("watch", submitted["id"])
+
+    assert ended.exit_code == 0
+    lines = ended.out.split("Test set", 1)[1].splitlines()
+    assert lines[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
+    assert "missed       9 of 100 malignant images" in ended.out
+    assert "pr_auc       undefined" in ended.out
+
+
+@pytest.mark.usefixtures("server")
+def test_watch_prints_nothing_but_json_on_standard_output(dermatriage: Dermatriage, database: Database) -> None:
+    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
+    end_experiment(database, submitted["id"], "cancelled")
+
+    ended = dermatriage("watch", submitted["id"], "--json")
+
+    assert ended.json["status"] == "cancelled"
+    assert ended.exit_code == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_prediction_without_a_champion_is_exit_code_1_with_a_remedy(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    Image.new("RGB", (28, 28)).save(tmp_path / "lesion.png")
+
+    ended = dermatriage("predict", "lesion.png")
+
+    assert ended.exit_code == 1
+    assert "promote" in ended.err
+
+
+@pytest.mark.usefixtures("server")
+def test_one_refused_image_spoils_no_other(dermatriage: Dermatriage, tmp_path: Path, make_model: MakeModel) -> None:
+    make_model(promote=True)
+    Image.fromarray(np.full((28, 28, 3), 250, np.uint8)).save(tmp_path / "bright.png")
+    (tmp_path / "text.png").write_text("no image")
+
+    ended = dermatriage("predict", "text.png", "bright.png", "--json")
+
+    refused, judged = ended.json
+    assert ended.exit_code == 2
+    assert refused["file"] == "text.png"
+    assert refused["error"]
+    assert judged["label"] == "malignant"
+
+
+@pytest.mark.usefixtures("server")
+def test_models_are_promoted_and_rolled_back_with_a_reason(dermatriage: Dermatriage, make_model: MakeModel) -> None:
+    first, second = make_model(promote=True), make_model(threshold=0.4)
+
+    promoted = dermatriage("promote", second, "--reason", "better recall")
+    listed = dermatriage("models", "--json").json
+    back = dermatriage("rollback", "--reason", "worse than it looked", "--json").json
+
+    assert promoted.exit_code == 0
+    assert [model["version"] for model in listed if model["champion"]] == [second]
+    assert (back["version"], back["reason"]) == (first, "worse than it looked")
+
+
+@pytest.mark.usefixtures("server")
+def test_table_of_models_shows_whole_versions_in_a_pipe(dermatriage: Dermatriage, make_model: MakeModel) -> None:
+    version = make_model(promote=True)
+
+    assert version in dermatriage("models").out
+
+
+@pytest.mark.usefixtures("server")
+def test_catalog_lists_every_name(dermatriage: Dermatriage) -> None:
+    out = dermatriage("catalog").out
+
+    assert all(name in out for name in ("EffNet_v3", "LowLR", "W5", "laptop", "synthetic_224"))
+
+
+def test_registered_dataset_is_described_by_name(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+
+    registered = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+    by_path = dermatriage("dataset", "describe", "clinic.npz", "--json").json
+    by_name = dermatriage("dataset", "describe", "clinic", "--json").json
+
+    assert registered.exit_code == 0
+    assert by_name == by_path
+    assert by_name["sha256"] == registered.json["sha256"]
+    assert [split["images"] for split in by_name["splits"].values()] == list(SMALL)
+
+
+def test_registering_the_same_file_again_changes_nothing(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    first = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+
+    again = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+
+    assert (again.exit_code, again.json) == (0, first.json)
+
+
+def test_name_of_a_dataset_keeps_its_first_content(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    generate(tmp_path / "other.npz", counts=SMALL, seed=1)
+    dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+
+    ended = dermatriage("dataset", "register", "other.npz", "--name", "clinic")
+
+    assert ended.exit_code == 2
+    assert "already names" in ended.err
+
+
+@pytest.mark.parametrize("named", ["nowhere.npz", "unknown"])
+def test_dataset_that_is_not_there_is_exit_code_2(dermatriage: Dermatriage, named: str) -> None:
+    ended = dermatriage("dataset", "describe", named)
+
+    assert ended.exit_code == 2
+    assert named in ended.err
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("ham10000_28.npz", "ham10000_28"),
+        ("My Clinic (2024).npz", "my_clinic__2024"),
+        ("dermamnist.npz", "dermamnist_file"),
+        ("ü.npz", "data"),
+    ],
+)
+def test_file_name_becomes_the_name_of_a_dataset(file: str, name: str) -> None:
+    assert dataset_name(Path(file)) == name
