@@ -1,9 +1,11 @@
 """Alembic's environment: builds and upgrades the schema of `models_store.tables` on SQLite and PostgreSQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from models_store.database import Database
 from models_store.tables import Table, UtcDateTime
@@ -16,6 +18,29 @@ def plain_types(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
+@contextmanager
+def tables_may_be_rebuilt(connection: Connection) -> Iterator[None]:
+    """Commits at the end. To alter a table SQLite rebuilds and drops it, which rows that refer to it would forbid.
+
+    Foreign keys are therefore off meanwhile, and checked before the commit.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        connection.commit()
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")  # has no effect once a transaction has begun
+    try:
+        yield
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if orphans:
+            raise RuntimeError(f"the migration would leave rows that refer to nothing, so it is undone: {orphans[:5]}")
+        connection.commit()
+    finally:
+        connection.rollback()
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
 def run(database: Database) -> None:
     # Several processes may start at once: the first migrates, the others wait and find nothing left to do. On SQLite
     # the write lock that a writing transaction takes at its start does the same.
@@ -25,9 +50,8 @@ def run(database: Database) -> None:
         context.configure(
             connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=plain_types
         )
-        with context.begin_transaction():
+        with tables_may_be_rebuilt(connection), context.begin_transaction():
             context.run_migrations()
-        connection.commit()
 
 
 run(context.config.attributes["database"])
