@@ -38,13 +38,33 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on.")
     auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
+    web_processes: int = Field(1, ge=1, le=64, description="Web processes that share the port.")
+    inference_threads: int = Field(1, ge=1, description="Threads of one run of the network, in each web process.")
+    batch_images: int = Field(32, ge=1, description="Most images that share one run of the network.")
+    waiting_images: int = Field(256, ge=1, description="Images that may wait in a web process; beyond, it answers 503.")
+    requests_per_minute: int = Field(
+        6000, ge=1, description="Requests of one API key (or address, with `AUTH=off`); beyond, the answer is 429."
+    )
+    upload_seconds: float = Field(60, gt=0, description="Longest that the body of a request may take to arrive.")
+    max_batch_bytes: int = Field(100 * 2**20, ge=1024, description="Largest body of `/v1/predict/batch`, in bytes.")
+    max_batch_images: int = Field(1000, ge=1, description="Most images in one `/v1/predict/batch`.")
+    store_images: bool = Field(False, description="Whether the images sent to be judged are kept in the store.")
+    metrics_open: bool = Field(False, description="Whether `/metrics` answers without an API key.")
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="Keras backend of the trial processes.")
     trial_module: str = Field("workers.trial", description="Python module that runs one trial in its own process.")
-    worker_slots: int = Field(1, ge=1, description="Trials one worker runs at the same time.")
-    worker_queues: str = Field("cpu,gpu", description="Queues a worker listens to, separated by commas.")
+    gpus: str = Field("", description="GPUs this worker owns, such as `0,1`; each runs one trial at a time.")
+    worker_slots: int = Field(1, ge=1, description="Trials a worker without GPUs runs at the same time.")
+    worker_queues: str = Field(
+        "cpu,gpu", description="Queues a worker listens to, separated by commas; to `gpu` only if it owns GPUs."
+    )
     lease_seconds: float = Field(60, gt=0, description="A trial whose worker is silent for this long is taken back.")
     sweep_seconds: float = Field(10, gt=0, description="Time between two looks of the sweeper for lost work.")
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
+    resume_upload_seconds: float = Field(
+        300, ge=0, description="Least time between two uploads of a trial's resume point to the store."
+    )
+    webhook_url: str | None = Field(None, description="Where to POST that an experiment has ended.")
+    webhook_secret: str | None = Field(None, repr=False, description="Key of the HMAC-SHA256 that signs each webhook.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")
 

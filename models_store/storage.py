@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,8 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._files, root = fsspec.core.url_to_fs(url)
+        # Other processes write to the store too, so what it holds is asked of itself, never of a cache.
+        self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self._is_local = "file" in self._files.protocol
 
@@ -68,8 +69,15 @@ class Storage:
     def exists(self, key: str) -> bool:
         return bool(self._files.exists(self._path(key)))
 
+    def keys(self, prefix: str) -> list[str]:
+        """Every key under `prefix`."""
+        root = self._path(prefix)
+        paths = self._files.find(root) if self._files.exists(root) else []
+        return [prefix + path.removeprefix(root) for path in paths]
+
     def delete(self, key: str) -> None:
-        if self.exists(key):
+        """Removes a file, or everything under a prefix; what is already gone is no error."""
+        with suppress(FileNotFoundError):
             self._files.rm(self._path(key), recursive=True)
 
     def _path(self, key: str) -> str:

@@ -84,6 +84,9 @@ class Trial(Table):
     metrics: Mapped[dict[str, Any] | None]
     checkpoint_key: Mapped[str | None] = mapped_column(String(512))
     checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+    resume_key: Mapped[str | None] = mapped_column(String(512))
+    resume_sha256: Mapped[str | None] = mapped_column(String(64))
+    resume_epochs: Mapped[int] = mapped_column(default=0)
     environment: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
@@ -115,6 +118,23 @@ class Event(Table):
     kind: Mapped[str] = mapped_column(String(16))
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class Delivery(Table):
+    """That an experiment has ended and its webhook is still to be sent; written with the end itself."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_due", "state", "due_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("dlv"))
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
 
 
 class TestOpening(Table):
@@ -196,3 +216,38 @@ class DatasetRow(Table):
     counts: Mapped[dict[str, Any]]
     synthetic: Mapped[bool]
     created_at: Mapped[datetime]
+
+
+class ApiKey(Table):
+    """Who may call. The secret itself is shown once and never stored; 160 random bits need no slow hash."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("key"))
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class PredictionRow(Table):
+    """One answer of `/predict`, as it was given."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_version_created", "model_version", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created_at: Mapped[datetime]
+    model_version: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    dataset: Mapped[str]
+    threshold: Mapped[float]
+    probability: Mapped[float]
+    label: Mapped[str] = mapped_column(String(16))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    image_stored: Mapped[bool]
+    warnings: Mapped[list[str]] = mapped_column(JSON)
+    key_id: Mapped[str | None] = mapped_column(String(40))

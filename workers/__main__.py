@@ -4,9 +4,10 @@ import logging
 
 from celery.signals import worker_shutting_down
 
-from models_store.broker import CONTROL_QUEUE
 from models_store.settings import Settings
-from workers.app import create_worker
+from workers.app import Worker, create_worker, queues, slots
+from workers.cleaning import remove_abandoned_folders
+from workers.control import answer_in_background
 from workers.tasks import register_tasks
 
 
@@ -14,17 +15,26 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings()
     worker = create_worker(settings)
-    register_tasks(worker.celery, worker)
+    remove_abandoned_folders(worker)
 
     def hand_back(**_signal: object) -> None:
         worker.stopping.set()
 
-    # Threads, because each only watches a subprocess; the warm shutdown then waits until every trial is handed back.
     worker_shutting_down.connect(hand_back, weak=False)
-    queues = ",".join((*settings.worker_queues.split(","), CONTROL_QUEUE))
+    answer_in_background(worker)
+    _run_trials(worker)
+
+
+def _run_trials(worker: Worker) -> None:
+    """Takes as many messages as there are slots and not one more, so that idle workers get the others.
+
+    Threads, because each only watches a subprocess; the warm shutdown then waits until every trial is handed back.
+    """
+    register_tasks(worker.celery, worker)
     worker.celery.worker_main(
         [
-            *("worker", "--pool=threads", f"--concurrency={settings.worker_slots + 1}", f"--queues={queues}"),
+            *("worker", "--pool=threads", f"--concurrency={len(slots(worker.settings))}"),
+            f"--queues={','.join(queues(worker.settings))}",
             *("--without-gossip", "--without-mingle", "--loglevel=INFO", f"--hostname={worker.name}"),
         ]
     )

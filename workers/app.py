@@ -2,7 +2,10 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from threading import Event
 
 from celery import Celery
@@ -11,6 +14,20 @@ from models_store.broker import broker
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
+
+NO_GPU = "-1"  # what CUDA takes for "none"; an empty value means "all" to some of its readers
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one trial: on a GPU of its own, or on the processor."""
+
+    gpu: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A worker that names no GPUs owns none, so its trials do not see those of its neighbour."""
+        return {"CUDA_VISIBLE_DEVICES": NO_GPU if self.gpu is None else self.gpu}
 
 
 @dataclass(frozen=True)
@@ -23,7 +40,36 @@ class Worker:
     celery: Celery
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     stopping: Event = field(default_factory=Event)
+    free_slots: SimpleQueue[Slot] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        for slot in slots(self.settings):
+            self.free_slots.put(slot)
+
+    @contextmanager
+    def slot(self) -> Iterator[Slot]:
+        """Waits for room for one trial and keeps it for the block."""
+        slot = self.free_slots.get()
+        try:
+            yield slot
+        finally:
+            self.free_slots.put(slot)
 
 
 def create_worker(settings: Settings) -> Worker:
     return Worker(settings, Database(settings.database_url), Storage(settings.store_url), broker(settings))
+
+
+def slots(settings: Settings) -> list[Slot]:
+    """One a GPU that the settings name, else `worker_slots` without."""
+    gpus = _names(settings.gpus)
+    return [Slot(gpu) for gpu in gpus] or [Slot()] * settings.worker_slots
+
+
+def queues(settings: Settings) -> list[str]:
+    """The work queues this worker listens to; `gpu` only if it owns GPUs."""
+    return [queue for queue in _names(settings.worker_queues) if queue != "gpu" or _names(settings.gpus)]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,7 +1,7 @@
 """What passes between a worker and the process of one trial: a job in, messages and an outcome back, as files.
 
 job.json        written by the worker before the process starts
-messages.jsonl  appended by the process: a line when training starts and one for every epoch
+messages.jsonl  appended by the process: a line when training starts, for every epoch, for every stored resume point
 outcome.json    written whole by the process at its end; a process that leaves none has crashed
 log.txt         everything the process printed
 """
@@ -34,6 +34,14 @@ class PriorOpening(Spec):
     opened_at: str
 
 
+class StoredResumePoint(Spec):
+    """What an earlier attempt, perhaps on another machine, left in the store to go on from."""
+
+    key: str
+    sha256: str
+    epochs: int
+
+
 class Job(Spec):
     """One attempt at one trial."""
 
@@ -41,10 +49,12 @@ class Job(Spec):
     experiment_id: str
     name: str
     attempt: int
+    fence: int
     experiment: ExperimentSpec
     work: TrialSpec | FinalSpec = Field(union_mode="left_to_right")
     dataset: RegisteredFile | None
     prior_openings: tuple[PriorOpening, ...] = ()
+    resume: StoredResumePoint | None = None
 
 
 class Outcome(Spec):

@@ -22,7 +22,7 @@ def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> No
             _record_outcome(session, claim, ended.outcome, max_attempts)
         case "cancelled":
             runs.confirm_cancelled(session, claim)
-        case "stopped":
+        case "stopped" | "lost":  # a claim that no longer holds cannot be handed back: that raises
             runs.hand_back(session, claim)
         case "overdue":
             limit = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec).limits
@@ -33,7 +33,7 @@ def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> No
             error = {"kind": "TrialCrashed", "message": ended.cause}
             runs.fail_trial(session, claim, error, retry=True, max_attempts=max_attempts)
         case _:
-            raise runs.LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} was lost while it ran")
+            raise ValueError(f"trial {claim.trial_id} finished without an outcome")
 
 
 def _record_outcome(session: Session, claim: Claim, outcome: Outcome, max_attempts: int) -> None:

@@ -89,7 +89,8 @@ def _watch(
             last_beat = time.monotonic()
             if standing != "ours":
                 return "cancelled" if standing == "cancelling" else "lost"
-        time.sleep(poll_seconds)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(poll_seconds)
     return None
 
 

@@ -1,11 +1,12 @@
-"""``python -m workers.sweeper``: puts back what lost its worker and wakes workers for what waits.
+"""``python -m workers.sweeper``: puts back what lost its worker, wakes workers for what waits, sends webhooks.
 
 Everything here is decided from rows and may run in any number of processes at once.
 """
 
 import logging
 import signal
-from threading import Event
+import time
+from contextlib import closing
 
 from kombu.exceptions import OperationalError as BrokerUnreachable
 from redis import Redis
@@ -15,42 +16,70 @@ from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import broker, runs
+from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
-from workers import work
+from workers import webhooks, work
 from workers.app import Worker, create_worker
 
 log = logging.getLogger(__name__)
 MOST_WAKE_UPS_A_SWEEP = 100
+MOST_ADVANCES_A_SWEEP = 500
 
 
-def sweep(worker: Worker) -> None:
-    """One pass. Raises nothing for a database or broker that is away: the next pass makes it good."""
-    try:
-        with worker.database.write() as session:
-            taken_back = runs.take_back_expired(session, worker.settings.max_attempts)
+class Sweeper:
+    """Sweeps for one worker's collaborators. Raises nothing for a database or broker that is away."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._database_answers_since: float | None = None
+
+    def sweep(self) -> None:
+        try:
+            self._end_what_time_has_ended()
+            for experiment_id in self._ready_to_advance():
+                work.advance(self._worker, experiment_id)
+            wake_for_what_waits(self._worker)
+            webhooks.send_due(self._worker)
+        except DatabaseUnreachable as error:
+            self._database_answers_since = None
+            log.warning("this sweep was cut short, the database did not answer: %s", error)
+        except (BrokerUnreachable, RedisError) as error:
+            log.warning("this sweep was cut short, the broker did not answer: %s", error)
+
+    def _end_what_time_has_ended(self) -> None:
+        with self._worker.database.write() as session:
+            taken_back = runs.take_back_expired(session, self._worker.settings.max_attempts) if self._is_fair() else 0
             runs.stop_overdue(session)
             runs.end_cancelling(session)
         if taken_back:
             log.warning("took back %d trials whose worker fell silent", taken_back)
-        with worker.database.read() as session:
-            idle = session.scalars(select(Experiment.id).where(Experiment.status.in_(("queued", "running")))).all()
-        for experiment_id in idle:
-            work.advance(worker, experiment_id)
-        _wake_for_what_waits(worker)
-    except (DatabaseUnreachable, BrokerUnreachable, RedisError) as error:
-        log.warning("this sweep was cut short: %s", error)
+
+    def _is_fair(self) -> bool:
+        """Whether workers had the time to renew their leases since the database came back."""
+        moment = time.monotonic()
+        if self._database_answers_since is None:
+            self._database_answers_since = moment
+        return moment - self._database_answers_since >= self._worker.settings.lease_seconds / 2
+
+    def _ready_to_advance(self) -> list[str]:
+        """Experiments none of whose trials is under way."""
+        busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
+        ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
+        with self._worker.database.read() as session:
+            return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_ADVANCES_A_SWEEP)))
 
 
-def _wake_for_what_waits(worker: Worker) -> None:
+def wake_for_what_waits(worker: Worker) -> None:
+    """Sends the wake-up calls that are missing: one for each queued trial should be on its way."""
     with worker.database.read() as session:
         waiting = _queued_trials(session)
-    messages = Redis.from_url(worker.settings.broker_url, socket_timeout=5)
-    for queue, trials in waiting.items():
-        on_the_way = int(messages.llen(queue))
-        missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
-        if missing > 0:
-            broker.wake(worker.celery, queue, missing)
+    with closing(Redis.from_url(worker.settings.broker_url, socket_timeout=5)) as messages:
+        for queue, trials in waiting.items():
+            on_the_way = int(messages.llen(queue))
+            missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
+            if missing > 0:
+                broker.wake(worker.celery, queue, missing)
 
 
 def _queued_trials(session: Session) -> dict[str, int]:
@@ -60,16 +89,15 @@ def _queued_trials(session: Session) -> dict[str, int]:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings()
+    webhooks.require_secret(settings)
     worker = create_worker(settings)
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: worker.stopping.set())
-    _sweep_until(worker, worker.stopping)
-
-
-def _sweep_until(worker: Worker, stopping: Event) -> None:
-    while not stopping.wait(worker.settings.sweep_seconds):
-        sweep(worker)
+    sweeper = Sweeper(worker)
+    while not worker.stopping.wait(settings.sweep_seconds):
+        sweeper.sweep()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The only code that changes a status. The row is the truth; a message is a wake-up call.
 
-A trial is claimed by a conditional update that writes a lease and a new fencing token. Everything a worker writes
-afterwards names that token, so a worker that lost its lease can write nothing more.
+A trial is claimed while it is queued and by nobody else: the claim writes a lease and a new fencing token. Everything a
+worker writes afterwards names that token, so a worker that lost its lease can write nothing more.
 
 Every function locks the experiment's row before it touches a trial's: concurrent callers then queue up instead of
 deadlocking, and an experiment's events are numbered in the order of their commits.
 """
 
+from models_store.runs.claiming import claim_next
+from models_store.runs.deliveries import delivered, not_delivered, take_due
 from models_store.runs.experiments import cancel, fail_experiment, finish_experiment, open_phase, submit
 from models_store.runs.records import (
     UNFINISHED,
@@ -16,18 +18,20 @@ from models_store.runs.records import (
     IdempotencyKeyReused,
     LeaseLost,
     PlannedTrial,
+    ResumePoint,
     Standing,
     TrialResult,
 )
 from models_store.runs.sweeping import end_cancelling, stop_overdue, take_back_expired
 from models_store.runs.trials import (
-    claim_next,
     confirm_cancelled,
     fail_trial,
     finish_trial,
     forget_epochs,
     hand_back,
     heartbeat,
+    keep_resume_point,
+    standing,
 )
 
 __all__ = [
@@ -38,11 +42,13 @@ __all__ = [
     "IdempotencyKeyReused",
     "LeaseLost",
     "PlannedTrial",
+    "ResumePoint",
     "Standing",
     "TrialResult",
     "cancel",
     "claim_next",
     "confirm_cancelled",
+    "delivered",
     "end_cancelling",
     "fail_experiment",
     "fail_trial",
@@ -51,8 +57,12 @@ __all__ = [
     "forget_epochs",
     "hand_back",
     "heartbeat",
+    "keep_resume_point",
+    "not_delivered",
     "open_phase",
+    "standing",
     "stop_overdue",
     "submit",
     "take_back_expired",
+    "take_due",
 ]

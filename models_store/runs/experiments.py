@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models_store.database import now
+from models_store.runs.deliveries import owe_delivery
 from models_store.runs.journal import lock, note
 from models_store.runs.records import UNFINISHED, IdempotencyKeyReused, PlannedTrial
 from models_store.tables import Experiment, Trial
@@ -14,14 +16,9 @@ from models_store.tables import Experiment, Trial
 
 def submit(session: Session, spec: dict[str, Any], *, key: str | None = None, digest: str | None = None) -> Experiment:
     """Stores a new experiment as queued, or returns the one that the same idempotency key stored before."""
-    if key is not None:
-        known = session.scalar(select(Experiment).where(Experiment.idempotency_key == key))
-        if known is not None and known.idempotency_digest != digest:
-            raise IdempotencyKeyReused(
-                f"the Idempotency-Key {key!r} was used for another experiment; send a new key with a new experiment"
-            )
-        if known is not None:
-            return known
+    known = _submitted_before(session, key, digest)
+    if known is not None:
+        return known
     experiment = Experiment(
         name=spec["name"],
         priority=spec["priority"],
@@ -30,8 +27,14 @@ def submit(session: Session, spec: dict[str, Any], *, key: str | None = None, di
         idempotency_digest=digest,
         created_at=now(session),
     )
-    session.add(experiment)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(experiment)
+    except IntegrityError:  # on PostgreSQL the same key may have been stored since the look above
+        known = _submitted_before(session, key, digest)
+        if known is None:
+            raise
+        return known
     note(session, experiment.id, "experiment", {"status": "queued"})
     return experiment
 
@@ -110,6 +113,18 @@ def end_if_cancelled(session: Session, experiment_id: str) -> None:
         experiment.status = "cancelled" if experiment.error is None else "failed"
         experiment.finished_at = now(session)
         note(session, experiment_id, "experiment", {"status": experiment.status})
+        owe_delivery(session, experiment_id, experiment.status)
+
+
+def _submitted_before(session: Session, key: str | None, digest: str | None) -> Experiment | None:
+    if key is None:
+        return None
+    known = session.scalar(select(Experiment).where(Experiment.idempotency_key == key))
+    if known is not None and known.idempotency_digest != digest:
+        raise IdempotencyKeyReused(
+            f"the Idempotency-Key {key!r} was used for another experiment; send a new key with a new experiment"
+        )
+    return known
 
 
 def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, Any]) -> bool:
@@ -117,4 +132,5 @@ def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, A
         return False
     session.execute(update(Experiment).where(Experiment.id == experiment_id).values(finished_at=now(session), **values))
     note(session, experiment_id, "experiment", {"status": values["status"]})
+    owe_delivery(session, experiment_id, values["status"])
     return True

@@ -41,6 +41,15 @@ class EpochReport:
 
 
 @dataclass(frozen=True)
+class ResumePoint:
+    """Where the store holds what an interrupted trial goes on from, and after how many epochs it was taken."""
+
+    key: str
+    sha256: str
+    epochs: int
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """How a trial ended by itself."""
 

@@ -1,56 +1,19 @@
-"""The life of a trial: claimed, kept alive, ended or given back, every write guarded by the claim's fencing token."""
+"""The life of a claimed trial: kept alive, ended or given back, every write guarded by the claim's fencing token."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from models_store.database import now
 from models_store.runs.experiments import end_if_cancelled
 from models_store.runs.journal import lock, note_epoch, note_trial, refresh_progress
-from models_store.runs.records import Claim, EpochReport, LeaseLost, Standing, TrialResult
-from models_store.tables import EpochRow, Experiment, Trial
+from models_store.runs.records import Claim, EpochReport, LeaseLost, ResumePoint, Standing, TrialResult
+from models_store.tables import EpochRow, Trial
 
-
-def claim_next(session: Session, queues: Iterable[str], worker: str, lease: timedelta) -> Claim | None:
-    """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits."""
-    waiting = (
-        select(Trial)
-        .join(Experiment)
-        .where(Trial.status == "queued", Trial.queue.in_(tuple(queues)), Experiment.status == "running")
-        .order_by(Trial.priority.desc(), Trial.created_at, Trial.position)
-        .limit(1)
-    )
-    while (trial := session.scalar(waiting)) is not None:
-        claim = Claim(trial.id, trial.experiment_id, trial.fence + 1, trial.attempts + 1, trial.kind)
-        if _claim(session, claim, worker, now(session), lease):
-            return claim
-        session.expire_all()
-    return None
-
-
-def _claim(session: Session, claim: Claim, worker: str, moment: datetime, lease: timedelta) -> bool:
-    if lock(session, claim.experiment_id).status != "running":
-        return False
-    claimed = session.execute(
-        update(Trial)
-        .where(Trial.id == claim.trial_id, Trial.status == "queued", Trial.fence == claim.fence - 1)
-        .values(
-            status="running",
-            fence=claim.fence,
-            attempts=claim.attempt,
-            worker=worker,
-            lease_expires_at=moment + lease,
-            started_at=func.coalesce(Trial.started_at, moment),
-        )
-        .execution_options(synchronize_session=False)
-    )
-    if not _changed(claimed):
-        return False
-    note_trial(session, claim, "running", worker=worker, attempt=claim.attempt)
-    return True
+NO_RESUME_POINT: dict[str, Any] = {"resume_key": None, "resume_sha256": None, "resume_epochs": 0}
 
 
 def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence[EpochReport] = ()) -> Standing:
@@ -76,8 +39,24 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence
         note_epoch(session, claim, epoch)
     if epochs:
         refresh_progress(session, claim.experiment_id)
-    status = session.scalars(select(Trial.status).where(Trial.id == claim.trial_id)).one()
-    return "cancelling" if status == "cancelling" else "ours"
+    return standing(session, claim)
+
+
+def standing(session: Session, claim: Claim) -> Standing:
+    """Where the worker stands, as `heartbeat` says, without writing anything."""
+    row = session.execute(select(Trial.fence, Trial.status).where(Trial.id == claim.trial_id)).one()
+    if row.fence != claim.fence or row.status not in ("running", "cancelling"):
+        return "lost"
+    return "cancelling" if row.status == "cancelling" else "ours"
+
+
+def keep_resume_point(session: Session, claim: Claim, point: ResumePoint) -> str | None:
+    """Records where the store holds the trial's resume point. Returns the key of the one before, now superseded."""
+    lock(session, claim.experiment_id)
+    previous = session.scalar(select(Trial.resume_key).where(Trial.id == claim.trial_id))
+    values = {"resume_key": point.key, "resume_sha256": point.sha256, "resume_epochs": point.epochs}
+    _require_claimed(session, claim, values)
+    return previous
 
 
 def forget_epochs(session: Session, claim: Claim) -> None:
@@ -101,6 +80,7 @@ def finish_trial(session: Session, claim: Claim, result: TrialResult) -> None:
             "error": None if result.reason is None else {"kind": "collapsed", "message": result.reason},
             "lease_expires_at": None,
             "finished_at": now(session),
+            **NO_RESUME_POINT,
         },
     )
     note_trial(session, claim, result.status, best_epoch=result.best_epoch, reason=result.reason)
@@ -126,7 +106,8 @@ def hand_back(session: Session, claim: Claim) -> None:
 
 def confirm_cancelled(session: Session, claim: Claim) -> None:
     """Says that the trial's process is gone."""
-    _require_claimed(session, claim, {"status": "cancelled", "lease_expires_at": None, "finished_at": now(session)})
+    ended = {"status": "cancelled", "lease_expires_at": None, "finished_at": now(session)}
+    _require_claimed(session, claim, ended | NO_RESUME_POINT)
     note_trial(session, claim, "cancelled")
     end_if_cancelled(session, claim.experiment_id)
 
@@ -136,7 +117,8 @@ def _requeued(error: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _failed(error: Mapping[str, Any], moment: datetime) -> dict[str, Any]:
-    return {"status": "failed", "error": dict(error), "lease_expires_at": None, "finished_at": moment}
+    ended = {"status": "failed", "error": dict(error), "lease_expires_at": None, "finished_at": moment}
+    return ended | NO_RESUME_POINT
 
 
 def _update_claimed(session: Session, claim: Claim, values: Mapping[str, Any]) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-
 # Where a trial's folder holds its resume point. Here, because a worker carries it about without importing Keras.
 RESUME_FOLDER = "resume"
 RESUME_STATE = "state.npz"

@@ -72,7 +72,7 @@ def _checkpoint_of(folder: Path, epoch: Epoch) -> Path:
 
 
 def _remove_surpassed(folder: Path, best: Epoch | None) -> None:
-    for checkpoint in (folder / RESUME_FOLDER).glob("epoch-*.keras"):
+    for checkpoint in (folder / RESUME_FOLDER).glob("*.keras"):  # half-written ones too, which a kill leaves
         if best is None or checkpoint != _checkpoint_of(folder, best):
             checkpoint.unlink()
 

@@ -1,0 +1,36 @@
+"""Who may run a trial: one worker at a time, by a lease and a fencing token."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store.database import now
+from models_store.runs.journal import lock, note_trial
+from models_store.runs.records import Claim
+from models_store.tables import Experiment, Trial
+
+
+def claim_next(session: Session, queues: Iterable[str], worker: str, lease: timedelta) -> Claim | None:
+    """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits."""
+    waiting = select(Trial).where(Trial.status == "queued", Trial.queue.in_(tuple(queues)))
+    urgency = (Trial.priority.desc(), Trial.created_at, Trial.position)
+    running = waiting.join(Experiment).where(Experiment.status == "running").order_by(*urgency).limit(1)
+    while (urgent := session.scalar(running)) is not None:
+        # Which of its trials is decided under the experiment's lock: claimants queue up, and none chooses in vain.
+        experiment = lock(session, urgent.experiment_id)
+        session.expire_all()
+        trial = session.scalar(waiting.where(Trial.experiment_id == experiment.id).order_by(*urgency).limit(1))
+        if trial is not None and experiment.status == "running":
+            return _claim(session, trial, worker, now(session), lease)
+        session.expire_all()
+    return None
+
+
+def _claim(session: Session, trial: Trial, worker: str, moment: datetime, lease: timedelta) -> Claim:
+    trial.status, trial.worker, trial.lease_expires_at = "running", worker, moment + lease
+    trial.fence, trial.attempts, trial.started_at = trial.fence + 1, trial.attempts + 1, trial.started_at or moment
+    claim = Claim(trial.id, trial.experiment_id, trial.fence, trial.attempts, trial.kind)
+    note_trial(session, claim, "running", name=trial.name, worker=worker, attempt=claim.attempt)
+    return claim

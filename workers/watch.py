@@ -1,0 +1,74 @@
+"""What a worker does with a running trial's news: records it, renews the lease, and learns where it stands."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import OperationalError as DatabaseUnreachable
+from sqlalchemy.orm import Session
+
+from models_store import runs
+from models_store.runs import Claim, EpochReport, ResumePoint, Standing
+from workers.app import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Called with the trial's new messages, often. News and a due heartbeat are written; else one row is read.
+
+    A worker that cannot renew its lease in time must assume that the trial is another's: the standing is then "lost".
+    """
+
+    def __init__(self, worker: Worker, claim: Claim) -> None:
+        self._worker = worker
+        self._claim = claim
+        self._lease = worker.settings.lease_seconds
+        self._renewed = time.monotonic()
+        self._unsaved: list[dict[str, Any]] = []
+
+    def __call__(self, messages: Sequence[dict[str, Any]]) -> Standing:
+        self._unsaved.extend(messages)
+        moment = time.monotonic()
+        try:
+            if self._unsaved or moment - self._renewed >= self._lease / 4:
+                standing = self._write()
+                self._renewed = moment
+            else:
+                standing = self._read()
+        except runs.LeaseLost:
+            return "lost"
+        except DatabaseUnreachable as error:
+            log.warning("the database did not answer for trial %s: %s", self._claim.trial_id, error)
+            return "ours" if time.monotonic() - self._renewed < self._lease else "lost"
+        return standing
+
+    def _read(self) -> Standing:
+        with self._worker.database.read() as session:
+            return runs.standing(session, self._claim)
+
+    def _write(self) -> Standing:
+        with self._worker.database.write() as session:
+            superseded = self._record(session)
+            epochs = [_epoch(message) for message in self._unsaved if message["kind"] == "epoch"]
+            standing = runs.heartbeat(session, self._claim, timedelta(seconds=self._lease), epochs)
+        self._unsaved.clear()
+        for key in superseded:
+            self._worker.storage.delete(key)
+        return standing
+
+    def _record(self, session: Session) -> list[str]:
+        superseded = []
+        for message in self._unsaved:
+            if message["kind"] == "started":
+                runs.forget_epochs(session, self._claim)  # a resumed trial tells of its earlier epochs again
+            elif message["kind"] == "resume_point":
+                point = ResumePoint(message["key"], message["sha256"], message["epochs"])
+                superseded.append(runs.keep_resume_point(session, self._claim, point))
+        return [key for key in superseded if key is not None]
+
+
+def _epoch(message: dict[str, Any]) -> EpochReport:
+    return EpochReport(**{key: value for key, value in message.items() if key != "kind"})

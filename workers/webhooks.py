@@ -1,0 +1,106 @@
+"""Tells the address in the settings that an experiment has ended: signed, and again until it answers 2xx.
+
+The body is JSON. `DermaTriage-Signature: t=TIME,v1=HEX` carries the HMAC-SHA256, under the shared secret, of the time,
+a full stop and the body, so that a receiver can refuse what is forged, altered or replayed late.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from models_store import runs
+from models_store.settings import Settings
+from models_store.tables import Delivery, Experiment
+from workers.app import Worker
+
+log = logging.getLogger(__name__)
+ANSWER_SECONDS = 10.0
+MOST_A_SWEEP = 20
+
+
+class WebhookSecretMissing(ValueError):
+    """A webhook without a secret could be forged by anyone."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One webhook as it goes over the wire."""
+
+    delivery_id: str
+    body: bytes
+
+
+def require_secret(settings: Settings) -> None:
+    if settings.webhook_url and not settings.webhook_secret:
+        raise WebhookSecretMissing(
+            "DERMATRIAGE_WEBHOOK_URL is set but DERMATRIAGE_WEBHOOK_SECRET is not; set one that the receiver knows too"
+        )
+
+
+def send_due(worker: Worker) -> int:
+    """Sends what is due and returns how much of it was taken; nothing without an address."""
+    url, secret = worker.settings.webhook_url, worker.settings.webhook_secret
+    if url is None or secret is None:
+        return 0
+    sent = 0
+    with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False) as client:
+        while sent < MOST_A_SWEEP and (message := _next(worker)) is not None:
+            _send(worker, client, url, secret, message)
+            sent += 1
+    return sent
+
+
+def signature(secret: str, timestamp: int, body: bytes) -> str:
+    """The value of `DermaTriage-Signature`."""
+    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={timestamp},v1={digest}"
+
+
+def _next(worker: Worker) -> Message | None:
+    with worker.database.write() as session:
+        delivery = runs.take_due(session, timedelta(seconds=ANSWER_SECONDS * 3))
+        if delivery is None:
+            return None
+        experiment = session.get_one(Experiment, delivery.experiment_id)
+        return Message(delivery.id, json.dumps(_payload(delivery, experiment), sort_keys=True).encode())
+
+
+def _payload(delivery: Delivery, experiment: Experiment) -> dict[str, Any]:
+    finished = experiment.finished_at
+    result = experiment.result or {}
+    return {
+        "delivery": delivery.id,
+        "experiment": experiment.id,
+        "name": experiment.name,
+        "status": delivery.status,
+        "finished_at": None if finished is None else finished.isoformat(),
+        "winner": result.get("winner"),
+        "model_version": result.get("model_version"),
+        "error": experiment.error,
+    }
+
+
+def _send(worker: Worker, client: httpx.Client, url: str, secret: str, message: Message) -> None:
+    headers = {
+        "Content-Type": "application/json",
+        "DermaTriage-Delivery": message.delivery_id,
+        "DermaTriage-Signature": signature(secret, int(time.time()), message.body),
+    }
+    try:
+        client.post(url, content=message.body, headers=headers).raise_for_status()
+        error = None
+    except httpx.HTTPError as failure:
+        error = str(failure) or repr(failure)
+        log.warning("webhook %s was not delivered: %s", message.delivery_id, error)
+    with worker.database.write() as session:
+        if error is None:
+            runs.delivered(session, message.delivery_id)
+        else:
+            runs.not_delivered(session, message.delivery_id, error)
