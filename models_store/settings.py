@@ -70,14 +70,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def passwords_are_in_their_urls(self) -> Self:
-        self.database_url = _with_password(self.database_url, self.database_password)
-        self.broker_url = _with_password(self.broker_url, self.broker_password)
+        # Assigning marks a field as set by a person, which the embedded stack asks about; so only where it changes.
+        if self.database_password is not None:
+            self.database_url = _with_password(self.database_url, self.database_password)
+        if self.broker_password is not None:
+            self.broker_url = _with_password(self.broker_url, self.broker_password)
         return self
 
 
-def _with_password(url: str, password: SecretStr | None) -> str:
+def _with_password(url: str, password: SecretStr) -> str:
     parts = urlsplit(url)
-    if password is None or not parts.hostname or parts.password is not None:
+    if not parts.hostname or parts.password is not None:
         return url
     host = parts.netloc.rpartition("@")[2]
     secret = quote(password.get_secret_value().strip(), safe="")

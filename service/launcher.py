@@ -154,10 +154,9 @@ def _migrate(settings: Settings) -> None:
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:
-    """The settings as the variables that `Settings()` reads in a child process."""
-    return {
-        f"DERMATRIAGE_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None
-    }
+    """The settings as the variables that `Settings()` reads in a child process; URLs already hold their passwords."""
+    values = settings.model_dump(exclude={"database_password", "broker_password"})
+    return {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 def _valkey_server() -> str:
