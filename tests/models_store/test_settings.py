@@ -58,3 +58,11 @@ def test_the_environment_is_stronger_than_a_file(secrets: Path) -> None:
 def test_a_password_is_not_shown(secrets: Path) -> None:
     (secrets / "dermatriage_broker_password").write_text("s3cret")
     assert "s3cret" not in repr(read(secrets).broker_password)
+
+
+def test_urls_nobody_named_are_not_taken_for_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in WITHOUT_PASSWORD:
+        monkeypatch.delenv(f"DERMATRIAGE_{name}", raising=False)
+
+    assert not {"database_url", "broker_url"} & Settings().model_fields_set
