@@ -41,29 +41,35 @@ def study_data(path: Path, calibration: CalibrationSpec, seed: int) -> StudyData
     """
     train, validation = read_split(path, "train"), read_split(path, "val")
     if calibration.reuse:
-        selection = held_out = validation
+        selection = calibrating = validation
     elif calibration.source == "validation":
-        selection, held_out = hold_out(validation, calibration.share, seed)
+        selection, calibrating = hold_out(validation, calibration.share, seed)
     else:
         train, selection = hold_out(train, calibration.share, seed)
-        held_out = validation
-    for part, name in ((train, "train"), (selection, "selection"), (held_out, "calibration")):
+        calibrating = validation
+    for part, name in ((train, "train"), (selection, "selection"), (calibrating, "calibration")):
         _require_both_classes(part, name)
     return StudyData(
         train,
         selection,
-        held_out,
+        calibrating,
         image_size=train.images.shape[1],
         guarantee_void=calibration.reuse,
         selection_images_of_train_lesions=_images_of_lesions_in(train, selection),
-        calibration_images_of_train_lesions=_images_of_lesions_in(train, held_out),
+        calibration_images_of_train_lesions=_images_of_lesions_in(train, calibrating),
     )
 
 
 def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Divide a split into the rest and `share` of its lesions (of its images, where lesion ids are unknown).
+    """Divide a split into the rest and what `held_out` marks. Raises `HoldOutImpossible`."""
+    taken = held_out(split, share, seed)
+    return _take(split, ~taken), _take(split, taken)
 
-    A lesion counts as malignant if any of its images is. Raises `HoldOutImpossible`.
+
+def held_out(split: Split, share: float, seed: int) -> NDArray[np.bool_]:
+    """Mark the images (N,) of `share` of the lesions (of the images, where lesion ids are unknown).
+
+    Lesions are drawn stratified; one counts as malignant if any of its images is. Raises `HoldOutImpossible`.
     """
     lesion_of_image = _lesions(split)
     malignant = np.zeros(lesion_of_image.max() + 1, dtype=bool)
@@ -71,11 +77,11 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     try:
         _, held = train_test_split(np.arange(len(malignant)), test_size=share, stratify=malignant, random_state=seed)
     except ValueError as cause:
-        raise _impossible(f"{len(split.labels)} images", share, malignant) from cause
-    taken = np.isin(lesion_of_image, held)
+        raise _impossible(share, malignant) from cause
+    taken: NDArray[np.bool_] = np.isin(lesion_of_image, held)
     if any(len(np.unique(malignant[lesion_of_image[side]])) < 2 for side in (taken, ~taken)):
-        raise _impossible(f"{len(split.labels)} images", share, malignant)
-    return _take(split, ~taken), _take(split, taken)
+        raise _impossible(share, malignant)
+    return taken
 
 
 def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -102,11 +108,11 @@ def _images_of_lesions_in(train: Split, part: Split) -> int | None:
     return int(np.isin(part.lesion_ids, train.lesion_ids).sum())
 
 
-def _impossible(size: str, share: float, malignant: NDArray[np.bool_]) -> HoldOutImpossible:
+def _impossible(share: float, malignant: NDArray[np.bool_]) -> HoldOutImpossible:
     return HoldOutImpossible(
-        f"cannot hold {share:.0%} of {size} out: {int(malignant.sum())} malignant and {int((~malignant).sum())} "
-        "benign lesions do not leave both kinds on both sides; use another share, more images, or reuse: true, which "
-        "voids the guarantee"
+        f"cannot hold {share:.0%} out: {int(malignant.sum())} malignant and {int((~malignant).sum())} benign lesions "
+        "do not leave both kinds on both sides; use another share, more images, or reuse: true, which voids the "
+        "guarantee"
     )
 
 

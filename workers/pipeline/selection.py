@@ -58,6 +58,13 @@ def policy_for(spec: SelectionSpec) -> Policy:
             return Policy(spec.policy, ("val_recall",), None)
 
 
+def improves(policy: Policy, metrics: Metrics, best: Metrics | None) -> bool:
+    """Whether an epoch is eligible and better than the best before it, if there is one; an equal one is not better."""
+    rank = policy.rank(metrics)
+    best_rank = policy.rank(best) if best is not None else None
+    return rank is not None and (best_rank is None or rank > best_rank)
+
+
 def choose(policy: Policy, candidates: Mapping[Candidate, Metrics]) -> Candidate | None:
     """The name of the best candidate, the first of equals, or None if none is eligible."""
     ranks = {name: policy.rank(metrics) for name, metrics in candidates.items()}

@@ -18,7 +18,7 @@ from workers.pipeline.fitting import fit_epoch, malignant_scores, trainer_of
 from workers.pipeline.metrics import binary_metrics
 from workers.pipeline.progress import Epoch, Progress
 from workers.pipeline.resume import keep_checkpoint, load_resume_point, save_resume_point
-from workers.pipeline.selection import Policy, collapse_reason
+from workers.pipeline.selection import Policy, collapse_reason, improves
 
 End = Literal["epochs", "patience", "diverged"]
 
@@ -104,10 +104,13 @@ def _one_more_epoch(
         return None
     selected = binary_metrics(scores, data.selection.malignant, target_recall=schedule.target_recall)
     metrics = trained | {f"val_{name}": value for name, value in selected.items()}
-    rank = policy.rank(metrics)
-    best_rank = policy.rank(progress.best.metrics) if progress.best else None
-    is_best = rank is not None and (best_rank is None or rank > best_rank)
-    epoch = Epoch(number, metrics, time.perf_counter() - started, eligible=rank is not None, best=is_best)
+    epoch = Epoch(
+        number,
+        metrics,
+        time.perf_counter() - started,
+        eligible=policy.rank(metrics) is not None,
+        best=improves(policy, metrics, progress.best.metrics if progress.best else None),
+    )
     return progress.after(epoch, scores)
 
 

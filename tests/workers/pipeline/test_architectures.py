@@ -1,0 +1,150 @@
+"""Each of the thirteen is built, trained one step, saved, reloaded and exported with parity."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models_store.catalog import ARCHITECTURES, Architecture, TransferModel
+from models_store.specs import TrialSpec
+from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx, onnx_probabilities
+from workers.pipeline.models import build_model, load_model
+from workers.pipeline.transfer import base_of, imagenet_base
+from workers.pipeline.weights import WEIGHTS_FILES, locate_base_weights
+
+# Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+IMAGES = np.random.default_rng(0).random((PARITY_IMAGES, 28, 28, 3), dtype=np.float32)
+LABELS = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after one step, and its weights before and after it, by variable path."""
+
+    architecture: Architecture
+    model: keras.Model
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def weights_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files named as Keras' own. Their BatchNorm statistics fit the images, so that features differ between images."""
+    root = tmp_path_factory.mktemp("weights")
+    for base, file in WEIGHTS_FILES.items():
+        keras.utils.set_random_seed(0)
+        model = imagenet_base(base, 56, None)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                settle(layer)
+        model(255 * IMAGES[:32].repeat(2, axis=1).repeat(2, axis=2), training=True)
+        model.save(root / file.name)
+    return root
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def trained(request: pytest.FixtureRequest, weights_root: Path) -> Trained:
+    architecture = ARCHITECTURES[request.param]
+    keras.utils.clear_session()
+    spec = TrialSpec(
+        architecture=architecture.name,
+        class_weight="W0",
+        learning_rate=architecture.learning_rate,
+        dropout=architecture.dropout,
+        batch_size=architecture.batch_size,
+        unfreeze=architecture.unfreeze if isinstance(architecture, TransferModel) else "all",
+        seed=1,
+    )
+    file = locate_base_weights(architecture.base, weights_root) if isinstance(architecture, TransferModel) else None
+    model = build_model(spec, 28, base_weights=file, seed=1)
+    if isinstance(architecture, TransferModel):
+        settle(model.get_layer("normalization"))
+    before = weights_of(model)
+    # One eager step costs a fifth of compiling a graph for it.
+    model.compile(keras.optimizers.Adam(spec.learning_rate), "categorical_crossentropy", run_eagerly=True)
+    model.train_on_batch(IMAGES[:8], LABELS)
+    return Trained(architecture, model, before, weights_of(model))
+
+
+@pytest.fixture(scope="module")
+def reloaded(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    trained.model.save(path)
+    return load_model(path)
+
+
+def settle(layer: keras.layers.BatchNormalization) -> None:
+    """Let one step replace the running statistics, as many small steps of a real training would."""
+    layer.momentum = 0.0
+
+
+def weights_of(model: keras.Model) -> dict[str, Any]:
+    return {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in model.weights}
+
+
+def test_one_step_changes_the_layers_that_train_and_no_others(trained: Trained) -> None:
+    changed = {path for path in trained.before if not np.array_equal(trained.before[path], trained.after[path])}
+
+    trains = {weight.path for weight in trained.model.trainable_weights}
+    kernels = {path for path in trains if path.endswith("kernel")}
+    assert {path for path in changed if "moving" not in path} <= trains
+    assert kernels <= changed
+
+
+def test_statistics_of_the_base_move_only_if_all_of_it_trains(trained: Trained) -> None:
+    if not isinstance(trained.architecture, TransferModel):
+        pytest.skip("a custom CNN has no base")
+    base = base_of(trained.model)
+    paths = {weight.path for weight in base.weights if "moving" in weight.path}
+
+    moved = {path for path in paths if not np.array_equal(trained.before[path], trained.after[path])}
+
+    assert moved == (paths if trained.architecture.unfreeze == "all" else set())
+
+
+def test_base_trains_the_catalogued_number_of_layers(trained: Trained) -> None:
+    if not isinstance(trained.architecture, TransferModel):
+        pytest.skip("a custom CNN has no base")
+    layers = base_of(trained.model).layers
+
+    unfreeze = trained.architecture.unfreeze
+    assert sum(layer.trainable for layer in layers) == (len(layers) if unfreeze == "all" else unfreeze)
+
+
+def test_reloaded_network_has_the_same_weights_and_trains_the_same_layers(
+    trained: Trained, reloaded: keras.Model
+) -> None:
+    found = weights_of(reloaded)
+
+    assert [weight.path for weight in reloaded.trainable_weights] == [
+        weight.path for weight in trained.model.trainable_weights
+    ]
+    assert found.keys() == trained.after.keys()
+    for path, value in trained.after.items():
+        np.testing.assert_array_equal(found[path], value)
+
+
+def test_reloaded_network_exports_and_answers_like_the_trained_one(
+    trained: Trained, reloaded: keras.Model, tmp_path: Path
+) -> None:
+    export_onnx(reloaded, tmp_path / "model.onnx")
+    probabilities = onnx_probabilities(tmp_path / "model.onnx", IMAGES)
+    threshold = widest_gap_near_the_median(probabilities)
+
+    parity = check_parity(trained.model, tmp_path / "model.onnx", IMAGES, threshold)
+
+    assert parity.images == PARITY_IMAGES
+    print(trained.architecture.name, parity, np.std(probabilities), np.mean(probabilities))
+    assert np.std(probabilities) > 1e-3, "the images are not told apart, so parity would show nothing"
+
+
+def widest_gap_near_the_median(probabilities: np.ndarray[Any, Any]) -> float:
+    """A threshold that splits the images in two and sits on no score, where rounding alone would decide."""
+    middle = np.sort(probabilities)[PARITY_IMAGES // 4 : 3 * PARITY_IMAGES // 4]
+    widest = int(np.argmax(np.diff(middle)))
+    return float((middle[widest] + middle[widest + 1]) / 2)

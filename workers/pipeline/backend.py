@@ -1,0 +1,133 @@
+"""The one place that knows which framework computes: it picks the Keras backend and speaks to it directly."""
+
+import logging
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Backend = Literal["tensorflow", "jax"]
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+
+
+class BackendAlreadyChosen(RuntimeError):
+    """Keras was imported with another backend, and it cannot change it within a process."""
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A TensorFlow `GraphDef` without variables, and its input and output tensors."""
+
+    graph_def: Any
+    input_tensor: str
+    output_tensor: str
+
+
+def configure(backend: Backend, seed: int, deterministic: bool = True, threads: int | None = None) -> None:
+    """Pick the backend, seed everything, and let a GPU's memory grow. Call it before anything imports Keras.
+
+    `deterministic` gives the same metrics for the same seed on a CPU; GPUs are left fast. `threads` bounds the
+    threads of one TensorFlow operation, and None leaves them to TensorFlow. Raises BackendAlreadyChosen.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    with _stderr_held_back():
+        import keras
+    chosen = keras.backend.backend()
+    if chosen != backend:
+        raise BackendAlreadyChosen(
+            f"Keras already runs on {chosen} in this process, not on {backend}; "
+            "call configure() before anything imports Keras, or start a new process"
+        )
+    if backend == "tensorflow":
+        _configure_tensorflow(deterministic, threads)
+    keras.utils.set_random_seed(seed)
+
+
+def describe_device() -> str:
+    """`CPU`, or `GPU` and its name, as the chosen backend sees it."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return "CPU" if device.platform == "cpu" else f"{device.platform.upper()} {device.device_kind}"
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return f"GPU {tf.config.experimental.get_device_details(gpus[0]).get('device_name', '')}" if gpus else "CPU"
+
+
+def environment() -> dict[str, str | int]:
+    """Versions and device of this process, to be kept with every result it produces."""
+    import keras
+    import numpy
+
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "numpy": numpy.__version__,
+        "keras": keras.__version__,
+        "backend": backend,
+        "backend_version": sys.modules[backend].__version__,
+        "device": describe_device(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    }
+
+
+def frozen_graph(model: Any) -> FrozenGraph:
+    """The inference graph of `model`, variables turned into constants, input `image` and output `probabilities`.
+
+    Needs the TensorFlow backend. The batch size stays free; the image size is the model's.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    def infer(image: Any) -> Any:
+        return tf.identity(model(image, training=False), name=OUTPUT_NAME)
+
+    image = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT_NAME)
+    frozen = convert_variables_to_constants_v2(tf.function(infer, autograph=False).get_concrete_function(image))
+    return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].name, frozen.outputs[0].name)
+
+
+def _configure_tensorflow(deterministic: bool, threads: int | None) -> None:
+    with _stderr_held_back():
+        import tensorflow as tf
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if deterministic and not gpus:
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    # TensorFlow's C++ side writes a few lines while it is imported, before it honours TF_CPP_MIN_LOG_LEVEL. They are
+    # dropped if the import succeeds and shown if it fails.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,81 @@
+"""The trained network as ONNX, which is what serves, and the proof that it answers like the original."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import tf2onnx
+from numpy.typing import NDArray
+
+from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME, frozen_graph
+
+LARGEST_DIFFERENCE = 1e-5
+PARITY_IMAGES = 256
+# The newest operator set tf2onnx 1.17 writes.
+OPSET = 18
+
+
+class ExportNotFaithful(RuntimeError):
+    """The exported network does not answer like the one it was made from."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the ONNX network's probabilities of malignant lie from Keras' on the same images."""
+
+    max_abs_difference: float
+    images: int
+    decisions_differ: int
+
+
+def export_onnx(model: keras.Model, path: Path) -> None:
+    """Write `model` to `path` as ONNX: input `image` (N, S, S, 3), output `probabilities` (N, 2), N free.
+
+    Needs the TensorFlow backend. The graph is frozen first: converting the function directly loses the inputs of
+    EfficientNetB0's Normalization. The file appears whole or not at all. Raises onnx.checker.ValidationError.
+    """
+    graph = frozen_graph(model)
+    network, _ = tf2onnx.convert.from_graph_def(
+        graph.graph_def,
+        input_names=[graph.input_tensor],
+        output_names=[graph.output_tensor],
+        tensors_to_rename={graph.input_tensor: INPUT_NAME, graph.output_tensor: OUTPUT_NAME},
+        opset=OPSET,
+    )
+    onnx.checker.check_model(network, full_check=True)
+    partial = path.with_name(f"{path.name}.partial")
+    onnx.save(network, partial)
+    partial.replace(path)
+
+
+def check_parity(model: keras.Model, onnx_path: Path, images: NDArray[np.float32], threshold: float) -> Parity:
+    """Compare both networks on `images` (N, S, S, 3) in [0, 1]; malignant is a probability of at least `threshold`.
+
+    Raises ExportNotFaithful if a probability differs by more than 1e-5 or any decision differs. Give it
+    `PARITY_IMAGES` images.
+    """
+    expected = model.predict(images, verbose=0)[:, 1]
+    answered = onnx_probabilities(onnx_path, images)
+    parity = Parity(
+        max_abs_difference=float(np.max(np.abs(expected - answered))),
+        images=len(images),
+        decisions_differ=int(np.sum((expected >= threshold) != (answered >= threshold))),
+    )
+    # Written so that a NaN, which compares as false, is refused too.
+    if not (parity.max_abs_difference <= LARGEST_DIFFERENCE and parity.decisions_differ == 0):
+        raise ExportNotFaithful(
+            f"{onnx_path.name} differs from {model.name} by up to {parity.max_abs_difference:.2e} (allowed "
+            f"{LARGEST_DIFFERENCE:.0e}) and in {parity.decisions_differ} of {parity.images} decisions at the threshold "
+            f"{threshold:.4f}; the model is not packaged: export it again, and report it if it stays"
+        )
+    return parity
+
+
+def onnx_probabilities(onnx_path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probability of malignant, float32 (N,), of every image (N, S, S, 3) in [0, 1]."""
+    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
+    return np.asarray(probabilities[:, 1], dtype=np.float32)
