@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Request, Response
 from fastapi.openapi.models import Example
+from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,7 @@ from models_store.tables import DatasetRow, Experiment, Trial
 from service.deps import Identifier, Reading, Services, Writing
 from service.errors import Finding, Problem, unprocessable
 from service.experiments.reading import show_experiment, show_experiments, show_trials
+from service.experiments.report import REPORT_POLICY, report_page
 from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
 from service.openapi import problems
 from service.pages import Page, Turned, page
@@ -101,6 +103,20 @@ def list_trials(
     _experiment(session, experiment_id)
     chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
     return TrialList(items=show_trials(session, session.scalars(chosen).all(), epochs=epochs))
+
+
+@router.get(
+    "/v1/experiments/{experiment_id}/report",
+    response_class=HTMLResponse,
+    responses={
+        200: {"content": {"text/html": {"example": '<!doctype html>\n<html lang="en">…'}}},
+        **problems(404, 422),
+    },
+)
+def read_report(experiment_id: Identifier, session: Reading, services: Services) -> Response:
+    """One HTML file to read, print and pass on, whatever state the experiment is in; it loads nothing from anywhere."""
+    page = report_page(session, services.storage, services.settings.cache_root, experiment_id)
+    return HTMLResponse(page, headers={"Content-Security-Policy": f"{REPORT_POLICY}; frame-ancestors 'none'"})
 
 
 @router.get("/v1/trials/{trial_id}", responses=problems(404, 422))

@@ -1,0 +1,400 @@
+"""The report of an experiment: every figure from the record, nothing from elsewhere, in any state."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from migrations import upgrade
+from models_store import wording
+from models_store.database import Database
+from models_store.runs import ExperimentNotFound
+from models_store.specs import SelectionPolicy, SelectionSpec
+from models_store.storage import Storage
+from models_store.tables import Experiment, Model
+from service.experiments.report import REPORT_POLICY, report_page
+from service.experiments.report.study import RANKED_BY
+from tests.fabricated_study import (
+    COLLAPSE,
+    FinalRecord,
+    a_final_record,
+    a_spec,
+    store_experiment,
+    store_finished,
+    store_trial,
+)
+from workers.pipeline import plan
+from workers.pipeline.selection import policy_for
+
+LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+class Page(HTMLParser):
+    """Tables by caption, attributes that load something, scripts, and what may be read aloud."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.plots: list[dict[str, str | None]] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self._caption = self._row = self._cell = None  # type: ignore[assignment]
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [named["id"]] if named.get("id") else []
+        self.loads += [value or "" for name, value in attrs if name in LOADING]
+        if tag == "a":
+            self.targets.append(named["href"] or "")
+        elif tag == "link":
+            self.loads.append(named.get("href") or "")
+        elif tag == "img":
+            self.images.append(named)
+        elif tag == "div" and named.get("class") == "plot":
+            self.plots.append(named)
+        elif tag == "caption":
+            self._caption = ""
+        elif tag == "tr":
+            self._row: list[str] | None = []
+        elif tag in ("th", "td"):
+            self._cell: str | None = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._cell is not None:
+            self._cell += data
+        elif self._caption is not None and self._row is None:
+            self._caption += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td") and self._row is not None and self._cell is not None:
+            self._row.append(" ".join(self._cell.split()))
+            self._cell = None
+        elif tag == "tr" and self._row is not None:
+            self.tables.setdefault(str(self._caption).strip(), []).append(self._row)
+            self._row = None
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('report')}/report.db")
+    upgrade(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="module")
+def final() -> FinalRecord:
+    return a_final_record()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def finished(database: Database, tmp_path_factory: pytest.TempPathFactory, final: FinalRecord) -> str:
+    """The report of a finished study with a hostile name; no other experiment has opened its test set."""
+    folder = tmp_path_factory.mktemp("finished")
+    storage, spec = Storage(str(folder / "store")), a_spec(name="<script>alert('x')</script>")
+    with database.write() as session:
+        experiment_id = store_finished(session, storage, folder / "bundle", spec, final)
+        page = report_page(session, storage, folder / "cache", experiment_id)
+        session.rollback()
+    return page
+
+
+def reported(database: Database, storage: Storage, tmp_path: Path, **changes: Any) -> str:
+    record = {name: changes.pop(name) for name in ("synthetic", "lesions", "architecture") if name in changes}
+    spec = a_spec(**changes)
+    with database.write() as session:
+        experiment_id = store_finished(session, storage, tmp_path / "bundle", spec, a_final_record(spec, **record))
+        page = report_page(session, storage, tmp_path / "cache", experiment_id)
+        session.rollback()
+    return page
+
+
+def flags(page: str) -> list[str]:
+    return [html.unescape(flag) for flag in re.findall(r'<p class="flag" role="note"><strong>([^<]*)</strong>', page)]
+
+
+def test_every_test_figure_equals_the_record_recall_first(finished: str, final: FinalRecord) -> None:
+    _, *rows = Page(finished).tables["On all test images at the calibrated threshold"]
+    assert rows[0][0] == "Recall (sensitivity)"
+    assert [row[0] for row in rows] == [wording.FIGURES[name] for name in wording.AT_THE_SAMPLE]
+    for name, row in zip(wording.AT_THE_SAMPLE, rows, strict=True):
+        assert float(row[1]) == pytest.approx(final.evaluation[name], abs=5e-4)
+        limits = [float(limit) for limit in row[2].split(" to ")]
+        recorded = final.evaluation["intervals"][name]
+        assert limits == pytest.approx([recorded["low"], recorded["high"]], abs=5e-4)
+
+
+def test_both_confusion_matrices_equal_the_record(finished: str, final: FinalRecord) -> None:
+    tables = Page(finished).tables
+    for caption, counts in (
+        ("Confusion matrix, images", final.evaluation["confusion"]),
+        ("Confusion matrix at the threshold 0.5, images", final.evaluation["at_half"]["confusion"]),
+    ):
+        shown = [cell.split()[0] for row in tables[caption][1:] for cell in row[1:]]
+        assert shown == [str(counts[name]) for name in ("tp", "fn", "fp", "tn")]
+
+
+@pytest.mark.parametrize(
+    ("caption", "column", "part"),
+    [
+        ("Leak-free figures beside those over all images", 1, "leak_free"),
+        ("Leak-free figures beside those over all images", 2, None),
+        ("Both thresholds on all test images", 1, None),
+        ("Both thresholds on all test images", 2, "at_half"),
+    ],
+)
+def test_compared_figures_equal_the_record(
+    finished: str, final: FinalRecord, caption: str, column: int, part: str | None
+) -> None:
+    record = final.evaluation[part] if part else final.evaluation
+    shown = [float(row[column].split()[0]) for row in Page(finished).tables[caption][1:]]
+    assert shown == pytest.approx([record[name] for name in wording.AT_THE_SAMPLE], abs=5e-4)
+
+
+def test_diagnoses_equal_the_record_melanoma_first(finished: str, final: FinalRecord) -> None:
+    rows = Page(finished).tables["Share called rightly: sensitivity if malignant, specificity if benign"][1:]
+    assert rows[0][0] == "melanoma (mel)"
+    assert [float(row[2]) for row in rows] == pytest.approx(
+        [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
+    )
+
+
+def test_plots_draw_the_record(finished: str, final: FinalRecord) -> None:
+    scripts = re.findall(r'data-plot="plot-([a-z_-]+)">(.*?)</script>', finished)
+    drawn = {key: json.loads(figure)["data"] for key, figure in scripts}
+    assert list(drawn)[:4] == ["val_recall", "val_specificity", "val_auc", "val_loss"]
+    _chance, curve, half, chosen = drawn["roc"]
+    assert curve["y"][1:] == [point["recall"] for point in final.evaluation["curve"]]
+    assert (half["x"][0], half["y"][0]) == pytest.approx(
+        (1 - final.evaluation["at_half"]["specificity"], final.evaluation["at_half"]["recall"])
+    )
+    assert (chosen["x"][0], chosen["y"][0]) == pytest.approx(
+        (1 - final.evaluation["specificity"], final.evaluation["recall"])
+    )
+    # On the axis of 1 - specificity the interval's ends change sides.
+    low = chosen["x"][0] - chosen["error_x"]["arrayminus"][0]
+    assert 1 - low == pytest.approx(final.evaluation["intervals"]["specificity"]["high"])
+    bins = drawn["reliability"][1]
+    assert bins["y"] == [part["observed"] for part in final.evaluation["reliability"]]
+
+
+def test_nothing_is_loaded_from_anywhere(finished: str) -> None:
+    page = Page(finished)
+    assert page.loads
+    assert all(value.startswith("data:image/png;base64,") for value in page.loads)
+    assert all(target.startswith("#") for target in page.targets)
+    style = finished.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert f'content="{REPORT_POLICY}"' in html.unescape(finished.split("<style>")[0])
+
+
+def test_a_hostile_name_is_text(finished: str) -> None:
+    assert "alert('x')" not in finished.replace("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;", "").replace(
+        r"\u003cscript\u003ealert(\u0027x\u0027)", ""
+    )
+    assert "<h1>&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;</h1>" in finished
+
+
+def test_plotly_is_inlined_once_and_every_plot_has_words(finished: str) -> None:
+    page = Page(finished)
+    assert finished.count("plotly.js v") == 1
+    assert len(page.plots) == 8
+    assert all(plot["role"] == "img" and len(str(plot["aria-label"])) > 30 for plot in page.plots)
+    assert {target.removeprefix("#") for target in page.targets} <= set(page.ids)
+    headings = [int(tag[1]) for tag in page.tags if tag in ("h1", "h2", "h3")]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_every_trial_is_listed_and_the_lost_ones_say_why(finished: str) -> None:
+    rows = Page(finished).tables["Trials, the best first by what the study selects for"][1:]
+    assert [row[0] for row in rows if row[2] == "collapsed"] == ["CNN_v2/W3"]
+    assert [row[0] for row in rows if row[2] == "failed"] == ["VGG_v3/W3"]
+    assert len(rows) == 6
+    assert f"<strong>CNN_v2/W3</strong> (collapsed): {COLLAPSE}" in finished
+    assert "<strong>VGG_v3/W3</strong> (failed): its process ended with signal 9" in finished
+
+
+def test_trials_stand_in_the_order_of_the_policy(finished: str) -> None:
+    rows = Page(finished).tables["Trials, the best first by what the study selects for"][1:]
+    recalls = [float(row[3]) for row in rows if row[2] == "succeeded"]
+    assert recalls == sorted(recalls, reverse=True)
+    assert {policy: policy_for(SelectionSpec(policy=policy)).keys for policy in get_args(SelectionPolicy)} == RANKED_BY
+
+
+def test_guarantee_and_seal_are_told_as_recorded(
+    database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
+) -> None:
+    with database.write() as session:
+        experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
+        page = report_page(session, storage, tmp_path / "cache", experiment_id)
+        bundle_sha256 = session.query(Model).filter_by(experiment_id=experiment_id).one().bundle_sha256
+        session.rollback()
+    assert final.calibration["guarantee"]["sentence"] in html.unescape(page)
+    assert bundle_sha256 in page
+    assert str(final.calibration["threshold"]) in page
+    assert "no other experiment on record has opened this test set" in page
+    assert "25 of 500 calibration images show a lesion that is also in train" in page
+    assert flags(page) == []
+
+
+def test_a_second_look_at_the_same_test_set_is_a_warning(
+    database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
+) -> None:
+    # Given two experiments that opened the same test set
+    with database.write() as session:
+        first = store_finished(session, storage, tmp_path / "first", a_spec(), final)
+        store_finished(session, storage, tmp_path / "second", a_spec(), final)
+        # When one of them is reported
+        page = report_page(session, storage, tmp_path / "cache", first)
+        session.rollback()
+    # Then the reader is warned
+    assert "Several looks at one test set." in flags(page)
+    assert "1 other experiment has opened the test set" in page
+
+
+def test_misses_are_shown_as_images_with_words(finished: str, final: FinalRecord) -> None:
+    images = Page(finished).images
+    assert len(images) == len(final.misses) > 0
+    for image, miss in zip(images, final.misses, strict=True):
+        assert image["src"] == f"data:image/png;base64,{miss['png']}"
+        assert base64.b64decode(miss["png"]).startswith(b"\x89PNG")
+        assert f"test image {miss['index']}" in str(image["alt"])
+        assert wording.DIAGNOSES[miss["diagnosis"]] in str(image["alt"])
+
+
+def test_a_bundle_the_store_lost_costs_only_the_images(
+    database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
+) -> None:
+    with database.write() as session:
+        experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
+        storage.delete(f"models/mdl_{experiment_id}")
+        page = report_page(session, storage, tmp_path / "cache", experiment_id)
+        session.rollback()
+    assert "The images cannot be shown." in flags(page)
+    assert "is not in the store" in page
+    assert "On all test images at the calibrated threshold" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"synthetic": True}, "Synthetic data."),
+        ({"weights": "none"}, "No ImageNet weights."),
+        ({"calibration": {"reuse": True}}, "No guarantee holds."),
+        ({"selection": {"policy": "val_recall_unguarded"}}, "Unguarded selection."),
+    ],
+)
+def test_what_must_not_be_overlooked_is_flagged(
+    database: Database, storage: Storage, tmp_path: Path, changes: dict[str, Any], flag: str
+) -> None:
+    header = reported(database, storage, tmp_path, **changes).split("</header>")[0]
+    assert flag in flags(header)
+
+
+def test_without_lesion_ids_the_report_says_what_it_cannot_know(
+    database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    page = reported(database, storage, tmp_path, lesions=False)
+    assert "Lesion ids are not known for this data set" in page
+
+
+@pytest.mark.parametrize(
+    ("status", "phase", "error", "words"),
+    [
+        ("queued", 0, None, "Not begun."),
+        ("running", 1, None, "Still running."),
+        ("failed", 2, {"kind": "TooFewMalignantImages", "message": "needs 29 <malignant> images"}, "Failed."),
+        ("cancelling", 1, None, "Cancelled."),
+        ("cancelled", 1, None, "Cancelled."),
+        ("succeeded", 3, None, "Incomplete record."),
+    ],
+)
+def test_an_unfinished_study_has_a_report_that_says_what_is_missing(
+    database: Database,
+    storage: Storage,
+    tmp_path: Path,
+    status: str,
+    phase: int,
+    error: dict[str, Any] | None,
+    words: str,
+) -> None:
+    spec = a_spec()
+    with database.write() as session:
+        experiment: Experiment = store_experiment(session, spec, status, phase)
+        experiment.error = error
+        if phase:
+            for position, (name, trial) in enumerate(plan.screening(spec).items()):
+                state = ("succeeded", "running", "queued", "cancelled")[position % 4]
+                store_trial(session, experiment, 1, position, name, trial, state)
+        page = report_page(session, storage, tmp_path / "cache", experiment.id)
+        session.rollback()
+    assert flags(page)[0] == words
+    assert "The test set is still sealed." in page
+    assert "On all test images" not in page
+    assert ("Trials, the best first by what the study selects for" in page) is bool(phase)
+    if error is not None:
+        assert "TooFewMalignantImages: needs 29 &lt;malignant&gt; images" in page
+
+
+def test_an_unknown_experiment_has_no_report(database: Database, storage: Storage, tmp_path: Path) -> None:
+    with database.read() as session, pytest.raises(ExperimentNotFound, match="exp_nobody"):
+        report_page(session, storage, tmp_path, "exp_nobody")
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
+def test_a_browser_draws_every_plot_without_errors_or_requests(
+    finished: str, tmp_path: Path, scheme: str, width: int
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    # Given the report as a file
+    (tmp_path / "report.html").write_text(finished, encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        requests: list[str] = []
+        complaints: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        # When a browser opens it
+        page.goto((tmp_path / "report.html").as_uri())
+        page.wait_for_function("document.querySelectorAll('.plot .trace').length > 0")
+        traces = page.evaluate("[...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('.trace').length)")
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        # When a trial is hidden with the keyboard
+        page.focus("input[data-trial='0']")
+        page.keyboard.press("Space")
+        after = page.evaluate("document.querySelectorAll('#plot-val_recall .trace').length")
+        browser.close()
+    # Then every plot holds lines, the page fits, and nothing else was asked for
+    assert len(traces) == 8
+    assert min(traces) >= 1
+    assert overflow <= 0
+    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 29)")
+    assert after < traces[0]
+    assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
+    assert complaints == []
