@@ -1,0 +1,118 @@
+"""A worker whose trials only act, on both databases."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from models_store import runs
+from models_store.broker import broker
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.specs import ExperimentSpec
+from models_store.storage import Storage
+from models_store.tables import Event, Experiment, Model, TestOpening, Trial
+from workers import work
+from workers.app import Worker
+
+SPEC: dict[str, Any] = {
+    "dataset": "synthetic",
+    "architectures": ["CNN_v1", "CNN_v2"],
+    "strategies": ["Freeze10", "LowLR"],
+    "epochs": 2,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A worker, the script its trials play, and a view of what became of them."""
+
+    worker: Worker
+    script: Path
+
+    @property
+    def database(self) -> Database:
+        return self.worker.database
+
+    def direct(self, **parts: dict[str, Any]) -> None:
+        """Says how trials play: by their name with `_` for `/`, `every` for all others."""
+        names = {"every": "*", "final": "final"}
+        self.script.write_text(
+            json.dumps({names.get(part, "/".join(part.rsplit("_", 1))): play for part, play in parts.items()})
+        )
+
+    def with_settings(self, **changes: Any) -> "Stage":
+        settings = self.worker.settings.model_copy(update=changes)
+        return replace(self, worker=Worker(settings, self.database, self.worker.storage, self.worker.celery, "other:1"))
+
+    def submit(self, **changes: Any) -> str:
+        spec = ExperimentSpec.model_validate(SPEC | changes).model_dump(mode="json")
+        with self.database.write() as session:
+            experiment_id = runs.submit(session, spec).id
+        work.advance(self.worker, experiment_id)
+        return experiment_id
+
+    def run_all(self) -> int:
+        """Runs trials one after another until none waits, and returns how many it ran."""
+        return sum(1 for _ in iter(lambda: work.run_next_trial(self.worker, "cpu"), False))
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        with self.database.read() as session:
+            return session.get_one(Experiment, experiment_id)
+
+    def trials(self, experiment_id: str) -> dict[str, Trial]:
+        chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
+        with self.database.read() as session:
+            return {trial.name: trial for trial in session.scalars(chosen)}
+
+    def statuses(self, experiment_id: str) -> dict[str, str]:
+        return {name: trial.status for name, trial in self.trials(experiment_id).items()}
+
+    def events(self, experiment_id: str) -> list[tuple[str, dict[str, Any]]]:
+        chosen = select(Event).where(Event.experiment_id == experiment_id).order_by(Event.number)
+        with self.database.read() as session:
+            return [(event.kind, event.data) for event in session.scalars(chosen)]
+
+    def models(self) -> list[Model]:
+        with self.database.read() as session:
+            return list(session.scalars(select(Model).order_by(Model.created_at)))
+
+    def openings(self) -> list[TestOpening]:
+        with self.database.read() as session:
+            return list(session.scalars(select(TestOpening)))
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Every start of a trial's process, in order."""
+        noted = self.script.with_suffix(".starts")
+        return [json.loads(line) for line in noted.read_text().splitlines()] if noted.exists() else []
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, broker_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        broker_url=broker_url,
+        store_url=str(tmp_path / "store"),
+        work_root=tmp_path / "work",
+        trial_module="tests.workers.acting_trial",
+        lease_seconds=4,
+        _env_file=None,
+    )
+
+
+@pytest.fixture
+def stage(
+    tmp_path: Path, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> Iterator[Stage]:
+    script = tmp_path / "script.json"
+    script.write_text("{}")
+    monkeypatch.setenv("ACTING_TRIAL", str(script))
+    monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
+    celery = broker(settings)
+    yield Stage(Worker(settings, database, Storage(settings.store_url), celery, "here:1", Flag()), script)
+    celery.close()

@@ -1,0 +1,306 @@
+"""A study from its submission to its end, its trials' processes real, nothing trained in them."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread, Timer
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from models_store import runs
+from models_store.database import Database, now
+from models_store.tables import Trial
+from tests.workers.conftest import Stage
+from workers import work
+from workers.attempt import folder_of
+
+
+def start(stage: Stage, *, daemon: bool = True) -> Thread:
+    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=daemon)
+    running.start()
+    return running
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return answer
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def cancel(stage: Stage, experiment_id: str) -> str:
+    with stage.database.write() as session:
+        return runs.cancel(session, experiment_id).status
+
+
+def lease_runs_out(database: Database) -> None:
+    with database.write() as session:
+        session.execute(update(Trial).values(lease_expires_at=now(session)))
+        runs.take_back_expired(session, max_attempts=3)
+
+
+def test_study_runs_through_its_three_phases(stage: Stage) -> None:
+    stage.direct(CNN_v2_W3={"metrics": {"val_recall": 0.95}})
+    experiment_id = stage.submit()
+
+    assert stage.run_all() == 5
+
+    ended = stage.experiment(experiment_id)
+    assert (ended.status, ended.phase, ended.progress) == ("succeeded", 3, 1.0)
+    assert ended.result is not None
+    assert ended.result["winner"] == "CNN_v2/W3"
+    assert set(stage.statuses(experiment_id).values()) == {"succeeded"}
+    phases = [data["phase"] for kind, data in stage.events(experiment_id) if kind == "phase"]
+    assert phases == [1, 2, 3]
+    (opening,) = stage.openings()
+    (model,) = stage.models()
+    assert (opening.experiment_id, opening.bundle_sha256) == (model.experiment_id, model.bundle_sha256)
+
+
+def test_study_without_strategies_goes_from_screening_to_its_final_trial(stage: Stage) -> None:
+    experiment_id = stage.submit(strategies=[])
+    stage.run_all()
+    assert stage.experiment(experiment_id).status == "succeeded"
+    assert list(stage.statuses(experiment_id)) == ["CNN_v1/W3", "CNN_v2/W3", "final"]
+
+
+def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(stage: Stage) -> None:
+    experiment_id = stage.submit(architectures=["CNN_v1"])
+    work.run_next_trial(stage.worker, "cpu")
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.worker, trial.environment) == ("here:1", {"host": "stage", "gpu": "-1"})
+    assert not folder_of(stage.worker, trial.id).exists()
+
+
+def test_collapsed_trial_never_wins(stage: Stage) -> None:
+    stage.direct(CNN_v2_W3={"end": "collapsed"}, every={"metrics": {"val_recall": 0.6}})
+    experiment_id = stage.submit()
+    stage.run_all()
+    ended = stage.experiment(experiment_id)
+    assert ended.result is not None
+    assert ended.result["winner"].startswith("CNN_v1/")
+    assert ended.result["warnings"] == ["CNN_v2/W3 collapsed: no epoch reached specificity 0.50"]
+
+
+def test_study_whose_trials_all_collapse_fails_and_says_why(stage: Stage) -> None:
+    stage.direct(every={"end": "collapsed"})
+    experiment_id = stage.submit()
+    stage.run_all()
+    ended = stage.experiment(experiment_id)
+    assert ended.status == "failed"
+    assert ended.error is not None
+    assert ended.error["kind"] == "collapsed"
+    assert "CNN_v1/W3 collapsed: no epoch reached specificity 0.50; CNN_v2/W3 collapsed" in ended.error["message"]
+
+
+def test_spec_that_cannot_train_is_tried_once_and_named_in_the_result(stage: Stage) -> None:
+    stage.direct(CNN_v1_W3={"end": "refused"})
+    experiment_id = stage.submit()
+    stage.run_all()
+    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 1
+    ended = stage.experiment(experiment_id)
+    assert ended.status == "succeeded"
+    assert ended.result is not None
+    assert ended.result["warnings"] == ["CNN_v1/W3 failed: it cannot train"]
+
+
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [
+        ("segfault", "SIGSEGV"),
+        ("killed", "ran out of memory"),
+        ("memory", "MemoryError"),
+        ("machine", "it cannot train"),
+    ],
+)
+def test_machinery_that_fails_is_tried_again_then_fails_with_its_last_cause(stage: Stage, end: str, cause: str) -> None:
+    stage.direct(every={"end": end})
+    experiment_id = stage.submit(architectures=["CNN_v1"])
+    assert stage.run_all() == stage.worker.settings.max_attempts
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.attempts) == ("failed", 3)
+    assert trial.error is not None
+    assert cause in trial.error["message"]
+    assert stage.experiment(experiment_id).status == "failed"
+
+
+def test_trial_that_dies_twice_succeeds_at_its_third_attempt(stage: Stage) -> None:
+    stage.direct(CNN_v1_W3={"fails_until_attempt": 3})
+    experiment_id = stage.submit(architectures=["CNN_v1"])
+    stage.run_all()
+    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 3
+    assert stage.experiment(experiment_id).status == "succeeded"
+
+
+def test_trial_that_loops_is_killed_at_its_limit(stage: Stage) -> None:
+    stage.direct(every={"end": "hangs"})
+    experiment_id = stage.submit(architectures=["CNN_v1"], limits={"trial_minutes": 0.02})
+    stage.run_all()
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.attempts) == ("failed", 1)
+    assert trial.error is not None
+    assert trial.error["kind"] == "TimeLimitExceeded"
+    assert is_gone(stage.starts()[0]["pid"])
+
+
+def test_stopping_worker_hands_its_trial_back_for_another_to_finish(stage: Stage) -> None:
+    stage.direct(every={"end": "hangs"})
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(stage)
+    eventually(stage.starts)
+
+    stage.worker.stopping.set()
+    running.join(10)
+
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.attempts, trial.worker) == ("queued", 0, None)
+    assert is_gone(stage.starts()[0]["pid"])
+    stage.direct()
+    other = stage.with_settings()
+    other.run_all()
+    assert other.experiment(experiment_id).status == "succeeded"
+
+
+@pytest.mark.parametrize("stage_of_study", ["queued", "between phases"])
+def test_study_that_runs_nowhere_is_cancelled_at_once(stage: Stage, stage_of_study: str) -> None:
+    experiment_id = stage.submit()
+    if stage_of_study == "between phases":
+        work.run_next_trial(stage.worker, "cpu")
+    assert cancel(stage, experiment_id) == "cancelled"
+    assert stage.run_all() == 0
+    assert "queued" not in stage.statuses(experiment_id).values()
+
+
+@pytest.mark.parametrize("name", ["CNN_v1/W3", "CNN_v1/LowLR", "final"])
+def test_running_trial_of_any_phase_is_cancelled_within_ten_seconds(stage: Stage, name: str) -> None:
+    stage.direct(**{name.replace("/", "_"): {"end": "hangs"}})
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=["LowLR"])
+    running = Thread(target=stage.run_all, daemon=True)
+    running.start()
+    hanging = eventually(lambda: [start for start in stage.starts() if start["name"] == name])[0]
+
+    asked = time.monotonic()
+    assert cancel(stage, experiment_id) == "cancelling"
+    eventually(lambda: stage.experiment(experiment_id).status == "cancelled")
+
+    assert time.monotonic() - asked < 10
+    assert is_gone(hanging["pid"])
+    assert stage.statuses(experiment_id)[name] == "cancelled"
+    running.join(10)
+    assert stage.openings() == []
+
+
+def test_worker_that_lost_its_lease_kills_its_process_and_writes_nothing(stage: Stage) -> None:
+    # Given a trial that another worker claims while the first still runs it
+    stage.direct(every={"end": "hangs"})
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(stage)
+    first = eventually(stage.starts)[0]
+    lease_runs_out(stage.database)
+    stage.direct()
+
+    # When the other finishes it
+    other = stage.with_settings()
+    work.run_next_trial(other.worker, "cpu")
+    running.join(15)
+
+    # Then the first's process is gone and the record is the other's
+    assert is_gone(first["pid"])
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.worker, trial.fence) == ("succeeded", "other:1", 2)
+
+
+def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(stage: Stage) -> None:
+    # Given a final trial whose worker died between its end and its record
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(stage.worker, "cpu")
+    claimed = claim(stage)
+    work._attempt(stage.worker, claimed, stage.worker.free_slots.get())
+    lease_runs_out(stage.database)
+
+    # When a worker of that machine gets it again
+    other = stage.with_settings()
+    other.run_all()
+
+    # Then the test set was looked at once, and its figures are on record
+    assert [start["name"] for start in stage.starts()].count("final") == 1
+    assert stage.experiment(experiment_id).status == "succeeded"
+    assert len(stage.openings()) == 1
+
+
+def test_full_disk_beside_the_job_fails_the_attempt_clearly(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    experiment_id = stage.submit(architectures=["CNN_v1"])
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.job.write", full)
+        stage.run_all()
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.attempts) == ("failed", 3)
+    assert trial.error is not None
+    assert "No space left on device" in trial.error["message"]
+
+
+def test_resume_point_goes_with_a_trial_that_is_handed_back(stage: Stage) -> None:
+    # Given a trial that has three epochs behind it when its worker stops
+    stage.direct(every={"end": "hangs"})
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(stage)
+    trial_id = eventually(stage.starts)[0]["trial_id"]
+    resume_point(folder_of(stage.worker, trial_id), epochs=3)
+    Timer(0.1, stage.worker.stopping.set).start()
+    running.join(10)
+
+    # When a worker with another disk goes on
+    stage.direct()
+    elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "elsewhere")
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.resume_epochs, stage.worker.storage.keys(f"resume/{trial_id}")) == (3, [trial.resume_key])
+    work.run_next_trial(elsewhere.worker, "cpu")
+
+    # Then nothing of it is left once the trial has ended
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.resume_key, trial.resume_epochs) == ("succeeded", None, 0)
+    assert stage.worker.storage.keys(f"resume/{trial_id}") == []
+
+
+def test_trial_on_each_gpu_sees_that_one_alone(stage: Stage) -> None:
+    stage.direct(every={"seconds": 0.3})
+    owner = stage.with_settings(gpus="4, 7")
+    owner.submit(architectures=["CNN_v1", "CNN_v2"], queue="gpu")
+    threads = [Thread(target=work.run_next_trial, args=(owner.worker, "gpu")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(start["gpu"] for start in owner.starts()) == ["4", "7"]
+
+
+def claim(stage: Stage) -> runs.Claim:
+    from datetime import timedelta
+
+    with stage.database.write() as session:
+        found = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+    assert found is not None
+    return found
+
+
+def resume_point(folder: Path, epochs: int) -> None:
+    (folder / "resume").mkdir()
+    history = json.dumps({"run": "acted", "epochs": [{}] * epochs}).encode()
+    np.savez(folder / "resume" / "state.npz", history=np.frombuffer(history, dtype=np.uint8))
