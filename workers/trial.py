@@ -49,7 +49,9 @@ def _die_with_the_worker() -> None:
     """The worker holds the other end of standard input; its end of file means that the worker is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin, whose lock the interpreter would wait a second for when the trial ends, and then abort.
+        while os.read(0, 1024):
+            pass
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     if os.getpgrp() == os.getpid() and not sys.stdin.isatty():

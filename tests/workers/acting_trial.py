@@ -114,7 +114,8 @@ def _note(starts: Path, job: dict[str, Any]) -> None:
 
 def _die_with_the_worker() -> None:
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):
+            pass
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     Thread(target=wait, daemon=True).start()

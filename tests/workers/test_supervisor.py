@@ -58,7 +58,7 @@ def test_every_message_is_observed_once_and_in_order(tmp_path: Path) -> None:
         tmp_path,
         "out = (folder / 'messages.jsonl').open('a')\n"
         "for number in range(50):\n"
-        "    half = '{\"kind\": \"epoch\", '\n"
+        '    half = \'{"kind": "epoch", \'\n'
         "    out.write(half); out.flush(); time.sleep(0.003)\n"
         "    out.write(f'\"number\": {number}}}\\n'); out.flush()\n"
         f"(folder / 'outcome.json').write_text('''{SUCCEEDED}''')",
@@ -124,8 +124,9 @@ def test_process_learns_of_its_supervisors_death_by_end_of_file(tmp_path: Path) 
         "import sys\nfrom threading import Event\nfrom pathlib import Path\nfrom workers.supervisor import supervise\n"
         "import threading, os\n"
         "threading.Timer(1.5, lambda: os.kill(os.getpid(), 9)).start()\n"
-        "supervise([sys.executable, '-c', 'import os, pathlib, sys, time; from workers.trial import _die_with_the_worker;"
-        " _die_with_the_worker(); (pathlib.Path(sys.argv[1]) / \"pid\").write_text(str(os.getpid())); time.sleep(60)'],"
+        "supervise([sys.executable, '-c', 'import os, pathlib, sys, time;"
+        " from workers.trial import _die_with_the_worker;"
+        ' _die_with_the_worker(); (pathlib.Path(sys.argv[1]) / "pid").write_text(str(os.getpid())); time.sleep(60)\'],'
         " Path(sys.argv[1]), lambda m: 'ours', Event(), heartbeat_seconds=1)"
     )
     supervisor = os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, "-c", script, str(tmp_path))
