@@ -1,0 +1,76 @@
+"""The scores of every epoch of a training run, kept in a folder, so that policies can be replayed on them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.catalog import CLASS_WEIGHTS
+from models_store.datasets.layout import Split, read_split
+from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec, TrialSpec
+from workers.pipeline.data import scaled, study_data
+from workers.pipeline.durable import replacing
+from workers.pipeline.models import build_model
+from workers.pipeline.plan import screening
+from workers.pipeline.progress import Epoch
+from workers.pipeline.selection import policy_for
+from workers.pipeline.training import Schedule, train
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores (epochs, images) of one run on the part held out of train (if any), on validation and on test."""
+
+    seed: int
+    selection: NDArray[np.float64]
+    validation: NDArray[np.float64]
+    test: NDArray[np.float64]
+
+
+def training_curve(dataset: Path, calibration: CalibrationSpec, seed: int, epochs: int, folder: Path) -> Curve:
+    """Train CNN_v1 with W3 for all `epochs`, without early stopping, or go on where `folder` says it was.
+
+    With `source: validation` the network is trained on all of train and `selection` is the part that `seed` gives.
+    """
+    data = study_data(dataset, calibration, seed)
+    trial = screening(ExperimentSpec(dataset=dataset.stem, architectures=("CNN_v1",), seed=seed))["CNN_v1/W3"]
+    model = build_model(trial, data.image_size, base_weights=None, seed=seed)
+    splits = {
+        "selection": data.selection,
+        "validation": read_split(dataset, "val"),
+        "test": read_split(dataset, "test"),
+    }
+
+    def keep_scores(epoch: Epoch) -> None:
+        path = folder / f"scores-{epoch.number}.npz"
+        # Epochs behind a resume point are told again. Only the last of them can lack its scores, and the model is it.
+        if not path.exists():
+            print(f"  {folder.name}, epoch {epoch.number} of {epochs}, {epoch.seconds:.1f} s", flush=True)
+            with replacing(path) as beside, beside.open("wb") as file:
+                np.savez(file, allow_pickle=False, **{name: _scores(model, split) for name, split in splits.items()})
+
+    unguarded = policy_for(SelectionSpec(policy="val_recall_unguarded"))
+    if not (folder / f"scores-{epochs}.npz").exists():
+        train(model, data, _schedule(trial, epochs), unguarded, folder, keep_scores)
+    return _read(folder, seed, epochs)
+
+
+def _schedule(trial: TrialSpec, epochs: int) -> Schedule:
+    return Schedule(
+        epochs, epochs, trial.batch_size, trial.learning_rate, CLASS_WEIGHTS[trial.class_weight], trial.seed
+    )
+
+
+def _scores(model: keras.Model, split: Split) -> NDArray[np.float64]:
+    probabilities: NDArray[np.float32] = model.predict(scaled(split.images), batch_size=256, verbose=0)
+    return probabilities[:, 1].astype(np.float64)
+
+
+def _read(folder: Path, seed: int, epochs: int) -> Curve:
+    files = [np.load(folder / f"scores-{number}.npz", allow_pickle=False) for number in range(1, epochs + 1)]
+    selection, validation, test = (
+        np.stack([file[name] for file in files]) for name in ("selection", "validation", "test")
+    )
+    return Curve(seed, selection, validation, test)
