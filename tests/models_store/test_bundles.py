@@ -1,0 +1,98 @@
+"""Bundles: frozen before the test, complete afterwards, and refused when a single byte differs."""
+
+from pathlib import Path
+
+import pytest
+
+from models_store import bundles
+from models_store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.storage import Storage, StoredFileAltered, StoredFileMissing, sha256_of
+
+KEY = "models/1"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What Phase 3 has written before it freezes."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    for name in FROZEN_FILES:
+        (folder / name).write_bytes(name.encode())
+    bundles.write_json(folder / "calibration.json", {"threshold": 0.3})
+    return folder
+
+
+def completed(folder: Path) -> str:
+    bundles.freeze(folder, {"dataset": "dermamnist"})
+    for name in COMPLETED_FILES:
+        if not (folder / name).exists():
+            (folder / name).write_bytes(name.encode())
+    return bundles.complete(folder)
+
+
+def test_fetched_bundle_is_the_one_that_was_uploaded(folder: Path, storage: Storage, tmp_path: Path) -> None:
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    bundle = bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
+    assert bundle.about == {"dataset": "dermamnist"}
+    assert bundle.calibration == {"threshold": 0.3}
+    assert sha256_of(bundle.onnx) == sha256_of(folder / "model.onnx")
+
+
+def test_everything_the_manifest_lists_can_be_fetched(folder: Path, storage: Storage, tmp_path: Path) -> None:
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    names = bundles.fetch_files(storage, KEY, manifest_sha256, tmp_path / "all")
+    assert set(names) == {path.name for path in (tmp_path / "all").iterdir()} == {*COMPLETED_FILES, "manifest.json"}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json"])
+def test_bundle_with_one_byte_changed_is_refused(folder: Path, storage: Storage, tmp_path: Path, name: str) -> None:
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    stored = tmp_path / "store" / KEY / name
+    stored.write_bytes(bytes([stored.read_bytes()[0] ^ 1]) + stored.read_bytes()[1:])
+    with pytest.raises(StoredFileAltered, match=name):
+        bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
+
+
+def test_bundle_that_lost_a_file_is_refused(folder: Path, storage: Storage, tmp_path: Path) -> None:
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    (tmp_path / "store" / KEY / "model.onnx").unlink()
+    with pytest.raises(StoredFileMissing):
+        bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
+
+
+def test_file_that_the_manifest_does_not_list_is_refused(folder: Path, storage: Storage, tmp_path: Path) -> None:
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    with pytest.raises(BundleAltered, match=r"does not list extra\.bin"):
+        bundles.fetch_files(storage, KEY, manifest_sha256, tmp_path / "fetched", ("extra.bin",))
+
+
+def test_incomplete_bundle_is_neither_frozen_nor_completed(folder: Path) -> None:
+    bundles.freeze(folder, {})
+    with pytest.raises(BundleAltered, match=r"metrics\.json"):
+        bundles.complete(folder)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(BundleAltered, match=r"model\.onnx"):
+        bundles.freeze(folder, {})
+
+
+def test_same_content_freezes_to_the_same_identity_and_another_threshold_to_another(folder: Path) -> None:
+    first = bundles.freeze(folder, {"b": 1, "a": 2})
+    assert bundles.freeze(folder, {"a": 2, "b": 1}) == first
+    bundles.write_json(folder / "calibration.json", {"threshold": 0.31})
+    assert bundles.freeze(folder, {"a": 2, "b": 1}) != first
+
+
+def test_what_is_not_a_number_is_not_written_as_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        bundles.write_json(tmp_path / "a.json", {"auc": float("nan")})
+    assert list(tmp_path.iterdir()) == []
