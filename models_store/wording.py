@@ -35,6 +35,11 @@ class FigureRow:
     interval: str
     count: str
 
+    @property
+    def cell(self) -> str:
+        """All of it in one cell, such as `0.916 (0.884 to 0.941; 359 of 392)`."""
+        return f"{self.value} ({self.interval}{f'; {self.count}' if self.count else ''})"
+
 
 def figure_rows(figures: Mapping[str, Any], names: Sequence[str] = AT_THE_SAMPLE) -> list[FigureRow]:
     """The named figures of a recorded `Figures`, each with its 95 % interval."""
