@@ -12,7 +12,7 @@ from models_store import wording
 from models_store.catalog import ARCHITECTURES, DISCLAIMER, CustomCNN
 from models_store.storage import Storage
 from models_store.tables import Model
-from service.experiments.report import plots, words
+from service.experiments.report import curves, plots, words
 from service.experiments.report.study import Kept, Study, read_kept, read_study
 
 # The page carries all it needs: whatever else a browser would load, it may not.
@@ -53,8 +53,8 @@ def report_page(session: Session, storage: Storage, cache_root: Path, experiment
         flags=_flags(study),
         disclaimer=DISCLAIMER,
         policy=REPORT_POLICY,
-        curves=plots.trial_curves(study),
-        legend=plots.trial_legend(study),
+        curves=curves.trial_curves(study),
+        legend=curves.trial_legend(study),
         environments=_environments(study),
         kept=kept,
         plotly=Markup(plotly.offline.get_plotlyjs()),
