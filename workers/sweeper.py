@@ -84,7 +84,7 @@ def wake_for_what_waits(worker: Worker) -> None:
 
 def _queued_trials(session: Session) -> dict[str, int]:
     rows = session.execute(select(Trial.queue, func.count()).where(Trial.status == "queued").group_by(Trial.queue))
-    return dict(rows.tuples().all())
+    return {queue: trials for queue, trials in rows}
 
 
 def main() -> None:

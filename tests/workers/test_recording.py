@@ -1,0 +1,129 @@
+"""The end of a final trial is recorded whole, once, or not at all."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from models_store import registry, runs
+from models_store.runs import Claim, LeaseLost
+from models_store.tables import Trial
+from tests.workers.conftest import Stage
+from workers import work
+from workers.recording import record
+from workers.supervisor import Exit
+
+
+def at_the_final_trial(stage: Stage, **changes: Any) -> tuple[str, Claim, Exit]:
+    """An experiment whose final trial has ended, and how; nothing of that is recorded yet."""
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[], **changes)
+    work.run_next_trial(stage.worker, "cpu")
+    with stage.database.write() as session:
+        claim = runs.claim_next(session, ["cpu"], "here:1", timedelta(minutes=1))
+    assert claim is not None
+    with stage.worker.slot() as slot:
+        return experiment_id, claim, work._attempt(stage.worker, claim, slot)
+
+
+def put(stage: Stage, claim: Claim, ended: Exit) -> None:
+    with stage.database.write() as session:
+        record(session, claim, ended, max_attempts=3)
+
+
+def test_result_that_arrives_twice_is_written_once(stage: Stage) -> None:
+    _, claim, ended = at_the_final_trial(stage)
+    put(stage, claim, ended)
+    with pytest.raises(LeaseLost):
+        put(stage, claim, ended)
+    assert (len(stage.models()), len(stage.openings())) == (1, 1)
+
+
+def test_second_opening_of_a_test_set_is_refused_by_the_database_itself(stage: Stage) -> None:
+    # Given a study whose final trial is, against every rule, made to run again
+    experiment_id, claim, ended = at_the_final_trial(stage)
+    put(stage, claim, ended)
+    with stage.database.write() as session:
+        session.execute(update(Trial).where(Trial.id == claim.trial_id).values(status="running"))
+
+    # When it is recorded, then nothing changes
+    with pytest.raises(IntegrityError):
+        put(stage, claim, ended)
+    assert stage.statuses(experiment_id)["final"] == "running"
+    assert len(stage.openings()) == 1
+
+
+def test_seal_survives_a_crash_between_opening_and_recording(stage: Stage) -> None:
+    # Given a final trial that opened the test set, and neither its worker nor its folder lived to tell
+    experiment_id, claim, _ = at_the_final_trial(stage)
+    elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "elsewhere")
+    with stage.database.write() as session:
+        runs.fail_trial(session, claim, {"kind": "WorkerLost", "message": ""}, retry=True, max_attempts=3)
+    assert (stage.openings(), stage.models()) == ([], [])
+
+    # When it is done again
+    elsewhere.run_all()
+
+    # Then one opening and one model are on record, both for the same frozen bundle
+    (opening,), (model,) = stage.openings(), stage.models()
+    assert opening.bundle_sha256 == model.bundle_sha256
+    assert stage.experiment(experiment_id).status == "succeeded"
+
+
+def test_failure_while_promoting_leaves_neither_model_nor_opening(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the registry is on fire")
+
+    experiment_id, claim, ended = at_the_final_trial(stage, promote="always")
+    monkeypatch.setattr(registry, "promote", refuse)
+    with pytest.raises(RuntimeError):
+        put(stage, claim, ended)
+    assert (stage.models(), stage.openings(), stage.experiment(experiment_id).status) == ([], [], "running")
+
+
+@pytest.mark.parametrize(
+    ("promote", "second", "champion"),
+    [
+        ("never", {"recall": 0.99}, 0),
+        ("if_better", {"recall": 0.92}, 1),
+        ("if_better", {"recall": 0.90, "specificity": 0.99}, 0),
+        ("if_better", {"recall": 0.91, "specificity": 0.71}, 1),
+        ("if_better", {"recall": 0.91, "specificity": 0.70}, 0),
+        ("always", {"recall": 0.10}, 1),
+    ],
+)
+def test_finished_model_is_promoted_as_the_spec_asks(
+    stage: Stage, promote: str, second: dict[str, float], champion: int
+) -> None:
+    for asked, test in (("always", {"recall": 0.91, "specificity": 0.70}), (promote, second)):
+        stage.direct(final={"test": test})
+        stage.submit(architectures=["CNN_v1"], strategies=[], promote=asked)
+        stage.run_all()
+    versions = [model.version for model in stage.models()]
+    with stage.database.read() as session:
+        found = registry.champion(session)
+        assert found is not None
+        assert found.version == versions[champion]
+
+
+def test_champion_of_another_data_set_is_not_compared_and_stays(stage: Stage) -> None:
+    for sha256, recall, asked in (("a" * 64, 0.5, "if_better"), ("b" * 64, 0.9, "if_better")):
+        stage.direct(final={"dataset_sha256": sha256, "test": {"recall": recall}})
+        stage.submit(architectures=["CNN_v1"], strategies=[], promote=asked)
+        stage.run_all()
+    with stage.database.read() as session:
+        found = registry.champion(session)
+        assert found is not None
+        assert found.dataset_sha256 == "a" * 64
+
+
+def test_promotion_says_who_and_why(stage: Stage) -> None:
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[], promote="always")
+    stage.run_all()
+    with stage.database.read() as session:
+        (promotion,) = registry.history(session)
+    assert promotion.actor == f"experiment {experiment_id}"
+    assert promotion.reason == "asked for by the experiment: test recall 0.910, specificity 0.700"

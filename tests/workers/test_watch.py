@@ -1,0 +1,123 @@
+"""A watching worker records news at once, reads cheaply in between, and gives up what it could not keep alive."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from models_store import runs
+from models_store.runs import Claim
+from models_store.tables import EpochRow, Trial
+from tests.workers.conftest import Stage
+from workers.watch import Watch
+
+
+class Clock:
+    """A monotonic clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.moment = 1000.0
+
+    def monotonic(self) -> float:
+        return self.moment
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("workers.watch.time", clock)
+    return clock
+
+
+@pytest.fixture
+def claim(stage: Stage) -> Claim:
+    stage.submit(architectures=["CNN_v1"])
+    with stage.database.write() as session:
+        found = runs.claim_next(session, ["cpu"], "here:1", timedelta(minutes=1))
+    assert found is not None
+    return found
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return {"kind": "epoch", "number": number, "metrics": {}, "seconds": 1.0, "eligible": True, "best": False}
+
+
+@contextmanager
+def away() -> Iterator[Session]:
+    raise OperationalError("SELECT 1", {}, Exception("the database is away"))
+    yield
+
+
+def take_away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.database, "write", away)
+    monkeypatch.setattr(stage.database, "read", away)
+
+
+def test_quiet_trial_writes_only_when_its_lease_wants_renewing(
+    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(stage.worker, claim)
+
+    def write() -> NoReturn:
+        raise AssertionError("it wrote")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.database, "write", write)
+        assert watch([]) == "ours"
+        clock.moment += stage.worker.settings.lease_seconds / 4
+        with pytest.raises(AssertionError, match="it wrote"):
+            watch([])
+    assert watch([]) == "ours"
+
+
+def test_epochs_survive_a_database_that_is_away_for_less_than_the_lease(
+    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(stage.worker, claim)
+    with monkeypatch.context() as patch:
+        take_away(stage, patch)
+        for number in (1, 2):
+            clock.moment += 1
+            assert watch([epoch(number)]) == "ours"
+    assert watch([]) == "ours"
+    with stage.database.read() as session:
+        assert list(session.scalars(select(EpochRow.number).order_by(EpochRow.number))) == [1, 2]
+
+
+@pytest.mark.parametrize("jump", [4, 3600])
+def test_worker_that_cannot_renew_its_lease_gives_the_trial_up(
+    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    watch = Watch(stage.worker, claim)
+    take_away(stage, monkeypatch)
+    clock.moment += jump
+    assert watch([]) == "lost"
+
+
+def test_cancelled_trial_is_seen_without_waiting_for_a_heartbeat(stage: Stage, claim: Claim) -> None:
+    watch = Watch(stage.worker, claim)
+    with stage.database.write() as session:
+        runs.cancel(session, claim.experiment_id)
+    assert watch([]) == "cancelling"
+
+
+def test_resumed_trial_tells_its_epochs_anew(stage: Stage, claim: Claim) -> None:
+    Watch(stage.worker, claim)([epoch(1), epoch(2)])
+    Watch(stage.worker, claim)([{"kind": "started"}, epoch(1)])
+    with stage.database.read() as session:
+        assert list(session.scalars(select(EpochRow.number))) == [1]
+        assert session.get_one(Trial, claim.trial_id).epochs_done == 1
+
+
+def test_superseded_resume_point_leaves_the_store(stage: Stage, claim: Claim) -> None:
+    watch, storage = Watch(stage.worker, claim), stage.worker.storage
+    for name in ("first", "second"):
+        (stage.script.parent / name).write_text(name)
+        storage.put_file(stage.script.parent / name, f"resume/{claim.trial_id}/{name}.tar")
+        watch([{"kind": "resume_point", "key": f"resume/{claim.trial_id}/{name}.tar", "sha256": "0", "epochs": 1}])
+    assert storage.keys("resume") == [f"resume/{claim.trial_id}/second.tar"]
