@@ -9,7 +9,7 @@ from service.experiments.report.drawing import CHANCE, COLOURS, Json, Plot, as_j
 def roc(test: Json) -> Plot:
     """The ROC curve with both operating points; needs a recorded curve."""
     points, half = test["curve"], test["at_half"]
-    figure = empty_figure("1 - specificity (share of benign called malignant)", "Recall (sensitivity)")
+    figure = empty_figure("1 - specificity", "Recall (sensitivity)")
     figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
     figure.add_scatter(
         x=[0.0, *(point["false_positive_rate"] for point in points)],
