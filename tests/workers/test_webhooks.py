@@ -1,0 +1,152 @@
+"""Webhooks: owed with the end of an experiment, signed, and sent until they are taken or given up."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from models_store import runs
+from models_store.database import now
+from models_store.runs import deliveries
+from models_store.tables import Delivery
+from tests.workers.conftest import Stage
+from workers import webhooks
+from workers.webhooks import WebhookSecretMissing
+
+SECRET = "a secret that both sides know"
+
+
+@dataclass
+class Receiver:
+    """An address that keeps what it gets and answers as it is told."""
+
+    url: str = ""
+    answer: int = 204
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.received.append((dict(self.headers), body))
+            self.send_response(receiver.answer)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield receiver
+        server.shutdown()
+
+
+@pytest.fixture
+def sender(stage: Stage, receiver: Receiver) -> Stage:
+    return stage.with_settings(webhook_url=receiver.url, webhook_secret=SECRET)
+
+
+def ended(stage: Stage) -> str:
+    experiment_id = stage.submit()
+    with stage.database.write() as session:
+        runs.cancel(session, experiment_id)
+    return experiment_id
+
+
+def delivery(stage: Stage) -> Delivery:
+    with stage.database.read() as session:
+        return session.scalars(select(Delivery)).one()
+
+
+def make_due(stage: Stage) -> None:
+    with stage.database.write() as session:
+        session.execute(update(Delivery).values(due_at=now(session)))
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
+def test_every_end_owes_exactly_one_webhook(stage: Stage, status: str) -> None:
+    if status == "cancelled":
+        ended(stage)
+    else:
+        stage.direct(every={"end": "collapsed" if status == "failed" else "succeeded"})
+        stage.submit(architectures=["CNN_v1"], strategies=[])
+        stage.run_all()
+    assert delivery(stage).status == status
+
+
+def test_webhook_tells_what_ended_and_is_signed(sender: Stage, receiver: Receiver) -> None:
+    experiment_id = ended(sender)
+    assert webhooks.send_due(sender.worker) == 1
+    ((headers, body),) = receiver.received
+    told = json.loads(body)
+    assert (told["experiment"], told["status"], told["delivery"]) == (experiment_id, "cancelled", delivery(sender).id)
+    timestamp, digest = (part.split("=", 1)[1] for part in headers["DermaTriage-Signature"].split(","))
+    expected = hmac.new(SECRET.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(digest, expected)
+
+
+def test_delivered_webhook_is_not_sent_again(sender: Stage, receiver: Receiver) -> None:
+    ended(sender)
+    webhooks.send_due(sender.worker)
+    make_due(sender)
+    assert webhooks.send_due(sender.worker) == 0
+    assert len(receiver.received) == 1
+
+
+def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: Stage, receiver: Receiver) -> None:
+    ended(sender)
+    receiver.answer = 503
+    waits = []
+    for _ in range(3):
+        assert webhooks.send_due(sender.worker) == 1
+        assert webhooks.send_due(sender.worker) == 0
+        with sender.database.read() as session:
+            waits.append((delivery(sender).due_at - now(session)).total_seconds())
+        make_due(sender)
+    assert waits == pytest.approx([10, 20, 40], abs=3)
+    error = delivery(sender).last_error
+    assert error is not None
+    assert "503" in error
+    receiver.answer = 200
+    webhooks.send_due(sender.worker)
+    assert (delivery(sender).state, delivery(sender).attempts) == ("delivered", 4)
+
+
+def test_webhook_that_is_never_taken_is_given_up(sender: Stage, receiver: Receiver) -> None:
+    ended(sender)
+    receiver.answer = 500
+    for _ in range(deliveries.MOST_ATTEMPTS + 2):
+        webhooks.send_due(sender.worker)
+        make_due(sender)
+    assert len(receiver.received) == deliveries.MOST_ATTEMPTS
+    assert delivery(sender).state == "given_up"
+
+
+def test_delivery_that_one_sweeper_took_is_not_taken_by_another(sender: Stage) -> None:
+    ended(sender)
+    assert webhooks._next(sender.worker) is not None
+    assert webhooks._next(sender.worker) is None
+
+
+def test_webhook_waits_for_an_address(stage: Stage) -> None:
+    ended(stage)
+    assert webhooks.send_due(stage.worker) == 0
+    assert delivery(stage).state == "pending"
+
+
+def test_address_without_a_secret_is_refused(sender: Stage) -> None:
+    settings = sender.worker.settings.model_copy(update={"webhook_secret": None})
+    with pytest.raises(WebhookSecretMissing, match="DERMATRIAGE_WEBHOOK_SECRET"):
+        webhooks.require_secret(settings)
