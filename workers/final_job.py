@@ -27,7 +27,8 @@ def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storag
         bundle = Path(name)
         checkpoint = fetch(final.checkpoint, storage, bundle / "winner.keras")
         candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id)
-        model: FinalModel = finalize(candidate, job.experiment, dataset, SealedTestSet(dataset, openings), bundle)
+        sealed = SealedTestSet(dataset, openings)
+        model: FinalModel = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=environment())
         bundles.upload(bundle, storage, store_key)
     return Outcome(status="succeeded", result=_final_result(model, version, store_key))
 
