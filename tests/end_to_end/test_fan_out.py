@@ -1,0 +1,88 @@
+"""A phase spreads over all workers there are, and what scheduling adds to each trial is small."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from models_store.catalog import ARCHITECTURES
+from models_store.database import Database
+from models_store.tables import Experiment, Trial
+from tests.end_to_end.stack import Stack, eventually
+
+TRIAL_SECONDS = 1.0
+WORKERS = 4
+
+
+@pytest.fixture
+def stack(tmp_path: Path, database_url: str) -> Iterator[Stack]:
+    stack = Stack(tmp_path, database_url)
+    stack.direct(every={"epochs": 1, "seconds": TRIAL_SECONDS, "end": "collapsed"})
+    yield stack
+    stack.stop()
+
+
+def makespan(stack: Stack, experiment_id: str) -> tuple[float, set[str | None]]:
+    """Seconds from the start of a phase's first trial to the end of its last, and the workers that ran them."""
+    eventually(lambda: stack.read(experiment_id)["status"] == "failed", 120, "the end of the phase")
+    database = Database(stack.database_url)
+    with database.read() as session:
+        trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id)).all()
+        begun = session.get_one(Experiment, experiment_id).started_at
+    database.dispose()
+    ends = [trial.finished_at for trial in trials if trial.finished_at is not None]
+    assert begun is not None
+    return (max(ends) - begun).total_seconds(), {trial.worker for trial in trials}
+
+
+def test_phase_runs_nearly_as_many_times_faster_as_there_are_workers(stack: Stack) -> None:
+    # Given the thirteen architectures, thrice, each one second on one worker
+    stack.start(WORKERS)
+    spec = {"architectures": list(ARCHITECTURES), "class_weights": ["W0", "W3", "W5"], "epochs": 1}
+    trials = len(ARCHITECTURES) * 3
+
+    # When four workers share them
+    seconds, workers = makespan(stack, stack.submit(**spec))
+
+    # Then all of them work, and the whole takes little more than a quarter of it
+    assert len(workers) == WORKERS
+    alone = trials * TRIAL_SECONDS
+    assert alone / seconds > 0.7 * WORKERS, f"{seconds:.2f} s instead of {alone / WORKERS:.2f} s"
+    overhead = seconds * WORKERS / trials - TRIAL_SECONDS
+    assert overhead < 0.4, f"{overhead * 1000:.0f} ms a trial"
+
+
+def test_full_worker_still_answers_control_messages_and_leaves_work_to_others(stack: Stack) -> None:
+    # Given one worker whose only slot is taken for long
+    stack.settings["sweep_seconds"] = "3600"
+    stack.direct(every={"end": "hangs"})
+    stack.start()
+    stack.submit(architectures=["CNN_v1"])
+    eventually(lambda: stack.running("CNN_v1/W3"))
+
+    # When another experiment is submitted, it is begun, its trials wait, and the worker takes no second one
+    second = stack.submit(architectures=["CNN_v2", "CNN_v3"])
+    eventually(lambda: stack.read(second)["phase"] == 1, 10)
+    assert len(stack.starts()) == 1
+
+    # Then a second worker finds the messages that the first left
+    stack.direct(every={"end": "collapsed"})
+    stack.start_process("worker1")
+    eventually(lambda: stack.read(second)["status"] == "failed", 30)
+
+
+def test_urgent_experiment_goes_first(stack: Stack) -> None:
+    # Given a busy worker and three experiments that wait for it
+    stack.direct(every={"epochs": 1, "end": "collapsed"}, CNN_v1_W0={"end": "hangs"})
+    stack.start()
+    busy = stack.submit(architectures=["CNN_v1"], class_weights=["W0"])
+    eventually(lambda: stack.running("CNN_v1/W0"))
+    waiting = [stack.submit(architectures=["CNN_v1", "CNN_v2"], priority=priority) for priority in (1, 9, 5)]
+    eventually(lambda: all(stack.read(experiment_id)["phase"] == 1 for experiment_id in waiting))
+
+    stack.cancel(busy)
+
+    eventually(lambda: len(stack.starts()) == 7)
+    low, high, middle = waiting
+    assert [start["experiment_id"] for start in stack.starts()] == [busy, high, high, middle, middle, low, low]
