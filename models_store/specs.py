@@ -1,6 +1,6 @@
 """The contract: an experiment as a person posts it, and a trial as a worker gets it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,8 @@ SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_
 CalibrationPolicy = Literal[
     "np_sensitivity", "conformal_risk_control", "recall_at_precision", "f_beta", "cost", "youden", "fixed"
 ]
+
+HELD_OUT_SHARE = {"validation": 0.5, "train": 0.1}
 
 
 class Spec(BaseModel):
@@ -41,7 +43,9 @@ class CalibrationSpec(Spec):
         "train and calibrates on all of validation.",
     )
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="Share of `source` that is held out (of validation: for calibration; of train: for selection)."
+        HELD_OUT_SHARE["validation"],
+        description="Share of `source` that is held out: of validation for calibration (0.5 unless given), of train for "
+        "selection (0.1 unless given).",
     )
     reuse: bool = Field(False, description="Calibrate on the images that chose the epoch. Voids the guarantee.")
     fallback: CalibrationPolicy | None = Field(
@@ -53,6 +57,13 @@ class CalibrationSpec(Spec):
         10.0, description="Cost of a missed malignancy relative to one extra biopsy, for `cost`."
     )
     threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="The threshold of `fixed`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def share_follows_the_source(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "share" not in given and given.get("source") in HELD_OUT_SHARE:
+            return {**given, "share": HELD_OUT_SHARE[given["source"]]}
+        return given
 
     @model_validator(mode="after")
     def fixed_needs_a_threshold(self) -> Self:
