@@ -1,0 +1,144 @@
+"""The real process of a trial: killed at an epoch it goes on, here or elsewhere, as if it had never stopped."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from models_store import runs
+from models_store.database import Database, now
+from models_store.datasets.registration import register
+from models_store.datasets.synthetic import generate
+from models_store.settings import Settings
+from models_store.tables import DatasetRow, EpochRow, Trial
+from tests.end_to_end.stack import eventually
+from tests.workers.conftest import Stage
+from workers import work
+
+SMALL = (320, 160, 80)
+STUDY: dict[str, Any] = {
+    "dataset": "small",
+    "architectures": ["CNN_v1"],
+    "strategies": [],
+    "epochs": 3,
+    "selection": {"policy": "val_recall_unguarded"},
+    "calibration": {"policy": "youden"},
+}
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, migrated_sqlite: Path) -> str:
+    """What is shown here is the process; the other tests hold both databases to it."""
+    copy = tmp_path / "test.db"
+    shutil.copyfile(migrated_sqlite, copy)
+    return f"sqlite:///{copy}"
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    real = settings.model_copy(
+        update={
+            "trial_module": "workers.trial",
+            "cache_root": tmp_path / "cache",
+            "resume_upload_seconds": 0.0,
+            "lease_seconds": 60.0,
+        }
+    )
+    for name in ("database_url", "store_url", "work_root", "cache_root", "resume_upload_seconds"):
+        monkeypatch.setenv(f"DERMATRIAGE_{name.upper()}", str(getattr(real, name)))
+    return real
+
+
+@pytest.fixture
+def small(stage: Stage, tmp_path: Path) -> None:
+    generate(tmp_path / "small.npz", counts=SMALL)
+    taken = register(tmp_path / "small.npz", "small", storage=stage.worker.storage)
+    with stage.database.write() as session:
+        session.add(DatasetRow(**vars(taken), created_at=now(session)))
+
+
+def kill_after_first_epoch(stage: Stage, experiment_id: str, name: str) -> float:
+    """Kills the running trial's whole process group with SIGKILL; returns how long its first epoch took."""
+    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=True)
+    running.start()
+    trial_id = stage.trials(experiment_id)[name].id
+    eventually(lambda: 1 <= stage.trials(experiment_id)[name].epochs_done < 3, 120, "the first epoch")
+    os.killpg(process_of(trial_id), signal.SIGKILL)
+    running.join(30)
+    assert stage.trials(experiment_id)[name].status == "queued"
+    return seconds_of_first_epoch(stage.database, trial_id)
+
+
+def seconds_of_first_epoch(database: Database, trial_id: str) -> float:
+    with database.read() as session:
+        return session.get_one(EpochRow, (trial_id, 1)).seconds
+
+
+def process_of(trial_id: str) -> int:
+    (pid,) = (
+        int(entry.name)
+        for entry in Path("/proc").glob("[0-9]*")
+        if trial_id.encode() in (entry / "cmdline").read_bytes()
+    )
+    return pid
+
+
+def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], bool]]:
+    chosen = select(EpochRow).where(EpochRow.trial_id == trial.id).order_by(EpochRow.number)
+    with database.read() as session:
+        return [(epoch.number, epoch.metrics, epoch.best) for epoch in session.scalars(chosen)]
+
+
+@pytest.mark.usefixtures("small")
+def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(stage: Stage) -> None:
+    # Given a study that ran through
+    whole = stage.submit(**STUDY)
+    stage.run_all()
+    told = stage.experiment(whole)
+    assert told.status == "succeeded", told.error
+    expected = learnt(stage.database, stage.trials(whole)["CNN_v1/W3"])
+    assert [number for number, _, _ in expected] == [1, 2, 3]
+
+    # When the same is killed with an epoch behind it, and another worker goes on with it
+    elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "elsewhere")
+    places: dict[str, Callable[[], object]] = {"here": stage.run_all, "elsewhere": elsewhere.run_all}
+    for place, go_on in places.items():
+        killed = stage.submit(**STUDY | {"name": place})
+        seconds = kill_after_first_epoch(stage, killed, "CNN_v1/W3")
+        if place == "elsewhere":
+            assert stage.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
+        go_on()
+
+        # Then its metrics are the very same, and so is the study's result
+        trial = stage.trials(killed)["CNN_v1/W3"]
+        assert (trial.status, trial.attempts) == ("succeeded", 2)
+        assert learnt(stage.database, trial) == expected
+        assert seconds_of_first_epoch(stage.database, trial.id) == seconds  # it was not trained again
+        resumed = stage.experiment(killed)
+        assert resumed.result is not None
+        assert told.result is not None
+        assert resumed.result["test"] == told.result["test"]
+        assert stage.worker.storage.keys("resume") == []
+
+
+@pytest.mark.usefixtures("small")
+def test_real_trial_is_cancelled_within_ten_seconds(stage: Stage) -> None:
+    experiment_id = stage.submit(**STUDY | {"epochs": 500, "patience": 500})
+    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=True)
+    running.start()
+    trial_id = stage.trials(experiment_id)["CNN_v1/W3"].id
+    eventually(lambda: stage.trials(experiment_id)["CNN_v1/W3"].epochs_done, 120, "the first epoch")
+    process = process_of(trial_id)
+
+    with stage.database.write() as session:
+        runs.cancel(session, experiment_id)
+    eventually(lambda: stage.experiment(experiment_id).status == "cancelled", 10, "the cancellation")
+
+    assert not Path(f"/proc/{process}").exists()
+    running.join(10)
