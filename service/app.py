@@ -14,19 +14,26 @@ from models_store.broker import broker
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
-from service import health, openapi
+from service import health, openapi, scraping
 from service.deps import Service
 from service.errors import add_handlers
 from service.experiments import catalog
 from service.experiments import endpoints as experiments
 from service.headers import BodyLimit, SecurityHeaders
+from service.keys import Keyring
 from service.models import endpoints as models
+from service.observing import Observe
+from service.predictions import batch
 from service.predictions import endpoints as predictions
 from service.predictions.images import limit_pillow
+from service.predictions.judging import Judge
 from service.predictions.predictor import Predictor
-from service.security import refuse_open_access
+from service.predictions.recording import Recorder
+from service.rates import Rates
+from service.security import Gate, refuse_open_access
 
-WATCH_SECONDS = 1.0
+# Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
+WATCH_SECONDS = 0.5
 MULTIPART_BYTES = 64 * 1024
 
 
@@ -49,12 +56,20 @@ def create_app(
         # Both spell a field's default out where the database or the model may leave it empty.
         separate_input_output_schemas=False,
     )
-    app.state.service = _service(settings, database, storage, celery)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
+    service = app.state.service = _service(settings, database, storage, celery)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_upload_bytes + MULTIPART_BYTES,
+        seconds=settings.upload_seconds,
+        larger={"/v1/predict/batch": settings.max_batch_bytes + MULTIPART_BYTES},
+    )
+    rates = Rates(settings.requests_per_minute / settings.web_processes)
+    app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Observe)
     add_handlers(app)
-    for router in (experiments.router, catalog.router, models.router, predictions.router, health.router):
-        app.include_router(router)
+    for part in (experiments, catalog, models, predictions, batch, health, scraping):
+        app.include_router(part.router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     openapi.describe(app)
     return app
@@ -63,27 +78,49 @@ def create_app(
 def _service(settings: Settings, database: Database | None, storage: Storage | None, celery: Celery | None) -> Service:
     database = database or Database(settings.database_url)
     storage = storage or Storage(settings.store_url)
-    predictor = Predictor(database, storage, settings.cache_root)
-    return Service(settings, database, storage, celery or broker(settings), predictor)
+    return Service(
+        settings=settings,
+        database=database,
+        storage=storage,
+        celery=celery or broker(settings),
+        predictor=Predictor(database, storage, settings.cache_root, settings.inference_threads),
+        keyring=Keyring(database),
+        judge=Judge(
+            max_pixels=settings.max_image_pixels,
+            most_together=settings.batch_images,
+            most_waiting=settings.waiting_images,
+        ),
+        recorder=Recorder(database, storage),
+    )
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    await to_thread.run_sync(service.predictor.refresh)  # warm before the first request
-    watching = asyncio.create_task(_watch_champion(service.predictor))
+    await to_thread.run_sync(_look, service)  # warm before the first request
+    service.recorder.start()
+    watching = asyncio.create_task(_watch(service))
     try:
         yield
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        service.judge.close()
+        await to_thread.run_sync(service.recorder.close)
+        await to_thread.run_sync(service.keyring.refresh)
         service.celery.close()
         service.database.dispose()
 
 
-async def _watch_champion(predictor: Predictor) -> None:
-    """Looks off the request path, so that no request waits for a new model to load."""
+async def _watch(service: Service) -> None:
+    """Looks off the request path, so that no request waits for a new model to load or a key to be found."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        await to_thread.run_sync(predictor.refresh)
+        await to_thread.run_sync(_look, service)
+
+
+def _look(service: Service) -> None:
+    service.predictor.refresh()
+    if service.settings.auth == "keys":
+        service.keyring.refresh()

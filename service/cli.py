@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models_store.catalog import DISCLAIMER
 from models_store.datasets.errors import DatasetError
 from service.client import Refused, ServerUnreachable
-from service.commands import datasets, models, stack, studies
+from service.commands import datasets, keys, models, stack, studies
 from service.commands.output import BadInput, Finished, notes
 from service.launcher import StackFailed
 from service.ports import PortTaken
@@ -40,6 +40,7 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(datasets.app, name="dataset", help="Data sets of this machine's store.")
+app.add_typer(keys.app, name="keys", help="API keys, in the database of the settings.")
 
 HOW_TO_START = "Start it with `make up`, or name a running one with --url or DERMATRIAGE_URL."
 

@@ -13,7 +13,10 @@ from models_store.broker import advance
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
+from service.keys import Keyring
+from service.predictions.judging import Judge
 from service.predictions.predictor import Predictor
+from service.predictions.recording import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,9 @@ class Service:
     storage: Storage
     celery: Celery
     predictor: Predictor
+    keyring: Keyring
+    judge: Judge
+    recorder: Recorder
 
     def announce(self, experiment_id: str) -> None:
         """Wakes the workers for a committed change. A broker that is away costs only time: the sweeper looks too."""
@@ -36,7 +42,7 @@ class Service:
             log.warning("no wake-up was sent for %s, the sweeper will see it: %s", experiment_id, error)
 
 
-def service(request: Request) -> Service:
+async def service(request: Request) -> Service:  # async, or every request would visit another thread for it
     return cast(Service, request.app.state.service)
 
 

@@ -7,19 +7,30 @@ from fastapi.openapi.utils import get_openapi
 
 from models_store.catalog import DISCLAIMER
 from service.errors import KIND_PREFIX, MEDIA_TYPE, ProblemDocument
+from service.security import scope_needed
 
 TITLES = {
     400: ("bad-request", "Bad Request", "There was an error parsing the body"),
+    401: ("unauthorized", "A key is needed", "the request shows no API key that is in use"),
+    403: ("forbidden", "This is not allowed", "it takes a key with the scope submit; this one has predict"),
     404: ("not-found", "There is no such thing", "nothing here has that id"),
+    408: ("request-timeout", "Request Timeout", "the body did not arrive within 60 seconds"),
     409: ("conflict", "It does not fit the present state", "the experiment has already succeeded"),
     412: ("revision-changed", "The champion changed in the meantime", "the champion is at revision 3, not 2"),
     413: ("content-too-large", "Content Too Large", "the request has more than 10,551,296 bytes"),
     415: ("image-format-unknown", "The file is not an image", "it is not PNG, JPEG, WebP, BMP or TIFF"),
     422: ("invalid-request", "The request is not valid", "epochs: Input should be greater than or equal to 1"),
+    429: ("too-many-requests", "Too many requests", "this caller may send 6,000 requests a minute"),
     500: ("internal-error", "Something unexpected happened", "the server failed to answer this request"),
     503: ("no-champion", "No model answers yet", "no model has been promoted"),
 }
 REMEDY = "Each problem says here what to do about it."
+
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key made by `dermatriage keys create`; not needed while the server runs with `AUTH=off`.",
+}
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -45,10 +56,28 @@ def describe(app: FastAPI) -> None:
             schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs"))
             schemas["ProblemDocument"] = schema
+            document["components"]["securitySchemes"] = {"key": KEY_SCHEME}
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    _guard(method.upper(), path, operation)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Says what the gate in front of every operation may answer."""
+    answers = operation["responses"]
+    if method == "POST":
+        answers["408"] = _problem_response(408)
+    needed = scope_needed(method, path)
+    if needed is None:
+        return
+    operation["security"] = [{}, {"key": []}]
+    operation["description"] = f"{operation.get('description', '')}\n\nScope: `{needed}`.".strip()
+    for status in (401, 403, 429):
+        answers[str(status)] = _problem_response(status)
 
 
 def _problem_response(status: int) -> dict[str, Any]:

@@ -1,11 +1,26 @@
-"""Who may talk to the service. API keys will stand here; until then it listens on loopback alone."""
+"""Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
 
+import base64
+import binascii
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
 
-from fastapi import Depends
+from anyio import to_thread
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 
 from models_store.settings import Settings
+from service.errors import Problem
+from service.keys import Keyring, Known, Scope
+from service.rates import Rates
+
+OPEN = ("/healthz", "/readyz")
+SAFE = ("GET", "HEAD", "OPTIONS")
+CALLER = "dermatriage.caller"
+KEY_ID = "dermatriage.key_id"
 
 
 class OpenAccessRefused(RuntimeError):
@@ -14,15 +29,10 @@ class OpenAccessRefused(RuntimeError):
 
 def refuse_open_access(settings: Settings) -> None:
     """Raises `OpenAccessRefused` unless only this machine can reach the service, or callers have to show a key."""
-    if settings.auth == "keys":
-        raise OpenAccessRefused(
-            "DERMATRIAGE_AUTH=keys asks for API keys, which this version cannot check yet; set DERMATRIAGE_AUTH=off "
-            "and DERMATRIAGE_HOST=127.0.0.1, and let a reverse proxy on this machine check who calls"
-        )
-    if not is_loopback(settings.host):
+    if settings.auth == "off" and not is_loopback(settings.host):
         raise OpenAccessRefused(
             f"DERMATRIAGE_AUTH=off would let anyone who reaches {settings.host} submit experiments; listen on loopback "
-            "(DERMATRIAGE_HOST=127.0.0.1)"
+            "(DERMATRIAGE_HOST=127.0.0.1), or set DERMATRIAGE_AUTH=keys and make a key with `dermatriage keys create`"
         )
 
 
@@ -33,9 +43,126 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def caller() -> str:
-    """Who is recorded as the actor of a change."""
-    return "local"
+def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
+    """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
+    if path in OPEN or (metrics_open and path == "/metrics"):
+        return None
+    if method in SAFE:
+        return "read"
+    if path in ("/predict", "/v1/predict/batch"):
+        return "predict"
+    if path == "/v1/experiments" or path.startswith("/v1/experiments/"):
+        return "submit"
+    return "admin"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets through who may pass, and tells the endpoints who it is."""
+
+    app: ASGIApp
+    settings: Settings
+    keyring: Keyring
+    rates: Rates
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope)
+        except Problem as problem:
+            await problem.response(Request(scope))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _admit(self, scope: Connection) -> None:
+        needed = scope_needed(scope["method"], scope["path"], metrics_open=self.settings.metrics_open)
+        if needed is None:
+            return
+        headers = Headers(scope=scope)
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if scope["method"] not in SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise _forbidden("another web site sent it through a browser", "Send it from this site or from a program.")
+        if self.settings.auth == "off":
+            if _is_public_name(headers.get("host", "")):
+                raise _forbidden(
+                    "it names this service as if it stood on the internet, as a page that deceives a browser would",
+                    "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
+                )
+            scope[CALLER] = "local"
+            self._slow_down(address)
+            return
+        key = await self._find(_shown(headers))
+        self._slow_down(address if key is None else key.id)
+        if key is None:
+            raise _unauthorized(browser="text/html" in headers.get("accept", ""))
+        if not key.allows(needed):
+            asked = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
+            raise _forbidden(asked, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
+        scope[CALLER], scope[KEY_ID] = key.name, key.id
+
+    async def _find(self, text: str | None) -> Known | None:
+        if text is None:
+            return None
+        key = self.keyring.find(text)
+        if key is None and self.keyring.may_look_again:  # it may have been made a moment ago
+            await to_thread.run_sync(self.keyring.refresh)
+            key = self.keyring.find(text)
+        return key
+
+    def _slow_down(self, caller: str) -> None:
+        seconds = self.rates.seconds_to_wait(caller)
+        if seconds:
+            raise Problem(
+                429,
+                "too-many-requests",
+                "Too many requests",
+                f"this caller may send {self.settings.requests_per_minute:,} requests a minute",
+                f"Wait {seconds} s, and send many images at once with POST /v1/predict/batch.",
+                headers={"Retry-After": str(seconds)},
+            )
+
+
+def _is_public_name(host: str) -> bool:
+    """Whether DNS could have sent a browser here under a stranger's name (DNS rebinding): such names have a dot."""
+    name = host if host.startswith("[") else host.partition(":")[0]
+    return "." in name and not is_loopback(name)
+
+
+def _shown(headers: Headers) -> str | None:
+    """The key of a program (Bearer) or of a browser, whose user gives it as the password (Basic)."""
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return text.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(text, validate=True).decode("ascii").partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def _unauthorized(browser: bool) -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        "A key is needed",
+        "the request shows no API key that is in use",
+        "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
+        headers={"WWW-Authenticate": 'Basic realm="DermaTriage: any name, the API key as password", charset="UTF-8"'}
+        if browser
+        else {"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
+    )
+
+
+def _forbidden(detail: str, remedy: str) -> Problem:
+    return Problem(403, "forbidden", "This is not allowed", detail, remedy)
+
+
+async def caller(request: Request) -> str:
+    """Who is recorded as the actor of a change: the name of the key, or `local`."""
+    return str(request.scope.get(CALLER, "local"))
 
 
 Caller = Annotated[str, Depends(caller)]

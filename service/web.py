@@ -1,25 +1,57 @@
-"""``python -m service.web`` serves the API with the settings of the environment."""
+"""``python -m service.web`` serves the API with the settings of the environment, in as many processes as they say."""
 
+import os
 import sys
+import tempfile
+from contextlib import ExitStack
 
-import uvicorn
-
-from migrations import upgrade
-from models_store.database import Database
 from models_store.settings import Settings
-from service.app import create_app
-from service.security import OpenAccessRefused
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+KEEP_ALIVE_SECONDS = 30
+DRAIN_SECONDS = 20
 
 
 def main() -> None:
     settings = Settings()
-    database = Database(settings.database_url)
+    with ExitStack() as ended:
+        if settings.web_processes > 1 and MULTIPROCESS not in os.environ:
+            # Set before prometheus_client is imported, here and in the processes that inherit it.
+            os.environ[MULTIPROCESS] = ended.enter_context(tempfile.TemporaryDirectory(prefix="dermatriage-metrics-"))
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    import uvicorn
+
+    from migrations import upgrade
+    from models_store.database import Database
+    from service import logs
+    from service.protocol import BoundedProtocol
+    from service.security import OpenAccessRefused, refuse_open_access
+
+    logs.configure()
     try:
-        app = create_app(settings, database=database)
+        refuse_open_access(settings)
     except OpenAccessRefused as refused:
         sys.exit(str(refused))
+    database = Database(settings.database_url)
     upgrade(database)
-    uvicorn.run(app, host=settings.host, port=settings.port, server_header=False)
+    database.dispose()
+    uvicorn.run(
+        "service.serving:create",
+        factory=True,
+        workers=settings.web_processes,
+        host=settings.host,
+        port=settings.port,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
 
 
 if __name__ == "__main__":

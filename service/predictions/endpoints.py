@@ -1,96 +1,66 @@
-"""`POST /predict`: one image in, one calibrated decision out."""
+"""`POST /predict`: one image in, one calibrated decision out; and what was once answered."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, Request, UploadFile
 
-from models_store.tables import new_id
-from service.deps import Service, Services
+from models_store.tables import PredictionRow
+from service.deps import Identifier, Reading, Services
 from service.errors import Problem
 from service.openapi import problems
-from service.predictions.images import ImageRefused, ImageUnknown, Prepared, Warned, prepare
+from service.predictions import heatmap
+from service.predictions.answering import ACCEPTED, answer, champion
 from service.predictions.predictor import Serving
-from service.predictions.schemas import Prediction, WarningRead
+from service.predictions.schemas import Explanation, Prediction, PredictionRead
+from service.security import KEY_ID
 
 router = APIRouter(tags=["predictions"])
+explaining = CapacityLimiter(1)
 
-# Each decoding may hold a few hundred megabytes: 40 million pixels, their RGB copy and the crop.
-DECODERS = 4
-decoding = CapacityLimiter(DECODERS)
-
-ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
-REMEDY = f"Send one {ACCEPTED} photograph of the lesion as the multipart field `file`."
 UPLOAD: dict[str, Any] = {
     "requestBody": {"content": {"multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}}}}
 }
 
 
-@router.post("/predict", responses=problems(400, 413, 415, 422, 503), openapi_extra=UPLOAD)
+@router.post(
+    "/predict",
+    response_model=Prediction,
+    responses=problems(400, 413, 415, 422, 503),
+    openapi_extra=UPLOAD,
+)
 async def predict(
-    services: Services, file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")]
+    services: Services,
+    request: Request,
+    file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")],
+    explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes about 200 runs more.")] = False,
 ) -> Prediction:
     """Judges one image with the champion and its calibrated threshold.
 
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     """
     content = await file.read()
-    if len(content) > services.settings.max_upload_bytes:
-        limit = f"the file has {len(content):,} bytes, more than {services.settings.max_upload_bytes:,}"
-        raise Problem(413, "content-too-large", "The file is too large", limit, "Send a smaller image.")
-    serving = services.predictor.serving
-    if serving is None:
-        serving = await to_thread.run_sync(_find_champion, services)
-    prepared = await _prepared(content, serving, services.settings.max_image_pixels)
-    probability = await to_thread.run_sync(serving.probability, prepared.pixels)
-    return _answer(serving, probability, prepared)
+    serving = await champion(services)
+    prediction = await answer(services, serving, content, request.scope.get(KEY_ID))
+    if explain:
+        prediction.explanation = await _explanation(services, serving, content)
+    return prediction
 
 
-def _find_champion(services: Service) -> Serving:
-    """Looks again before saying that there is none: a model may have been promoted a moment ago."""
-    services.predictor.refresh()
-    if services.predictor.serving is None:
-        refusal = services.predictor.refusal
-        detail = "no model has been promoted" if refusal is None else f"{refusal.version} was refused: {refusal.reason}"
-        raise Problem(
-            503,
-            "no-champion",
-            "No model answers yet",
-            detail,
-            'Submit an experiment with "promote": "always", or POST /v1/models/{version}/promote a finished one.',
-        )
-    return services.predictor.serving
+@router.get("/v1/predictions/{prediction_id}", responses=problems(404, 422))
+def read_prediction(prediction_id: Identifier, session: Reading, services: Services) -> PredictionRead:
+    """One prediction as it was recorded; there at the latest a second after it was answered."""
+    found = services.recorder.find(prediction_id)
+    if found is not None:
+        return PredictionRead.model_validate(found.columns())
+    row = session.get(PredictionRow, prediction_id)
+    if row is None:
+        missing = f"there is no prediction {prediction_id}"
+        remedy = "Use the prediction_id of an answer, a second after it came."
+        raise Problem(404, "prediction-not-found", "There is no such prediction", missing, remedy)
+    return PredictionRead.model_validate(row)
 
 
-async def _prepared(content: bytes, serving: Serving, max_pixels: int) -> Prepared:
-    work = partial(prepare, content, serving.scorer.input_size, max_pixels)
-    try:
-        return await to_thread.run_sync(work, limiter=decoding)
-    except ImageUnknown as unknown:
-        title = "The file is not an image that can be read"
-        raise Problem(415, "image-format-unknown", title, str(unknown), REMEDY) from unknown
-    except ImageRefused as refused:
-        raise Problem(422, "image-refused", "The image is refused", str(refused), REMEDY) from refused
-
-
-def _answer(serving: Serving, probability: float, prepared: Prepared) -> Prediction:
-    return Prediction(
-        prediction_id=new_id("prd"),
-        label="malignant" if probability >= serving.threshold else "benign",
-        probability_malignant=probability,
-        threshold=serving.threshold,
-        model_version=serving.version,
-        dataset=serving.dataset,
-        guarantee=serving.guarantee,
-        warnings=[WarningRead.model_validate(warned) for warned in (*_about_model(serving), *prepared.warnings)],
-    )
-
-
-def _about_model(serving: Serving) -> list[Warned]:
-    noticed = []
-    if serving.synthetic:
-        noticed.append(Warned("synthetic_model", "The model was trained on generated images; it knows no real lesion."))
-    if serving.weights == "none":
-        noticed.append(Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's."))
-    return noticed
+async def _explanation(services: Services, serving: Serving, content: bytes) -> Explanation:
+    prepared = await services.judge.decoded(serving, content)
+    return await to_thread.run_sync(heatmap.explain, serving.scorer, prepared.pixels, limiter=explaining)

@@ -37,6 +37,10 @@ class ImageRefused(ValueError):
     """An image of an accepted format that cannot or may not be decoded."""
 
 
+class TooManyPixels(ImageRefused):
+    """An image of more pixels than allowed; nothing of it was decoded."""
+
+
 def limit_pillow(max_pixels: int) -> None:
     """Lets Pillow itself refuse, in this whole process, what has more pixels, also where it allocates on opening."""
     Image.MAX_IMAGE_PIXELS = max_pixels
@@ -76,7 +80,7 @@ def _decode(content: bytes, max_pixels: int) -> tuple[Image.Image, list[Warned]]
     except UnidentifiedImageError as unknown:
         raise ImageUnknown(f"the file is none of {', '.join(FORMATS)}") from unknown
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise ImageRefused(f"the image has more than {max_pixels:,} pixels") from bomb
+        raise TooManyPixels(f"the image has more than {max_pixels:,} pixels") from bomb
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over
         raise ImageRefused(f"the image is damaged or truncated ({type(error).__name__})") from error
 
@@ -84,7 +88,7 @@ def _decode(content: bytes, max_pixels: int) -> tuple[Image.Image, list[Warned]]
 def _refuse_unwanted(image: Image.Image, max_pixels: int) -> None:
     """Looks at the header alone: nothing has been decoded yet."""
     if image.width * image.height > max_pixels:
-        raise ImageRefused(f"the image has {image.width} x {image.height} pixels, more than {max_pixels:,}")
+        raise TooManyPixels(f"the image has {image.width} x {image.height} pixels, more than {max_pixels:,}")
     if min(image.size) < 1:
         raise ImageRefused("the image has no pixels")
     if image.format != "TIFF" and getattr(image, "is_animated", False):

@@ -34,6 +34,7 @@ class Serving:
     synthetic: bool
     weights: str
     scorer: Scorer
+    validation_scores: tuple[float, ...] = ()
 
     def probability(self, pixels: NDArray[np.uint8]) -> float:
         """Probability of malignant of one image, uint8 (S, S, 3)."""
@@ -55,9 +56,11 @@ class Predictor:
     database: Database
     storage: Storage
     cache_root: Path
+    inference_threads: int = 1
     clock: Callable[[], float] = time.monotonic
     serving: Serving | None = None
     refusal: Refusal | None = None
+    _before: Serving | None = None
     _revision: int | None = None
     _retry_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -81,15 +84,24 @@ class Predictor:
             self.refusal = None
             return
         try:
-            self.serving, self.refusal = load(champion, self.storage, self.cache_root), None
+            successor = self._remembered(champion) or load(
+                champion, self.storage, self.cache_root, self.inference_threads
+            )
         except Exception as error:  # a bundle is data: whatever is wrong with it must not stop the present model
             self.refusal, self._retry_at = Refusal(champion.version, str(error)), self.clock() + RETRY_SECONDS
             log.error("refused the model %s: %s", champion.version, error)
         else:
+            self._before, self.serving, self.refusal = self.serving, successor, None
             log.info("the model %s answers from now on", champion.version)
 
+    def _remembered(self, champion: Model) -> Serving | None:
+        """The model that answered before the present one, so that a roll-back loads nothing."""
+        before = self._before
+        same = before is not None and (before.version, before.threshold) == (champion.version, champion.threshold)
+        return before if same else None
 
-def load(model: Model, storage: Storage, cache_root: Path) -> Serving:
+
+def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
     """Fetches and verifies a model's bundle and lets it answer once.
 
     Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, or what ONNX Runtime raises for a bad graph.
@@ -109,9 +121,21 @@ def load(model: Model, storage: Storage, cache_root: Path) -> Serving:
         guarantee=bundle.calibration["guarantee"],
         synthetic=bundle.about["synthetic"],
         weights=bundle.about["weights"],
-        scorer=Scorer(bundle.onnx, calibration),
+        scorer=Scorer(bundle.onnx, calibration, intra_op_threads=inference_threads),
+        validation_scores=_validation_scores(model, storage, folder),
     )
     size = serving.scorer.input_size
     if not 0 <= serving.probability(np.zeros((size, size, 3), np.uint8)) <= 1:
         raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
     return serving
+
+
+def _validation_scores(model: Model, storage: Storage, folder: Path) -> tuple[float, ...]:
+    """What the model gave its validation images; none where the bundle tells none, which only costs the drift."""
+    try:
+        bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("validation.json",))
+        parts = bundles.read_json(folder / "validation.json").values()
+        return tuple(float(score) for part in parts for score in part["scores"])
+    except (BundleAltered, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("no drift will be told for %s: %s", model.version, type(error).__name__)
+        return ()

@@ -1,0 +1,45 @@
+"""What Prometheus sees. With several web processes each writes its own files, and `/metrics` adds them up.
+
+``PROMETHEUS_MULTIPROC_DIR`` has to be set before this module is imported; `service.web` does so.
+"""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
+
+REGISTRY = CollectorRegistry()
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+REQUEST_SECONDS = Histogram(
+    "dermatriage_http_request_seconds",
+    "Time from the first byte of a request to the last of its answer.",
+    ["method", "route", "status"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+BATCH_SIZE = Histogram(
+    "dermatriage_batch_size", "Images that shared one run of the network.", buckets=IMAGES, registry=REGISTRY
+)
+QUEUE_DEPTH = Gauge(
+    "dermatriage_predict_queue_depth",
+    "Images that wait for the network.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+PREDICTIONS = Counter("dermatriage_predictions", "Images judged.", ["label", "version"], registry=REGISTRY)
+DROPPED = Counter(
+    "dermatriage_predictions_dropped",
+    "Predictions answered but not recorded: the database fell behind.",
+    registry=REGISTRY,
+)
+
+
+def collected() -> CollectorRegistry:
+    """The registry to read: that of this process, or one that adds up the files of all."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

@@ -1,0 +1,53 @@
+"""Around every request: its id, its time for Prometheus, and one line in the log."""
+
+import re
+import time
+import uuid
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import logs, metrics
+from service.security import CALLER
+
+ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+METHODS = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Observe:
+    """Gives each request the id that its `X-Request-Id` names, or a new one, and answers with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+        request_id = _request_id(scope)
+        token = logs.REQUEST_ID.set(request_id)
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            # A client chooses method and path, so neither may name a time series as it comes.
+            route = getattr(scope.get("route"), "path", "none")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            metrics.REQUEST_SECONDS.labels(method, route, status).observe(time.perf_counter() - began)
+            logs.tell(method, route, status, began, scope.get(CALLER))
+            logs.REQUEST_ID.reset(token)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex

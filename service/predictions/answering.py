@@ -1,0 +1,102 @@
+"""One upload from bytes to the answer that is given and recorded; one image and many go through it alike."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from anyio import to_thread
+
+from models_store.tables import new_id
+from service import metrics
+from service.deps import Service
+from service.errors import Problem
+from service.predictions.batching import QueueFull
+from service.predictions.images import ImageRefused, ImageUnknown, Warned
+from service.predictions.judging import Judged
+from service.predictions.predictor import Serving
+from service.predictions.recording import Answered
+from service.predictions.schemas import Prediction, WarningRead
+
+ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
+REMEDY = f"Send one {ACCEPTED} photograph of the lesion as the multipart field `file`."
+
+
+async def champion(services: Service) -> Serving:
+    """The model that answers; looks again before saying that there is none. Raises `Problem`."""
+    if services.predictor.serving is None:
+        await to_thread.run_sync(services.predictor.refresh)
+    if services.predictor.serving is None:
+        refusal = services.predictor.refusal
+        raise Problem(
+            503,
+            "no-champion",
+            "No model answers yet",
+            "no model has been promoted" if refusal is None else f"{refusal.version} was refused: {refusal.reason}",
+            'Submit an experiment with "promote": "always", or POST /v1/models/{version}/promote a finished one.',
+        )
+    return services.predictor.serving
+
+
+async def answer(services: Service, serving: Serving, content: bytes, key_id: str | None) -> Prediction:
+    """Judges and records one upload. Raises `Problem` for what cannot be judged."""
+    if len(content) > services.settings.max_upload_bytes:
+        limit = f"the file has {len(content):,} bytes, more than {services.settings.max_upload_bytes:,}"
+        raise Problem(413, "content-too-large", "The file is too large", limit, "Send a smaller image.")
+    judged = await _judged(services, serving, content)
+    prediction = _prediction(judged)
+    metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
+    services.recorder.add(
+        Answered(
+            id=prediction.prediction_id,
+            model_version=serving.version,
+            dataset=serving.dataset,
+            threshold=serving.threshold,
+            probability=judged.probability,
+            label=prediction.label,
+            image_sha256=hashlib.sha256(content).hexdigest(),
+            warnings=tuple(warning.code for warning in prediction.warnings),
+            key_id=key_id,
+            created_at=datetime.now(UTC),
+            image=content if services.settings.store_images else None,
+        )
+    )
+    return prediction
+
+
+async def _judged(services: Service, serving: Serving, content: bytes) -> Judged:
+    try:
+        return await services.judge(serving, content)
+    except ImageUnknown as unknown:
+        title = "The file is not an image that can be read"
+        raise Problem(415, "image-format-unknown", title, str(unknown), REMEDY) from unknown
+    except ImageRefused as refused:
+        raise Problem(422, "image-refused", "The image is refused", str(refused), REMEDY) from refused
+    except QueueFull as full:
+        remedy = "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) answer more."
+        title = "More images came than can be judged"
+        raise Problem(503, "overloaded", title, str(full), remedy, headers={"Retry-After": "1"}) from full
+
+
+def _prediction(judged: Judged) -> Prediction:
+    serving = judged.serving
+    return Prediction.model_construct(
+        prediction_id=new_id("prd"),
+        label="malignant" if judged.probability >= serving.threshold else "benign",
+        probability_malignant=judged.probability,
+        threshold=serving.threshold,
+        model_version=serving.version,
+        dataset=serving.dataset,
+        guarantee=serving.guarantee,
+        warnings=[
+            WarningRead.model_construct(code=warned.code, message=warned.message)
+            for warned in (*_about_model(serving), *judged.prepared.warnings)
+        ],
+    )
+
+
+def _about_model(serving: Serving) -> list[Warned]:
+    noticed = []
+    if serving.synthetic:
+        noticed.append(Warned("synthetic_model", "The model was trained on generated images; it knows no real lesion."))
+    if serving.weights == "none":
+        noticed.append(Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's."))
+    return noticed

@@ -1,0 +1,86 @@
+"""Jobs that arrive together share one run; a job that arrives alone never waits.
+
+Nothing is timed: while a run is under way, later jobs gather, and the next run takes them all. So batches grow with the
+load by themselves, and an idle server adds no delay.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class QueueFull(RuntimeError):
+    """As many jobs wait as may; the caller should come back later."""
+
+
+class Batcher(Generic[Job, Result]):
+    """Runs `work` on lists of jobs in one thread of its own. Used from one event loop.
+
+    `work` returns one result a job, in order; an exception in its place is raised to that job's caller alone.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Job]], Sequence[Result | Exception]],
+        *,
+        most_together: int,
+        most_waiting: int,
+        on_run: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        self._work, self._most_together, self._most_waiting, self._on_run = work, most_together, most_waiting, on_run
+        self._waiting: deque[tuple[Job, asyncio.Future[Result]]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._running = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, job: Job) -> Result:
+        """The result of `job`. Raises `QueueFull`, or what `work` gave in its place."""
+        if len(self._waiting) >= self._most_waiting:
+            raise QueueFull(f"{len(self._waiting)} images wait already")
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, answer))
+        if not self._running:
+            self._start()
+        return await answer
+
+    def close(self) -> None:
+        """Ends the thread after the run that is under way."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _start(self) -> None:
+        taken: list[tuple[Job, asyncio.Future[Result]]] = []
+        while self._waiting and len(taken) < self._most_together:
+            job, answer = self._waiting.popleft()
+            if not answer.done():  # its caller has gone
+                taken.append((job, answer))
+        if not taken:
+            return
+        self._running = True
+        self._on_run(len(taken))
+        run = asyncio.get_running_loop().run_in_executor(self._thread, self._work, [job for job, _ in taken])
+        run.add_done_callback(lambda done: self._finish(done, taken))
+
+    def _finish(
+        self, done: "asyncio.Future[Sequence[Result | Exception]]", taken: list[tuple[Job, "asyncio.Future[Result]"]]
+    ) -> None:
+        self._running = False
+        self._start()  # the next run goes on while this one's answers are written
+        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+        results: Sequence[Result | BaseException] = [failure] * len(taken) if failure else done.result()
+        for (_, answer), result in zip(taken, results, strict=True):
+            if answer.done():
+                continue
+            if isinstance(result, asyncio.CancelledError):
+                answer.cancel()
+            elif isinstance(result, BaseException):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
