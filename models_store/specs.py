@@ -44,8 +44,8 @@ class CalibrationSpec(Spec):
     )
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
         HELD_OUT_SHARE["validation"],
-        description="Share of `source` that is held out: of validation for calibration (0.5 unless given), of train for "
-        "selection (0.1 unless given).",
+        description="Share of `source` that is held out: of validation for calibration (0.5 unless given), of train "
+        "for selection (0.1 unless given).",
     )
     reuse: bool = Field(False, description="Calibrate on the images that chose the epoch. Voids the guarantee.")
     fallback: CalibrationPolicy | None = Field(

@@ -1,0 +1,55 @@
+"""The contract at the door: what is posted is complete, known and consistent, or refused with a reason."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models_store.catalog import ARCHITECTURES, STRATEGIES
+from models_store.presets import PRESETS
+from models_store.specs import ExperimentSpec
+
+
+def test_data_set_alone_asks_for_the_whole_study() -> None:
+    spec = ExperimentSpec(dataset="dermamnist")
+
+    assert spec.architectures == tuple(ARCHITECTURES)
+    assert spec.strategies == tuple(STRATEGIES)
+    assert spec.class_weights == ("W3",)
+    assert len(spec.architectures) == 13
+    assert spec.promote == "never"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_with_a_data_set_is_a_valid_experiment(preset: str) -> None:
+    assert ExperimentSpec(**{**PRESETS[preset], "dataset": "synthetic"}).dataset == "synthetic"
+
+
+@pytest.mark.parametrize(
+    ("posted", "share"),
+    [({}, 0.5), ({"source": "train"}, 0.1), ({"source": "train", "share": 0.3}, 0.3), ({"share": 0.4}, 0.4)],
+)
+def test_held_out_share_follows_the_source_unless_given(posted: dict[str, Any], share: float) -> None:
+    assert ExperimentSpec(dataset="synthetic", calibration=posted).calibration.share == share
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"architectures": ["CNN_v9"]}, "unknown CNN_v9; choose from CNN_v1"),
+        ({"class_weights": ["W7"]}, "unknown W7; choose from W0, W3, W5"),
+        ({"strategies": ["Thaw"]}, "unknown Thaw; choose from Freeze10"),
+        ({"architectures": ["CNN_v1", "CNN_v1"]}, "each name may appear once"),
+        ({"architectures": []}, "at least 1 item"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"learning_rate": 0.1}, "Extra inputs are not permitted"),
+        ({"calibration": {"policy": "fixed"}}, "needs a threshold"),
+        ({"calibration": {"target_recall": 1.0}}, "less than 1"),
+        ({"calibration": {"confidence": float("nan")}}, "finite number"),
+        ({"dataset": "../secret"}, "match pattern"),
+        ({"name": "bell\x07"}, "match pattern"),
+    ],
+)
+def test_experiment_that_cannot_be_meant_is_refused_with_the_reason(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason.replace("(", r"\(")):
+        ExperimentSpec.model_validate({"dataset": "synthetic", **change})
