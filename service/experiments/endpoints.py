@@ -17,6 +17,7 @@ from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, Experiment, Trial
 from service.deps import Identifier, Reading, Services, Writing
 from service.errors import Finding, Problem, unprocessable
+from service.experiments import events
 from service.experiments.reading import show_experiment, show_experiments, show_trials
 from service.experiments.report import REPORT_POLICY, report_page
 from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
@@ -24,6 +25,7 @@ from service.openapi import problems
 from service.pages import Page, Turned, page
 
 router = APIRouter(tags=["experiments"])
+router.include_router(events.router)
 
 EXAMPLES: dict[str, Example] = {
     name: {"summary": f"preset {name}", "value": {"dataset": "dermamnist", **preset}}

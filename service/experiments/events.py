@@ -1,0 +1,144 @@
+"""``GET /v1/experiments/{id}/events``: what happens to an experiment, as it happens, by Server-Sent Events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html. An event's id is its number in the database, so a client
+that says the last one it saw goes on after it, whichever web process answers.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+from typing import Annotated, Any, cast
+
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from models_store.database import Database
+from models_store.runs import ExperimentNotFound
+from models_store.tables import Event, Experiment
+from service.deps import Identifier, Services
+from service.experiments.feed import Feed
+from service.openapi import problems
+
+HEARTBEAT_SECONDS = 15.0
+MOST_AT_ONCE = 500
+ENDED = ("succeeded", "failed", "cancelled")
+MEDIA_TYPE = "text/event-stream"
+EXAMPLE = 'id: 7\nevent: trial\ndata: {"trial_id": "trl_1", "status": "running", "at": "2026-01-05T09:30:01+00:00"}\n\n'
+
+
+@asynccontextmanager
+async def _feeding(app: FastAPI) -> AsyncIterator[None]:
+    feed = app.state.feed = Feed(app.state.service.database)
+    polling = asyncio.create_task(feed.poll())
+    try:
+        with _told_when_stopping(feed):
+            yield
+    finally:
+        feed.close()
+        polling.cancel()
+        with suppress(asyncio.CancelledError):
+            await polling
+
+
+router = APIRouter(tags=["experiments"], lifespan=_feeding)
+
+
+@router.get(
+    "/v1/experiments/{experiment_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
+        204: {"description": "The experiment has ended and there are no further events."},
+        **problems(404, 422),
+    },
+)
+async def stream_events(
+    experiment_id: Identifier,
+    request: Request,
+    services: Services,
+    last_event_id: Annotated[
+        str | None, Header(pattern=r"^[0-9]{1,18}$", description="The last event seen; the stream goes on after it.")
+    ] = None,
+    after: Annotated[int, Query(ge=0, le=2**53, description="As `Last-Event-ID`, which goes before it.")] = 0,
+) -> Response:
+    """Phases, trials and epochs as they happen. The stream ends when the experiment does; comments keep it open."""
+    seen = int(last_event_id) if last_event_id is not None else after
+    if await to_thread.run_sync(_is_over, services.database, experiment_id, seen):
+        return Response(status_code=204)  # which tells a browser's EventSource not to come back
+    feed = cast(Feed, request.app.state.feed)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(services.database, feed, experiment_id, seen), 200, headers, MEDIA_TYPE)
+
+
+async def _stream(database: Database, feed: Feed, experiment_id: str, seen: int) -> AsyncIterator[str]:
+    yield "retry: 2000\n\n"
+    with feed.listen(experiment_id) as news:
+        while not feed.closing.is_set():
+            news.clear()
+            events = await _events_after(database, experiment_id, seen)
+            for event in events:
+                yield _as_text(event)
+                seen = event.number
+            if events and _ends(events[-1]):
+                return
+            if not events:
+                try:
+                    await asyncio.wait_for(news.wait(), HEARTBEAT_SECONDS)
+                except TimeoutError:
+                    yield ": still here\n\n"
+
+
+async def _events_after(database: Database, experiment_id: str, seen: int) -> Sequence[Event]:
+    with suppress(OperationalError):  # a database that is away for a while ends no stream
+        return await to_thread.run_sync(_read_events, database, experiment_id, seen)
+    return ()
+
+
+def _read_events(database: Database, experiment_id: str, seen: int) -> Sequence[Event]:
+    chosen = select(Event).where(Event.experiment_id == experiment_id, Event.number > seen)
+    with database.read() as session:
+        return session.scalars(chosen.order_by(Event.number).limit(MOST_AT_ONCE)).all()
+
+
+def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
+    with database.read() as session:
+        experiment = session.get(Experiment, experiment_id)
+        if experiment is None:
+            raise ExperimentNotFound(f"there is no experiment {experiment_id}")
+        return experiment.status in ENDED and experiment.events <= seen
+
+
+def _as_text(event: Event) -> str:
+    data: dict[str, Any] = event.data | {"at": event.created_at.isoformat()}
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n"
+
+
+def _ends(event: Event) -> bool:
+    return event.kind == "experiment" and event.data.get("status") in ENDED
+
+
+@contextmanager
+def _told_when_stopping(feed: Feed) -> Iterator[None]:
+    """Ends the streams as soon as the server is asked to stop; it would wait for them, and they for news, for long."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Any] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(feed.close)
+        if callable(handler := before.get(signal.Signals(number))):
+            handler(number, frame)
+
+    with suppress(ValueError):  # outside the main thread, as in a test, there are no signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

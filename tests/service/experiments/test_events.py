@@ -1,0 +1,187 @@
+"""Events are streamed as they happen, none is missed, and a client that comes back goes on where it was."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
+
+from models_store import runs
+from models_store.database import Database
+from models_store.runs import Claim, EpochReport, PlannedTrial
+from models_store.settings import Settings
+from models_store.specs import ExperimentSpec
+from models_store.storage import Storage
+from service.app import create_app
+from service.experiments import events
+
+LEASE = timedelta(minutes=1)
+
+
+@contextmanager
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The application on a real server, as long as the block lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=10))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    listening: socket.socket = server.servers[0].sockets[0]
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    with served(app) as url:
+        yield url
+
+
+@pytest.fixture
+def claim(database: Database) -> Claim:
+    """A trial that runs, two events into its experiment: queued, phase; and its own: running."""
+    spec = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1",), strategies=()).model_dump(mode="json")
+    with database.write() as session:
+        experiment = runs.submit(session, spec)
+        runs.open_phase(session, experiment.id, 1, [PlannedTrial(name="a", kind="train", queue="cpu", spec={})])
+        claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
+    assert claim is not None
+    return claim
+
+
+def report_epoch(database: Database, claim: Claim, number: int) -> None:
+    with database.write() as session:
+        runs.heartbeat(session, claim, LEASE, [EpochReport(number, {"val_recall": 0.5}, 1.0, True, False)])
+
+
+def end(database: Database, claim: Claim) -> None:
+    with database.write() as session:
+        runs.fail_trial(session, claim, {"kind": "X", "message": "x"}, retry=False, max_attempts=1)
+        runs.fail_experiment(session, claim.experiment_id, {"kind": "X", "message": "x"})
+
+
+def stream(url: str, claim: Claim, **headers: str) -> Iterator[dict[str, Any]]:
+    """Every event until the stream ends."""
+    address = f"{url}/v1/experiments/{claim.experiment_id}/events"
+    with httpx.stream("GET", address, headers=headers, timeout=30, trust_env=False) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        event: dict[str, Any] = {}
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            if name in ("id", "event"):
+                event[name] = value
+            elif name == "data":
+                event["data"] = json.loads(value)
+            elif line == "" and "id" in event:
+                yield event
+                event = {}
+
+
+def test_stream_tells_what_was_then_what_happens_and_ends_with_the_experiment(
+    url: str, database: Database, claim: Claim
+) -> None:
+    told = stream(url, claim)
+    seen = [next(told) for _ in range(3)]
+    for number in (1, 2):
+        report_epoch(database, claim, number)
+        seen.append(next(told))
+    end(database, claim)
+    seen += told
+    assert [event["id"] for event in seen] == [str(number) for number in range(1, 8)]
+    kinds = ["experiment", "phase", "trial", "epoch", "epoch", "trial", "experiment"]
+    assert [event["event"] for event in seen] == kinds
+    assert seen[3]["data"]["metrics"] == {"val_recall": 0.5}
+    assert seen[-1]["data"]["status"] == "failed"
+
+
+def test_client_that_comes_back_goes_on_after_the_last_event_it_saw(url: str, database: Database, claim: Claim) -> None:
+    end(database, claim)
+    assert [event["id"] for event in stream(url, claim, **{"Last-Event-ID": "2"})] == ["3", "4", "5"]
+
+
+def test_ended_experiment_whose_events_were_all_seen_asks_not_to_come_back(
+    url: str, database: Database, claim: Claim
+) -> None:
+    end(database, claim)
+    address = f"{url}/v1/experiments/{claim.experiment_id}/events"
+    assert httpx.get(address, headers={"Last-Event-ID": "5"}, trust_env=False).status_code == 204
+    assert httpx.get(address, params={"after": 5}, trust_env=False).status_code == 204
+
+
+def test_no_event_is_missed_when_the_web_server_is_restarted(
+    app: FastAPI, settings: Settings, database: Database, storage: Storage, claim: Claim
+) -> None:
+    seen: list[str] = []
+    with served(app) as url:
+        told = stream(url, claim)
+        seen += [next(told)["id"] for _ in range(3)]
+        told.close()
+    for number in (1, 2):
+        report_epoch(database, claim, number)
+    end(database, claim)
+    with served(create_app(settings, database=Database(settings.database_url), storage=storage)) as url:
+        seen += [event["id"] for event in stream(url, claim, **{"Last-Event-ID": seen[-1]})]
+    assert seen == [str(number) for number in range(1, 8)]
+
+
+def test_many_listeners_cost_one_query_a_look(
+    url: str, app: FastAPI, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    count = app.state.feed._count
+    monkeypatch.setattr(app.state.feed, "_count", lambda ids: looks.append(len(ids)) or count(ids))
+    streams = [stream(url, claim) for _ in range(20)]
+    for told in streams:
+        next(told)
+    looks.clear()
+    time.sleep(1.6)
+    assert 1 <= len(looks) <= 4
+    assert set(looks) == {1}
+    for told in streams:
+        told.close()
+
+
+def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
+    url: str, app: FastAPI, database: Database, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
+    address = f"{url}/v1/experiments/{claim.experiment_id}/events?after=3"
+    with httpx.stream("GET", address, timeout=30, trust_env=False) as answer:
+        lines = answer.iter_lines()
+        with monkeypatch.context() as patch:
+            patch.setattr(events, "_read_events", away)
+            patch.setattr(app.state.feed, "_count", away)
+            assert [next(lines) for _ in range(5)] == ["retry: 2000", "", ": still here", "", ": still here"]
+            time.sleep(0.6)
+        end(database, claim)
+        assert "id: 4" in list(lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/v1/experiments/exp_0/events", {}, 404),
+        ("/v1/experiments/exp_0/events", {"Last-Event-ID": "x"}, 422),
+        ("/v1/experiments/exp_0/events?after=-1", {}, 422),
+    ],
+)
+def test_stream_of_nothing_is_refused(url: str, path: str, headers: dict[str, str], status: int) -> None:
+    answer = httpx.get(f"{url}{path}", headers=headers, trust_env=False)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
