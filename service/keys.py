@@ -114,9 +114,11 @@ class Keyring:
         self._used: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    @property
-    def may_look_again(self) -> bool:
-        return time.monotonic() - self._read_at > LOOK_AGAIN_SECONDS
+    def seconds_to_next_look(self) -> float:
+        return max(0.0, self._read_at + LOOK_AGAIN_SECONDS - time.monotonic())
+
+    def has_looked_since(self, moment: float) -> bool:
+        return self._read_at >= moment
 
     def refresh(self) -> None:
         """Reads the keys and writes when they were used. Never raises."""

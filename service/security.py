@@ -1,7 +1,9 @@
 """Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
 
+import asyncio
 import base64
 import binascii
+import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
@@ -14,7 +16,7 @@ from starlette.types import Scope as Connection
 
 from models_store.settings import Settings
 from service.errors import Problem
-from service.keys import Keyring, Known, Scope
+from service.keys import FORM, Keyring, Known, Scope
 from service.rates import Rates
 
 OPEN = ("/healthz", "/readyz")
@@ -49,9 +51,9 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return None
     if method in SAFE:
         return "read"
-    if path in ("/predict", "/v1/predict/batch"):
+    if method == "POST" and path in ("/predict", "/v1/predict/batch"):
         return "predict"
-    if path == "/v1/experiments" or path.startswith("/v1/experiments/"):
+    if method == "POST" and (path == "/v1/experiments" or path.startswith("/v1/experiments/")):
         return "submit"
     return "admin"
 
@@ -103,13 +105,16 @@ class Gate:
         scope[CALLER], scope[KEY_ID] = key.name, key.id
 
     async def _find(self, text: str | None) -> Known | None:
-        if text is None:
+        if text is None or FORM.fullmatch(text) is None:
             return None
-        key = self.keyring.find(text)
-        if key is None and self.keyring.may_look_again:  # it may have been made a moment ago
+        if (key := self.keyring.find(text)) is not None:
+            return key
+        # It may have been made a moment ago. However many unknown keys come, the database is asked four times a second.
+        came = time.monotonic()
+        await asyncio.sleep(self.keyring.seconds_to_next_look())
+        if not self.keyring.has_looked_since(came):
             await to_thread.run_sync(self.keyring.refresh)
-            key = self.keyring.find(text)
-        return key
+        return self.keyring.find(text)
 
     def _slow_down(self, caller: str) -> None:
         seconds = self.rates.seconds_to_wait(caller)

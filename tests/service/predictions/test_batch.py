@@ -1,0 +1,206 @@
+"""Many images in one request: in order, one bad one never fails the others, and no archive gets anywhere."""
+
+import base64
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from models_store.settings import Settings
+
+MakeModel = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def champion(make_model: MakeModel) -> str:
+    return make_model(promote=True)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_batch_images": 20, "max_batch_bytes": 300_000})
+
+
+def image(brightness: int = 90, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((28, 28, 3), (brightness, brightness, 255 - brightness), np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def judge(client: TestClient, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
+    answer = client.post("/v1/predict/batch", files=[("files", file) for file in files])
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "application/x-ndjson")
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["index"] for line in lines] == list(range(len(lines)))
+    return lines
+
+
+def refused(client: TestClient, content: bytes) -> str:
+    answer = client.post("/v1/predict/batch", files=[("files", ("a.zip", content))])
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    return str(answer.json()["detail"])
+
+
+def test_answers_come_in_order_and_one_bad_image_fails_alone(client: TestClient, champion: str) -> None:
+    files = [(f"{number}.png", image(10 * number)) for number in range(18)]
+    files[7] = ("seven.png", b"no image")
+    files[9] = ("nine.png", image()[:-20])
+    lines = judge(client, *files)
+    assert [line["file"] for line in lines] == [name for name, _ in files]
+    assert [line["index"] for line in lines if "problem" in line] == [7, 9]
+    assert [lines[number]["problem"]["status"] for number in (7, 9)] == [415, 422]
+    assert {line["prediction"]["model_version"] for line in lines if "prediction" in line} == {champion}
+    alone = client.post("/predict", files={"file": ("a.png", files[3][1])}).json()
+    assert lines[3]["prediction"]["probability_malignant"] == alone["probability_malignant"]
+
+
+def test_zip_is_judged_member_by_member_between_other_files(client: TestClient) -> None:
+    archive = zipped({"folder/": b"", "folder/a.jpg": image(kind="JPEG"), "b.txt": b"text"})
+    lines = judge(client, ("first.png", image()), ("all.zip", archive), ("last.png", image()))
+    assert [line["file"] for line in lines] == ["first.png", "folder/a.jpg", "b.txt", "last.png"]
+    assert ["problem" in line for line in lines] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("name", ["../../../../tmp/slipped.png", "/tmp/slipped.png", "C:\\slipped.png", "a\x1b[2J.png"])
+def test_name_in_a_zip_reaches_no_path(client: TestClient, name: str) -> None:
+    (line,) = judge(client, ("a.zip", zipped({name: image()})))
+    assert "prediction" in line
+    assert line["file"].isprintable()
+    assert not Path("/tmp/slipped.png").exists()
+
+
+def test_zip_in_a_zip_is_no_image(client: TestClient) -> None:
+    (line,) = judge(client, ("a.zip", zipped({"inner.zip": zipped({"a.png": image()})})))
+    assert line["problem"]["status"] == 415
+
+
+def test_member_that_unpacks_to_too_much_is_refused_alone(client: TestClient) -> None:
+    bomb, fine = judge(client, ("a.zip", zipped({"bomb.png": b"\x00" * 50_000_000, "fine.png": image()})))
+    assert bomb["problem"]["status"] == 413
+    assert "prediction" in fine
+
+
+def test_members_that_unpack_to_too_much_together_are_refused(client: TestClient) -> None:
+    lines = judge(client, ("a.zip", zipped({f"{number}.bmp": b"\x00" * 199_999 for number in range(20)})))
+    assert [line["problem"]["status"] for line in lines][-1] == 422
+    assert "more than may be unpacked" in lines[-1]["problem"]["detail"]
+
+
+def test_directory_that_lies_about_a_size_changes_nothing(client: TestClient) -> None:
+    content = zipped({"a.png": b"\x00" * 1_000_000})
+    (line,) = judge(client, ("a.zip", content.replace(struct.pack("<L", 1_000_000), struct.pack("<L", 10))))
+    assert "problem" in line
+
+
+def test_too_many_members_are_refused(client: TestClient) -> None:
+    assert "21" in refused(client, zipped({f"{number}.png": b"" for number in range(21)}))
+    assert "more than 20" in refused(client, zipped({"n" * 200 + str(number): b"" for number in range(200)}))
+
+
+def test_too_many_files_are_refused_beyond_the_limit(client: TestClient) -> None:
+    lines = judge(client, *[("a.png", image()) for _ in range(25)])
+    assert len(lines) == 21
+    assert "only 20" in lines[-1]["problem"]["detail"]
+
+
+def encrypted() -> bytes:
+    content = bytearray(zipped({"a.png": image()}))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+def corrupt() -> bytes:
+    content = bytearray(zipped({"a.png": image()}, zipfile.ZIP_STORED))
+    content[60] ^= 255
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content", [encrypted(), corrupt(), zipped({"a.png": image()}, zipfile.ZIP_LZMA)], ids=["encrypted", "crc", "lzma"]
+)
+def test_member_that_cannot_be_read_is_refused_alone(client: TestClient, content: bytes) -> None:
+    (line,) = judge(client, ("a.zip", content))
+    assert line["problem"]["status"] == 422
+
+
+@pytest.mark.parametrize("cut", [1, 10, 21, 40, 100])
+def test_truncated_zip_is_refused(client: TestClient, cut: int) -> None:
+    assert refused(client, zipped({"a.png": image()})[:-cut])
+
+
+def test_png_that_is_also_a_zip_is_judged_as_the_png(client: TestClient) -> None:
+    (line,) = judge(client, ("both.png", image() + zipped({"b.png": image(200)})))
+    assert "prediction" in line
+
+
+def test_batch_without_files_or_with_too_many_bytes_is_a_problem(client: TestClient) -> None:
+    assert client.post("/v1/predict/batch", files={"other": ("a", b"")}).status_code == 422
+    assert client.post("/v1/predict/batch", files=[("files", ("a", b"\x00" * 500_000))]).status_code == 413
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+
+
+def pixel_bomb() -> bytes:
+    header = struct.pack(">LLBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    text = b"key\x00\x00" + zlib.compress(b"\x00" * 80_000_000)
+    return image()[:33] + chunk(b"zTXt", text) + image()[33:]
+
+
+def many_frames() -> bytes:
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (2, 2), number % 256) for number in range(10_000)]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+ATTACKS: dict[str, Callable[[], bytes]] = {
+    "pixel bomb": pixel_bomb,
+    "text bomb": text_bomb,
+    "gif of 10,000 frames": many_frames,
+    "svg with a script": lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    "postscript": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) run",
+    "html": lambda: b"GIF89a<script>alert(1)</script>",
+    "pickle": lambda: b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+}
+
+
+@pytest.fixture(params=sorted(ATTACKS))
+def attack(request: pytest.FixtureRequest) -> Iterator[bytes]:
+    return ATTACKS[request.param]()  # type: ignore[return-value]
+
+
+def test_attack_is_cleanly_refused(client: TestClient, attack: bytes) -> None:
+    answer = client.post("/predict", files={"file": ("a.png", attack)})
+    assert answer.status_code in (413, 415, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_heatmap_is_a_png_of_where_the_model_looked(client: TestClient) -> None:
+    answer = client.post("/predict?explain=true", files={"file": ("a.png", image(120))}).json()
+    explanation = answer["explanation"]
+    with Image.open(io.BytesIO(base64.b64decode(explanation["png_base64"]))) as picture:
+        assert (picture.format, picture.size) == ("PNG", (224, 224))
+    assert explanation["milliseconds"] < 5000

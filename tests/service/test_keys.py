@@ -1,0 +1,228 @@
+"""Who gets in: every endpoint asks for a key of the right scope, and a key ends when it should."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.storage import Storage
+from models_store.tables import ApiKey
+from service import keys
+from service.app import create_app
+from service.keys import SCOPES, KeyNotFound, KeyRefused, Scope
+from service.rates import MOST_CALLERS, Rates
+from service.security import scope_needed
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture
+def guarded(settings: Settings, database: Database, storage: Storage) -> FastAPI:
+    return create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
+
+
+@pytest.fixture
+def stranger(guarded: FastAPI) -> Iterator[TestClient]:
+    with TestClient(guarded, raise_server_exceptions=False) as client:
+        yield client
+
+
+def make(database: Database, *scopes: Scope, **options: Any) -> tuple[str, str]:
+    with database.write() as session:
+        key, text = keys.create(session, "robot", list(scopes), **options)
+        return key.id, text
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
+
+
+def status(client: TestClient, text: str, method: str = "GET", path: str = "/v1/models") -> int:
+    return client.request(method, path, headers=bearer(text)).status_code
+
+
+def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, stranger: TestClient) -> None:
+    paths = guarded.openapi()["paths"]
+    for path, item in paths.items():
+        for method in METHODS:
+            if method in item and path not in ("/healthz", "/readyz"):
+                answer = stranger.request(method, path.replace("{", "").replace("}", ""))
+                assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), path
+                assert "401" in item[method]["responses"]
+    for path in ("/", "/docs", "/openapi.json", "/metrics", "/nowhere"):
+        assert stranger.get(path).status_code == 401
+    assert stranger.get("/healthz").status_code == 200
+    assert stranger.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("GET", "/v1/models", "read"),
+        ("GET", "/metrics", "read"),
+        ("HEAD", "/v1/experiments", "read"),
+        ("POST", "/predict", "predict"),
+        ("POST", "/v1/predict/batch", "predict"),
+        ("POST", "/v1/experiments", "submit"),
+        ("POST", "/v1/experiments/exp_1/cancel", "submit"),
+        ("POST", "/v1/models/mdl_1/promote", "admin"),
+        ("POST", "/v1/models/rollback", "admin"),
+        ("POST", "/v1/experimentsx", "admin"),
+        ("DELETE", "/predict", "admin"),
+        ("BREW", "/predict/", "admin"),
+        ("GET", "/healthz", None),
+        ("GET", "/healthz/", "read"),
+    ],
+)
+def test_scope_of_a_request(method: str, path: str, needed: str | None) -> None:
+    assert scope_needed(method, path) == needed
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_key_opens_what_its_scope_says_and_nothing_else(stranger: TestClient, database: Database, scope: Scope) -> None:
+    _, text = make(database, scope)
+    asked = {
+        "read": ("GET", "/v1/models"),
+        "predict": ("POST", "/predict"),
+        "submit": ("POST", "/v1/experiments"),
+        "admin": ("POST", "/v1/models/rollback"),
+    }
+    for needed, (method, path) in asked.items():
+        refused = status(stranger, text, method, path) == 403
+        assert refused is (scope not in (needed, "admin"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1] + ("a" if text[-1] != "a" else "b"),
+        lambda text: text[:-1],
+        lambda text: text + "a",
+        lambda text: text.upper(),
+        lambda text: text.replace("dt_", "", 1),
+        lambda _text: "dt_" + "a" * 8 + "_" + "a" * 32,
+        lambda _text: "",
+        lambda _text: "dt_" + "é" * 8,
+    ],
+)
+def test_anything_but_the_very_key_is_refused(
+    stranger: TestClient, database: Database, spoil: Callable[[str], str]
+) -> None:
+    _, text = make(database, "admin")
+    assert status(stranger, text) == 200
+    assert stranger.get("/v1/models", headers={"Authorization": f"Bearer {spoil(text)}".encode()}).status_code == 401
+
+
+def test_browser_may_give_the_key_as_password(stranger: TestClient, database: Database) -> None:
+    _, text = make(database, "read")
+    asked = stranger.get("/v1/models", headers={"Accept": "text/html"})
+    assert asked.headers["WWW-Authenticate"].startswith("Basic ")
+    assert stranger.get("/v1/models", auth=("anyone", text)).status_code == 200
+    bad = {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()}
+    assert stranger.get("/v1/models", headers=bad).status_code == 401
+
+
+def test_only_a_hash_of_the_secret_is_stored(database: Database) -> None:
+    key_id, text = make(database, "read")
+    with database.read() as session:
+        row = session.get_one(ApiKey, key_id)
+        stored = " ".join(str(getattr(row, column.key)) for column in ApiKey.__mapper__.column_attrs)
+    secret = text.rsplit("_", 1)[1]
+    assert secret not in stored
+    assert row.secret_sha256 == hashlib.sha256(secret.encode()).hexdigest()
+    assert len(secret) * 5 >= 128
+
+
+def test_revoked_and_expired_keys_are_refused(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
+    revoked_id, revoked = make(database, "read")
+    _, expired = make(database, "read", expires=timedelta(seconds=-1))
+    assert (status(stranger, revoked), status(stranger, expired)) == (200, 401)
+    with database.write() as session:
+        keys.revoke(session, revoked_id)
+    guarded.state.service.keyring.refresh()
+    assert status(stranger, revoked) == 401
+    with database.write() as session, pytest.raises(KeyNotFound):
+        keys.revoke(session, revoked_id)
+
+
+def test_rotated_key_has_a_successor_and_an_end(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
+    old_id, old = make(database, "read", expires=timedelta(days=30))
+    with database.write() as session:
+        fresh, new = keys.rotate(session, old_id, timedelta(0))
+        assert (fresh.name, fresh.scopes) == ("robot", ["read"])
+        assert fresh.expires_at is not None
+        assert fresh.expires_at - fresh.created_at == timedelta(days=30)
+    guarded.state.service.keyring.refresh()
+    assert (status(stranger, old), status(stranger, new)) == (401, 200)
+
+
+def test_last_use_is_written_with_the_next_look(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
+    key_id, text = make(database, "read")
+    assert status(stranger, text) == 200
+    guarded.state.service.keyring.refresh()
+    with database.read() as session:
+        assert session.scalar(select(ApiKey.last_used_at).where(ApiKey.id == key_id)) is not None
+
+
+@pytest.mark.parametrize(("name", "scopes"), [("", ["read"]), ("a\nb", ["read"]), ("a", []), ("a", ["root"])])
+def test_key_without_a_proper_name_or_scope_is_refused(database: Database, name: str, scopes: list[Any]) -> None:
+    with database.write() as session, pytest.raises(KeyRefused):
+        keys.create(session, name, scopes)
+
+
+def test_change_is_recorded_under_the_name_of_the_key(
+    stranger: TestClient, database: Database, make_model: Callable[..., str]
+) -> None:
+    version = make_model()
+    _, text = make(database, "admin")
+    moved = stranger.post(f"/v1/models/{version}/promote", json={"reason": "test"}, headers=bearer(text))
+    assert moved.json()["actor"] == "robot"
+
+
+def test_caller_that_asks_too_often_is_told_when_to_come_back(
+    settings: Settings, database: Database, storage: Storage
+) -> None:
+    app = create_app(settings.model_copy(update={"requests_per_minute": 3}), database=database, storage=storage)
+    with TestClient(app) as client:
+        answers = [client.get("/v1/models") for _ in range(4)]
+        assert client.get("/healthz").status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
+
+
+def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
+    moment = 0.0
+    rates = Rates(60, clock=lambda: moment)
+    assert [rates.seconds_to_wait("a") for _ in range(61)] == [0] * 60 + [1]
+    assert rates.seconds_to_wait("b") == 0
+    moment = 2.0
+    assert [rates.seconds_to_wait("a") for _ in range(3)] == [0, 0, 1]
+    for number in range(2 * MOST_CALLERS):
+        rates.seconds_to_wait(str(number))
+    assert len(rates._buckets) <= MOST_CALLERS
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 409),
+        ({"Host": "rebound.example.org:8000"}, 403),
+        ({"Host": "127.0.0.1:8000"}, 409),
+        ({"Host": "[::1]:8000"}, 409),
+        ({"Host": "localhost"}, 409),
+    ],
+)
+def test_other_sites_cannot_use_an_open_server_through_a_browser(
+    client: TestClient, headers: dict[str, str], expected: int
+) -> None:
+    assert client.post("/v1/models/rollback", json={"reason": "x"}, headers=headers).status_code == expected
