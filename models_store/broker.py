@@ -36,7 +36,10 @@ def broker(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_default_queue=CONTROL_QUEUE,
         task_create_missing_queues=True,
-        worker_prefetch_multiplier=1,
+        # A worker with every slot taken fetches nothing. Bounding it by unacknowledged messages instead would leave it
+        # deaf for good once an acknowledgement fails because the broker died.
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=0,
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
