@@ -10,6 +10,7 @@ import pytest
 
 from models_store.catalog import ARCHITECTURES, Architecture, TransferModel
 from models_store.specs import TrialSpec
+from workers.pipeline.backend import OUTPUT_NAME
 from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx, onnx_probabilities
 from workers.pipeline.models import build_model, load_model
 from workers.pipeline.transfer import base_of, imagenet_base
@@ -39,9 +40,7 @@ def weights_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for base, file in WEIGHTS_FILES.items():
         keras.utils.set_random_seed(0)
         model = imagenet_base(base, 56, None)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                settle(layer)
+        let_statistics_settle_at_once(model)
         model(255 * IMAGES[:32].repeat(2, axis=1).repeat(2, axis=2), training=True)
         model.save(root / file.name)
     return root
@@ -62,12 +61,13 @@ def trained(request: pytest.FixtureRequest, weights_root: Path) -> Trained:
     )
     file = locate_base_weights(architecture.base, weights_root) if isinstance(architecture, TransferModel) else None
     model = build_model(spec, 28, base_weights=file, seed=1)
-    if isinstance(architecture, TransferModel):
-        settle(model.get_layer("normalization"))
+    let_statistics_settle_at_once(model)
+    soften(model)
     before = weights_of(model)
     # One eager step costs a fifth of compiling a graph for it.
     model.compile(keras.optimizers.Adam(spec.learning_rate), "categorical_crossentropy", run_eagerly=True)
     model.train_on_batch(IMAGES[:8], LABELS)
+    model(IMAGES[:32], training=True)
     return Trained(architecture, model, before, weights_of(model))
 
 
@@ -78,9 +78,18 @@ def reloaded(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> kera
     return load_model(path)
 
 
-def settle(layer: keras.layers.BatchNormalization) -> None:
-    """Let one step replace the running statistics, as many small steps of a real training would."""
-    layer.momentum = 0.0
+def let_statistics_settle_at_once(model: keras.Model) -> None:
+    """One pass replaces BatchNorm's running statistics, as a long training would; frozen ones stay."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+
+
+def soften(model: keras.Model) -> None:
+    """Shrink the logits to a sixteenth. Random deep networks amplify float32's rounding: as they are, Keras' own
+    probabilities of EfficientNetB0 lie 1.5e-5 from those it computes in float64."""
+    kernel = model.get_layer(OUTPUT_NAME).kernel
+    kernel.assign(kernel / 16)
 
 
 def weights_of(model: keras.Model) -> dict[str, Any]:
@@ -139,8 +148,7 @@ def test_reloaded_network_exports_and_answers_like_the_trained_one(
     parity = check_parity(trained.model, tmp_path / "model.onnx", IMAGES, threshold)
 
     assert parity.images == PARITY_IMAGES
-    print(trained.architecture.name, parity, np.std(probabilities), np.mean(probabilities))
-    assert np.std(probabilities) > 1e-3, "the images are not told apart, so parity would show nothing"
+    assert np.std(probabilities) > 100 * parity.max_abs_difference, "images that look alike would show nothing"
 
 
 def widest_gap_near_the_median(probabilities: np.ndarray[Any, Any]) -> float:
