@@ -1,0 +1,18 @@
+#!/bin/sh
+# Makes what `docker compose up` needs and the repository cannot hold: a .env and a random secret per service.
+# What is there already stays; only the commit in .env follows the checkout.
+set -eu
+umask 022
+cd "$(dirname "$0")/../.."
+
+[ -e .env ] || cp .env.example .env
+if commit=$(git describe --always --dirty --abbrev=40 2>/dev/null); then
+  sed -i.before "s/^#*DERMATRIAGE_COMMIT=.*/DERMATRIAGE_COMMIT=$commit/" .env && rm .env.before
+fi
+
+# The folder keeps everyone else out; the files are readable because the containers' users, each another, have to.
+folder=${SECRETS_FOLDER:-secrets}
+mkdir -p -m 700 "$folder"
+for name in postgres_password redis_password grafana_password; do
+  [ -s "$folder/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$folder/$name"
+done

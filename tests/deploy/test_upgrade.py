@@ -1,0 +1,57 @@
+"""From the release before to this one while an experiment trains."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.installing import REPOSITORY, clean_clone, configure, free_port
+from tests.deploy.stack import Stack
+from tests.deploy.test_deployment import LONGER, REAL
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture
+def previous(real_data: Path, tmp_path: Path) -> Iterator[Stack]:
+    """The deployment of the last tag or, without one, of the commit before this one."""
+    revision = revision_before()
+    if not git("ls-tree", "--name-only", revision, "docker-compose.yml", "Dockerfile"):
+        pytest.skip(f"{revision} has no deployment to upgrade from")
+    stack = Stack(clean_clone(tmp_path / "clone", revision), "deploy-upgrade", free_port())
+    configure(stack, real_data, tag="previous")
+    stack.build()
+    stack.up()
+    stack.make_key()
+    yield stack
+    stack.down("--volumes")
+
+
+def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
+    previous.dermatriage("dataset", "register", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
+    identifier = previous.submit(name="upgraded", **LONGER)
+    previous.wait_until(lambda: previous.running_trial(identifier), "a trial that trains", 180)
+    old_commit = git("rev-parse", revision_before())
+
+    previous.run("git", "fetch", "--quiet", "origin", "HEAD")
+    previous.run("git", "checkout", "--quiet", "--detach", git("rev-parse", "HEAD"))
+    previous.run("docs/deployment/prepare.sh")
+    previous.write_settings(IMAGE_TAG="test")
+    previous.build()
+    previous.up()
+
+    previous.wait_for_success(identifier, 900)
+    commits = {trial["environment"]["commit"] for trial in previous.trials(identifier)}
+    assert commits - {old_commit}, "nothing ran on the new image"
+
+
+def revision_before() -> str:
+    tags = git("tag", "--sort=-creatordate", "--merged", "HEAD~1").split()
+    return tags[0] if tags else "HEAD~1"
+
+
+def git(*words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(REPOSITORY), *words], check=True, capture_output=True, text=True
+    ).stdout.strip()
