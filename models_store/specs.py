@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, Unfreeze
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+# Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
+LONGEST_TRIAL_MINUTES = 23 * 60
 Rate = Annotated[float, Field(gt=0, lt=1)]
 SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
 CalibrationPolicy = Literal[
@@ -75,7 +77,9 @@ class CalibrationSpec(Spec):
 class LimitsSpec(Spec):
     """How long anything may take before it is killed and recorded as failed."""
 
-    trial_minutes: Annotated[float, Field(gt=0)] = Field(720, description="Longest that one attempt at a trial runs.")
+    trial_minutes: Annotated[float, Field(gt=0, le=LONGEST_TRIAL_MINUTES)] = Field(
+        720, description="Longest that one attempt at a trial runs."
+    )
     experiment_minutes: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Longest from the start of the first trial to the end of the study."
     )

@@ -115,6 +115,26 @@ def test_sweep_survives_a_broker_that_is_away(stage: Stage, caplog: pytest.LogCa
     assert "the broker did not answer" in caplog.text
 
 
+def test_clock_that_jumps_an_hour_costs_an_attempt_and_nothing_else(
+    stage: Stage, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a live lease that a jump of the clock ends
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    jumped = claim(stage)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.sweeping, "now", lambda session: now(session) + timedelta(hours=1))
+        sweeper.sweep()
+
+    # When its worker reports, it is told that the trial is another's
+    with stage.database.write() as session:
+        assert runs.heartbeat(session, jumped, timedelta(minutes=1)) == "lost"
+
+    # Then the next attempt ends the study as usual
+    stage.run_all()
+    assert stage.experiment(experiment_id).status == "succeeded"
+    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 2
+
+
 def test_running_trials_ask_for_no_wake_up(stage: Stage, messages: Redis) -> None:
     stage.submit(architectures=["CNN_v1"])
     claim(stage)
