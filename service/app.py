@@ -99,13 +99,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await to_thread.run_sync(_look, service)  # warm before the first request
     service.recorder.start()
-    watching = asyncio.create_task(_watch(service))
+    ended = asyncio.Event()
+    watching = asyncio.create_task(_watch(service, ended))
     try:
         yield
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        ended.set()  # not cancelled: a look that is under way holds a connection in its thread
+        await watching
         service.judge.close()
         await to_thread.run_sync(service.recorder.close)
         await to_thread.run_sync(service.keyring.refresh)
@@ -113,11 +113,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.database.dispose()
 
 
-async def _watch(service: Service) -> None:
+async def _watch(service: Service, ended: asyncio.Event) -> None:
     """Looks off the request path, so that no request waits for a new model to load or a key to be found."""
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        await to_thread.run_sync(_look, service)
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), WATCH_SECONDS)
+        if not ended.is_set():
+            await to_thread.run_sync(_look, service)
 
 
 def _look(service: Service) -> None:
