@@ -33,7 +33,7 @@ async def predict(
     services: Services,
     request: Request,
     file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")],
-    explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes about 200 runs more.")] = False,
+    explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes 145 runs more.")] = False,
 ) -> Prediction:
     """Judges one image with the champion and its calibrated threshold.
 
