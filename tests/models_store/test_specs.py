@@ -27,7 +27,7 @@ def test_preset_with_a_data_set_is_a_valid_experiment(preset: str) -> None:
 
 @pytest.mark.parametrize(
     ("posted", "share"),
-    [({}, 0.5), ({"source": "train"}, 0.1), ({"source": "train", "share": 0.3}, 0.3), ({"share": 0.4}, 0.4)],
+    [({}, 0.1), ({"source": "validation"}, 0.5), ({"source": "validation", "share": 0.3}, 0.3), ({"share": 0.4}, 0.4)],
 )
 def test_held_out_share_follows_the_source_unless_given(posted: dict[str, Any], share: float) -> None:
     assert ExperimentSpec(dataset="synthetic", calibration=posted).calibration.share == share

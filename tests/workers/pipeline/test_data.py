@@ -82,7 +82,7 @@ def test_a_side_without_malignant_or_benign_images_is_an_error(labels: list[int]
 
 
 def test_validation_is_divided_and_train_left_whole(dataset: Path) -> None:
-    data = study_data(dataset, CalibrationSpec(share=0.4), seed=0)
+    data = study_data(dataset, CalibrationSpec(source="validation", share=0.4), seed=0)
 
     assert (len(data.train.labels), len(data.selection.labels), len(data.calibration.labels)) == (90, 36, 24)
     assert data.image_size == 8

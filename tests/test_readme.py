@@ -1,0 +1,35 @@
+"""The README says what the code does."""
+
+import re
+from pathlib import Path
+
+from models_store.settings_table import README, settings_table, with_table
+from models_store.specs import ExperimentSpec
+
+
+def test_settings_table_is_that_of_the_code() -> None:
+    text = README.read_text()
+
+    assert settings_table() in text, "run: .venv/bin/python -m models_store.settings_table"
+    assert with_table(text) == text
+
+
+def test_experiment_of_the_curl_example_is_valid() -> None:
+    [posted] = re.findall(r"-d '(\{.*\})'", README.read_text())
+
+    assert ExperimentSpec.model_validate_json(posted).dataset == "synthetic"
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
+
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+def test_every_target_it_names_exists() -> None:
+    makefile = Path(README.parent / "Makefile").read_text()
+    named = set(re.findall(r"\bmake ([a-z][a-z-]+)", README.read_text()))
+
+    assert {"demo", "test", "up", "help"} <= named
+    assert [target for target in named if f"\n{target}:" not in makefile] == []
