@@ -15,7 +15,7 @@ from tests.deploy.stack import Stack
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    return None if any("deploy" in argument for argument in config.args) else True
+    return None if any("tests/deploy" in argument for argument in config.args) else True
 
 
 @pytest.fixture(scope="session", autouse=True)

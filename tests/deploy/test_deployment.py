@@ -34,6 +34,22 @@ def the_whole_record(stack: Stack) -> dict[str, Any]:
     }
 
 
+def a_recorded_prediction(stack: Stack, image: bytes) -> dict[str, Any]:
+    """A prediction as it is read back; it is written a moment after it was answered."""
+    identifier = stack.predict(image)["prediction_id"]
+    written = f"SELECT 'written' FROM predictions WHERE id = '{identifier}'"
+    stack.wait_until(lambda: stack.in_database(written), "the record of a prediction", 30)
+    return dict(stack.get(f"/v1/predictions/{identifier}"))
+
+
+def assert_everything_is_back(stack: Stack, recorded: dict[str, Any], prediction: dict[str, Any], image: bytes) -> None:
+    assert the_whole_record(stack) == recorded
+    assert stack.get(f"/v1/predictions/{prediction['prediction_id']}") == prediction
+    again = stack.predict(image)
+    assert again["model_version"] == prediction["model_version"]
+    assert again["probability_malignant"] == prediction["probability_malignant"]
+
+
 def test_images_hold_what_they_need_and_no_more(first: Stack) -> None:
     """No TensorFlow where it only serves, no compiler, no root, nothing to write on."""
     absent = "import importlib.util as u, sys; sys.exit(any(map(u.find_spec, sys.argv[1:])))"
@@ -111,13 +127,10 @@ def test_a_crashed_web_process_comes_back_by_itself(first: Stack) -> None:
 
 
 def test_nothing_is_lost_by_down_and_up(first: Stack, lesion: bytes) -> None:
-    recorded, answer = the_whole_record(first), first.predict(lesion)
+    recorded, prediction = the_whole_record(first), a_recorded_prediction(first, lesion)
     first.down()
     first.up()
-    assert the_whole_record(first) == recorded
-    again = first.predict(lesion)
-    assert again["probability_malignant"] == answer["probability_malignant"]
-    assert again["model_version"] == answer["model_version"]
+    assert_everything_is_back(first, recorded, prediction, lesion)
 
 
 def test_what_was_queued_at_down_runs_after_up(first: Stack) -> None:
@@ -131,7 +144,7 @@ def test_what_was_queued_at_down_runs_after_up(first: Stack) -> None:
 def test_a_backup_brings_everything_back_after_all_volumes_are_gone(
     first: Stack, lesion: bytes, tmp_path: Path
 ) -> None:
-    recorded, answer = the_whole_record(first), first.predict(lesion)
+    recorded, prediction = the_whole_record(first), a_recorded_prediction(first, lesion)
     first.run("docs/deployment/backup.sh", str(tmp_path / "saved"))
     first.down("--volumes")
 
@@ -139,8 +152,5 @@ def test_a_backup_brings_everything_back_after_all_volumes_are_gone(
     first.run("docs/deployment/restore.sh", str(tmp_path / "saved"))
     first.up()
 
-    assert the_whole_record(first) == recorded
-    again = first.predict(lesion)
-    assert again["model_version"] == answer["model_version"]
-    assert again["probability_malignant"] == answer["probability_malignant"]
+    assert_everything_is_back(first, recorded, prediction, lesion)
     first.wait_for_success(first.submit(name="after restore", **{**SHORT, "epochs": 1, "strategies": []}))
