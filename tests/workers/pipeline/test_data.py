@@ -114,7 +114,7 @@ def test_a_split_of_one_kind_is_an_error_also_where_nothing_is_held_out(dataset:
 
 
 def test_real_lesions_are_kept_apart_and_the_leakage_from_train_is_counted(real_data: Path) -> None:
-    data = study_data(real_data, CalibrationSpec(), seed=42)
+    data = study_data(real_data, CalibrationSpec(source="validation"), seed=42)
 
     assert data.selection.lesion_ids is not None
     assert data.calibration.lesion_ids is not None
