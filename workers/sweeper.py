@@ -37,7 +37,9 @@ class Sweeper:
     def sweep(self) -> None:
         try:
             self._end_what_time_has_ended()
-            for experiment_id in self._ready_to_advance():
+            with self._worker.database.read() as session:
+                ready = ready_to_advance(session)
+            for experiment_id in ready:
                 work.advance(self._worker, experiment_id)
             wake_for_what_waits(self._worker)
             webhooks.send_due(self._worker)
@@ -62,18 +64,18 @@ class Sweeper:
             self._database_answers_since = moment
         return moment - self._database_answers_since >= self._worker.settings.lease_seconds / 2
 
-    def _ready_to_advance(self) -> list[str]:
-        """Experiments none of whose trials is under way."""
-        busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
-        ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
-        with self._worker.database.read() as session:
-            return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_ADVANCES_A_SWEEP)))
+
+def ready_to_advance(session: Session) -> list[str]:
+    """Experiments none of whose trials is under way, the oldest first."""
+    busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
+    ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
+    return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_ADVANCES_A_SWEEP)))
 
 
 def wake_for_what_waits(worker: Worker) -> None:
     """Sends the wake-up calls that are missing: one for each queued trial should be on its way."""
     with worker.database.read() as session:
-        waiting = _queued_trials(session)
+        waiting = queued_trials(session)
     with closing(Redis.from_url(worker.settings.broker_url, socket_timeout=5)) as messages:
         for queue, trials in waiting.items():
             on_the_way = int(messages.llen(queue))
@@ -82,7 +84,8 @@ def wake_for_what_waits(worker: Worker) -> None:
                 broker.wake(worker.celery, queue, missing)
 
 
-def _queued_trials(session: Session) -> dict[str, int]:
+def queued_trials(session: Session) -> dict[str, int]:
+    """How many trials wait, by queue."""
     rows = session.execute(select(Trial.queue, func.count()).where(Trial.status == "queued").group_by(Trial.queue))
     return {queue: trials for queue, trials in rows}
 
