@@ -44,10 +44,10 @@ def a_recorded_prediction(stack: Stack, image: bytes) -> dict[str, Any]:
 
 def assert_everything_is_back(stack: Stack, recorded: dict[str, Any], prediction: dict[str, Any], image: bytes) -> None:
     assert the_whole_record(stack) == recorded
-    assert stack.get(f"/v1/predictions/{prediction['prediction_id']}") == prediction
+    assert stack.get(f"/v1/predictions/{prediction['id']}") == prediction
     again = stack.predict(image)
     assert again["model_version"] == prediction["model_version"]
-    assert again["probability_malignant"] == prediction["probability_malignant"]
+    assert again["probability_malignant"] == pytest.approx(prediction["probability"])
 
 
 def test_images_hold_what_they_need_and_no_more(first: Stack) -> None:
