@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.deploy.installing import clean_clone, configure, free_port
+from tests.deploy.installing import clean_clone, configure, deployed, free_port
 from tests.deploy.stack import Stack
 
 
@@ -33,12 +33,9 @@ def engine() -> None:
 def first(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The deployment that most tests share, from a clean clone of the last commit."""
     stack = Stack(clean_clone(tmp_path_factory.mktemp("first") / "clone"), "deploy-first", free_port())
-    configure(stack, real_data)
-    stack.build()
-    stack.up()
-    stack.make_key()
-    yield stack
-    stack.down("--volumes")
+    configure(stack, real_data, tag="test")
+    with deployed(stack):
+        yield stack
 
 
 @pytest.fixture(scope="session")

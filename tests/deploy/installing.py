@@ -2,6 +2,8 @@
 
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.deploy.stack import Stack
@@ -20,11 +22,23 @@ def clean_clone(target: Path, revision: str = "HEAD") -> Path:
     return target
 
 
-def configure(stack: Stack, data: Path, tag: str = "test") -> None:
+def configure(stack: Stack, data: Path, tag: str) -> None:
     stack.run("docs/deployment/prepare.sh")
     stack.write_settings(
         WEB_PORT=str(stack.port), DATA_FOLDER=str(data.parent), IMAGE_PREFIX="deploy-test", IMAGE_TAG=tag, **QUICK
     )
+
+
+@contextmanager
+def deployed(stack: Stack) -> Iterator[Stack]:
+    """Builds and starts it with a first key; whatever happens, nothing of it is left at the end."""
+    try:
+        stack.build()
+        stack.up()
+        stack.make_key()
+        yield stack
+    finally:
+        stack.down("--volumes")
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.installing import REPOSITORY, clean_clone, configure, free_port
+from tests.deploy.installing import REPOSITORY, clean_clone, configure, deployed, free_port
 from tests.deploy.stack import Stack
 from tests.deploy.test_deployment import LONGER, REAL
 
@@ -21,11 +21,8 @@ def previous(real_data: Path, tmp_path: Path) -> Iterator[Stack]:
         pytest.skip(f"{revision} has no deployment to upgrade from")
     stack = Stack(clean_clone(tmp_path / "clone", revision), "deploy-upgrade", free_port())
     configure(stack, real_data, tag="previous")
-    stack.build()
-    stack.up()
-    stack.make_key()
-    yield stack
-    stack.down("--volumes")
+    with deployed(stack):
+        yield stack
 
 
 def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
