@@ -28,10 +28,13 @@ class Refused(RuntimeError):
 class Client:
     """Talks to one server. Every method raises `ServerUnreachable` or `Refused`."""
 
-    def __init__(self, url: str, timeout_seconds: float = 60) -> None:
+    def __init__(self, url: str, *, key: str | None = None, timeout_seconds: float = 60) -> None:
         self.url = url.rstrip("/")
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         # A proxy in the environment cannot reach this machine's own loopback.
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds, trust_env=not _is_loopback(self.url))
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout_seconds, trust_env=not _is_loopback(self.url)
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ from models_store.datasets.official import official_file
 from models_store.datasets.sources import is_builtin, resolve
 from models_store.presets import PRESETS
 from models_store.settings import Settings
-from service.client import Client
+from service.client import Client, Json
 from service.commands.datasets import register_file
 from service.commands.studies import result_lines
 from service.launcher import Stack, StackFailed, embedded_stack, settings_under
@@ -106,7 +106,7 @@ def _resolved(name: str, settings: Settings) -> Path:
 
 def _study(client: Client, chosen: Images, stack: Stack, out: Console, parent: ParentWatch) -> None:
     submitted = client.submit({**PRESETS["demo"], "dataset": chosen.dataset})
-    out.print(f"Submitted {submitted['id']}: one architecture, two fine-tuning strategies, one final test.")
+    out.print(f"Submitted {submitted['id']}: screening, fine-tuning, and one final test.")
     experiment = follow(client, submitted["id"], out, _both(stack.check, parent.check))
     if experiment["status"] != "succeeded":
         why = (experiment["error"] or {}).get("message", "it gives no reason")
@@ -129,10 +129,16 @@ def _show_predictions(client: Client, path: Path, out: Console) -> None:
         image = test.images[int((test.malignant == label).argmax())]
         answer = client.predict(_png(image), f"{name}.png")
         out.print(
-            f"A test image known to be {name}: predicted [bold]{answer['label']}[/bold], probability of malignant "
-            f"{answer['probability_malignant']:.4f}, threshold {answer['threshold']:.4f}",
+            f"A test image known to be {name}: predicted [bold]{answer['label']}[/bold] ({_verdict(name, answer)}), "
+            f"probability of malignant {answer['probability_malignant']:.4f}, threshold {answer['threshold']:.4f}",
             soft_wrap=True,
         )
+
+
+def _verdict(known: str, answer: Json) -> str:
+    if answer["label"] == known:
+        return "right"
+    return "a missed cancer" if known == "malignant" else "a false alarm"
 
 
 def _png(image: Any) -> bytes:

@@ -19,6 +19,8 @@ from service.signals import uninterrupted
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LOCK = "stack.lock"
+# ONNX Runtime 1.32 would report to its maker, under an id that it keeps in ~/.cache/Microsoft.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 class StackFailed(RuntimeError):
@@ -156,7 +158,8 @@ def _migrate(settings: Settings) -> None:
 def _environment(settings: Settings) -> Mapping[str, str]:
     """The settings as the variables that `Settings()` reads in a child process; URLs already hold their passwords."""
     values = settings.model_dump(exclude={"database_password", "broker_password"})
-    return {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+    chosen = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+    return {**chosen, **QUIET}
 
 
 def _valkey_server() -> str:

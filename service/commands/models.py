@@ -7,7 +7,7 @@ import typer
 
 from models_store.catalog import DISCLAIMER
 from service.client import Client, Refused
-from service.commands.output import AsJson, Finished, Url, console, notes, server_url, show_json, show_table
+from service.commands.output import AsJson, Finished, Url, connected, console, notes, show_json, show_table
 
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 Images = Annotated[list[Path], typer.Argument(help="Image files.", exists=True, dir_okay=False, readable=True)]
@@ -15,7 +15,7 @@ Images = Annotated[list[Path], typer.Argument(help="Image files.", exists=True, 
 
 def predict(images: Images, url: Url = None, as_json: AsJson = False) -> None:
     """Judge images with the champion; exit code 2 if any cannot be judged."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         answers = [_judge(client, image) for image in images]
     if as_json:
         show_json(answers)
@@ -28,7 +28,7 @@ def predict(images: Images, url: Url = None, as_json: AsJson = False) -> None:
 
 def models(url: Url = None, as_json: AsJson = False) -> None:
     """List model versions, newest first."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         listed = client.models()
     if as_json:
         show_json(listed)
@@ -63,19 +63,19 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a model the champion, which answers every prediction."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         _show_move(client.promote(version, reason), as_json)
 
 
 def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make the champion's predecessor champion again."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         _show_move(client.roll_back(reason), as_json)
 
 
 def catalog(url: Url = None, as_json: AsJson = False) -> None:
     """List every architecture, strategy, class weight, preset and data set by name."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         known = client.catalog()
     if as_json:
         show_json(known)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models_store.settings import Settings
+from service.client import Client
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
@@ -53,12 +54,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
-def server_url(url: str | None) -> str:
-    """The given address, or that of the server that the settings describe."""
-    if url is not None:
-        return url
-    settings = Settings()
-    return f"http://{settings.host}:{settings.port}"
+def connected(url: str | None) -> Client:
+    """A client of the given server, or of the one that the settings describe, with the key of DERMATRIAGE_API_KEY."""
+    if url is None:
+        settings = Settings()
+        url = f"http://{settings.host}:{settings.port}"
+    return Client(url, key=os.environ.get("DERMATRIAGE_API_KEY"))
 
 
 def figure(metrics: Mapping[str, Any], name: str) -> str:

@@ -15,10 +15,10 @@ from service.commands.output import (
     BadInput,
     Finished,
     Url,
+    connected,
     console,
     figure,
     notes,
-    server_url,
     show_json,
 )
 from service.progress import follow
@@ -37,7 +37,7 @@ def submit(
 ) -> None:
     """Submit an experiment, from a file or a preset."""
     experiment = _experiment(spec, preset, dataset)
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         submitted = client.submit(experiment)
         if watch:
             notes().print(f"Submitted {submitted['id']}.")
@@ -50,13 +50,13 @@ def submit(
 
 def watch(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow an experiment to its end; exit code 1 if it fails or is cancelled."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         _watch(client, experiment, as_json)
 
 
 def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel an experiment: what waits at once, what runs as soon as it has stopped."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         cancelled = client.cancel(experiment)
     if as_json:
         show_json(cancelled)
@@ -70,7 +70,7 @@ def report(
     url: Url = None,
 ) -> None:
     """Save the report of an experiment as one HTML file."""
-    with Client(server_url(url)) as client:
+    with connected(url) as client:
         content = client.report(experiment)
     target = output or Path(f"{experiment}.html")
     target.write_bytes(content)

@@ -21,7 +21,8 @@ from models_store.database import Database
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
-from service import cli, ports
+from service import cli, keys, ports
+from service.app import create_app
 from service.demo import dataset_name
 
 MakeModel = Callable[..., str]
@@ -313,6 +314,23 @@ def test_table_of_models_shows_whole_versions_in_a_pipe(dermatriage: Dermatriage
     version = make_model(promote=True)
 
     assert version in dermatriage("models").out
+
+
+def test_server_that_asks_for_keys_gets_the_one_of_the_environment(
+    settings: Settings, database: Database, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.write() as session:
+        _, text = keys.create(session, "a script", ["admin"])
+    app = create_app(settings.model_copy(update={"auth": "keys"}), database=database)
+
+    with served(app) as url:
+        refused = dermatriage("models", "--url", url)
+        monkeypatch.setenv("DERMATRIAGE_API_KEY", text)
+        answered = dermatriage("models", "--url", url, "--json")
+
+    assert refused.exit_code == 2
+    assert "key" in refused.err
+    assert (answered.exit_code, answered.json) == (0, [])
 
 
 @pytest.mark.usefixtures("server")
