@@ -5,10 +5,10 @@ VENV := .venv
 IN_VENV := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench lock clean
+.PHONY: help demo up test test-deploy lint bench deploy-figures lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.product  ## train, test and serve a small study, then stop; DATA=path.npz takes your own images
 	@$(IN_VENV)/dermatriage demo --with-parent $(if $(DATA),--data "$(DATA)")
@@ -18,6 +18,9 @@ up: $(VENV)/.product  ## run the whole product on this machine until Ctrl-C
 
 test: $(VENV)/.product  ## run every test; ARGS="-k threshold" passes options on to pytest
 	@$(IN_VENV)/python -m pytest $(ARGS)
+
+test-deploy: $(VENV)/.product  ## run the tests of docker-compose.yml on this machine's Docker engine
+	@$(IN_VENV)/python -m pytest tests/deploy $(ARGS)
 
 lint: $(VENV)/.product  ## check style, types and the direction of imports
 	$(IN_VENV)/ruff check .
@@ -29,12 +32,16 @@ bench: $(VENV)/.product  ## run the benchmarks, benchmarks/bench_*.py
 	@ls benchmarks/bench_*.py > /dev/null 2>&1 || { echo "benchmarks/ holds no bench_*.py yet."; exit 1; }
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(IN_VENV)/python "$$script"; done
 
-lock:  ## resolve pyproject.toml anew into requirements.lock
+deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
+	@$(IN_VENV)/python -m tests.deploy.figures
+
+lock:  ## resolve pyproject.toml anew into requirements.lock, and from it the lock files of the images
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch"; \
 	"$$scratch/bin/pip" --disable-pip-version-check --quiet install uv; \
 	PATH="$$scratch/bin:$$PATH" uv --system-certs pip compile --quiet --universal --generate-hashes \
-	  --no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+	  --no-emit-index-url --all-extras pyproject.toml -o requirements.lock; \
+	PATH="$$scratch/bin:$$PATH" docs/deployment/lock-images.sh
 
 clean:  ## remove the virtual environment and every cache; ./var with its studies and models stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info
