@@ -36,7 +36,10 @@ class Experiment(Table):
     """A posted study. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
 
     __tablename__ = "experiments"
-    __table_args__ = (Index("ix_experiments_created", "created_at", "id"), Index("ix_experiments_status", "status"))
+    __table_args__ = (
+        Index("ix_experiments_created", "created_at", "id"),
+        Index("ix_experiments_status_created", "status", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("exp"))
     name: Mapped[str]
@@ -62,6 +65,7 @@ class Trial(Table):
     __table_args__ = (
         UniqueConstraint("experiment_id", "phase", "name"),
         Index("ix_trials_status_lease", "status", "lease_expires_at"),
+        Index("ix_trials_waiting", "status", "queue", "priority", "created_at", "position"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("trl"))

@@ -1,9 +1,9 @@
 """Who may run a trial: one worker at a time, by a lease and a fencing token."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
@@ -14,18 +14,25 @@ from models_store.tables import Experiment, Trial
 
 def claim_next(session: Session, queues: Iterable[str], worker: str, lease: timedelta) -> Claim | None:
     """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits."""
-    waiting = select(Trial).where(Trial.status == "queued", Trial.queue.in_(tuple(queues)))
-    urgency = (Trial.priority.desc(), Trial.created_at, Trial.position)
-    running = waiting.join(Experiment).where(Experiment.status == "running").order_by(*urgency).limit(1)
-    while (urgent := session.scalar(running)) is not None:
+    waits = (Trial.status == "queued", Trial.queue.in_(tuple(queues)))
+    while (experiment_id := session.scalar(_most_urgent(waits))) is not None:
         # Which of its trials is decided under the experiment's lock: claimants queue up, and none chooses in vain.
-        experiment = lock(session, urgent.experiment_id)
+        experiment = lock(session, experiment_id)
         session.expire_all()
-        trial = session.scalar(waiting.where(Trial.experiment_id == experiment.id).order_by(*urgency).limit(1))
+        of_it = select(Trial).where(Trial.experiment_id == experiment.id, *waits)
+        trial = session.scalar(of_it.order_by(Trial.phase, Trial.position).limit(1))
         if trial is not None and experiment.status == "running":
             return _claim(session, trial, worker, now(session), lease)
         session.expire_all()
     return None
+
+
+def _most_urgent(waits: Sequence[ColumnElement[bool]]) -> Select[str]:
+    """Whose trial is next. In two steps, each of which reads one end of an index however many trials wait."""
+    waiting = select(Trial).join(Experiment).where(*waits, Experiment.status == "running")
+    highest = waiting.with_only_columns(Trial.priority).order_by(Trial.priority.desc()).limit(1).scalar_subquery()
+    oldest = waiting.where(Trial.priority == highest).order_by(Trial.created_at, Trial.position)
+    return oldest.with_only_columns(Trial.experiment_id).limit(1)
 
 
 def _claim(session: Session, trial: Trial, worker: str, moment: datetime, lease: timedelta) -> Claim:

@@ -1,0 +1,265 @@
+"""Do the queries stay quick? Ten thousand experiments and half a million epochs on both databases.
+
+    python -m benchmarks.listing [--experiments 10000] [--repeats 50]
+
+Fills a database with experiments of five trials of ten epochs each, most ended, some running, a thousand queued, with
+all their events, then times what the API, the workers and the sweeper ask most. Takes about four minutes on two cores.
+Expected: every median below 50 ms, else the exit status is 1. Writes docs/queries.md.
+"""
+
+import argparse
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.orm import Session
+
+from benchmarks.databases import fresh_database
+from models_store import runs
+from models_store.database import Database
+from models_store.specs import ExperimentSpec
+from models_store.tables import EpochRow, Event, Experiment, Trial
+from service.experiments.feed import Feed
+from service.experiments.reading import show_experiments, show_trials
+from service.pages import Turn, page
+from workers.sweeper import queued_trials, ready_to_advance
+
+REPORT = Path("docs/queries.md")
+MOST_MILLISECONDS = 50.0
+TRIALS, EPOCHS, ROWS_AT_ONCE = 5, 10, 5000
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+METRICS = {f"val_{name}": 0.75 for name in ("recall", "specificity", "precision", "auc", "f1", "f2")} | {"loss": 0.5}
+SPEC = ExperimentSpec(dataset="synthetic").model_dump(mode="json")
+
+
+class Undo(Exception):
+    """Rolls a timed write back."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one question."""
+
+    question: str
+    median: float
+    slowest: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiments", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=50)
+    asked = parser.parse_args()
+    timings: dict[str, list[Timing]] = {}
+    for kind in ("sqlite", "postgresql"):
+        with fresh_database(kind) as url:
+            database = Database(url)
+            fill(database, asked.experiments)
+            timings[kind] = [measure(name, ask, asked.repeats) for name, ask in questions(database, asked.experiments)]
+            database.dispose()
+    REPORT.write_text(report(timings, asked.experiments))
+    print(REPORT.read_text())
+    return 0 if all(timing.median < MOST_MILLISECONDS for of in timings.values() for timing in of) else 1
+
+
+def fill(database: Database, experiments: int) -> None:
+    with database.engine.execution_options(dermatriage_write=True).begin() as connection:
+        for table, rows in (
+            (Experiment, (_experiment(number, experiments) for number in range(experiments))),
+            (Trial, (_trial(number, place, experiments) for number in range(experiments) for place in range(TRIALS))),
+            (EpochRow, (_epoch(n, place, e) for n in range(experiments) for place in range(TRIALS) for e in _epochs())),
+            (Event, (_event(number, event) for number in range(experiments) for event in range(1, _events() + 1))),
+        ):
+            _insert(connection, table, rows)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+
+def questions(database: Database, experiments: int) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is asked most, and who asks it."""
+    chance = random.Random(0)
+
+    def read(ask: Callable[[Session], Any]) -> Callable[[], object]:
+        def asking() -> object:
+            with database.read() as session:
+                return ask(session)
+
+        return asking
+
+    def some() -> str:
+        return _id(chance.randrange(experiments))
+
+    def listed(session: Session, cursor: tuple[datetime, str] | None = None, status: str | None = None) -> Any:
+        query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
+        turn = Turn(limit=50, before=cursor)
+        return page(session, query, turn, Experiment.created_at, Experiment.id, lambda r: show_experiments(session, r))
+
+    with database.read() as session:
+        middle = session.get_one(Experiment, _id(experiments // 2))
+        cursor = (middle.created_at, middle.id)
+    yield "API: first page of 50 experiments", read(listed)
+    yield "API: page from the middle", read(lambda session: listed(session, cursor))
+    yield "API: first page of the succeeded", read(lambda session: listed(session, status="succeeded"))
+    yield "API: first page of the cancelled (few)", read(lambda session: listed(session, status="cancelled"))
+    yield "API: one experiment", read(lambda session: show_experiments(session, [session.get_one(Experiment, some())]))
+    yield "API: an experiment's trials with every epoch", read(lambda session: _trials(session, some()))
+    yield "API: events after the 40th", read(lambda session: _events_after(session, some(), 40))
+    watched = [_id(number) for number in range(0, experiments, experiments // 100)]
+    yield "API: news for the listeners of 100 experiments", lambda: Feed(database)._count(watched)
+    yield "worker: where a trial stands", read(lambda s: runs.standing(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
+    yield "worker: claim of the next trial", lambda: _undone(database, _claim)
+    yield "worker: heartbeat with an epoch", lambda: _undone(database, _heartbeat)
+    yield "sweeper: expired leases", lambda: _undone(database, lambda session: runs.take_back_expired(session, 3))
+    yield "sweeper: experiments ready to advance", read(ready_to_advance)
+    yield "sweeper: queued trials by queue", read(queued_trials)
+
+
+def measure(question: str, ask: Callable[[], object], repeats: int) -> Timing:
+    ask()
+    milliseconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        ask()
+        milliseconds.append((time.perf_counter() - began) * 1000)
+    return Timing(question, statistics.median(milliseconds), max(milliseconds))
+
+
+def report(timings: dict[str, list[Timing]], experiments: int) -> str:
+    rows = "\n".join(
+        f"| {lite.question} | {lite.median:.1f} | {lite.slowest:.1f} | {post.median:.1f} | {post.slowest:.1f} |"
+        for lite, post in zip(timings["sqlite"], timings["postgresql"], strict=True)
+    )
+    trials = experiments * TRIALS
+    return f"""# Query times
+
+Written by `python -m benchmarks.listing` on {datetime.now(UTC):%Y-%m-%d}; every figure is measured, in milliseconds.
+
+{experiments:,} experiments, {trials:,} trials, {trials * EPOCHS:,} epochs and {experiments * _events():,} events on
+{os.cpu_count()} cores ({platform.machine()}); one in ten experiments is queued, one in a hundred runs. What writes is
+rolled back after it was timed, so a commit's own time is not in it.
+
+| | SQLite: median | slowest | PostgreSQL: median | slowest |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def _trials(session: Session, experiment_id: str) -> object:
+    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
+    return show_trials(session, session.scalars(chosen).all(), epochs=True)
+
+
+def _events_after(session: Session, experiment_id: str, seen: int) -> Sequence[Event]:
+    chosen = select(Event).where(Event.experiment_id == experiment_id, Event.number > seen)
+    return session.scalars(chosen.order_by(Event.number).limit(500)).all()
+
+
+def _claim(session: Session) -> None:
+    assert runs.claim_next(session, ["cpu"], "bench", timedelta(minutes=1)) is not None
+
+
+def _heartbeat(session: Session) -> None:
+    claim = runs.Claim(f"{_id(1)}-0", _id(1), 1, 1, "train")
+    epoch = runs.EpochReport(EPOCHS + 1, METRICS, 1.0, eligible=True, best=False)
+    assert runs.heartbeat(session, claim, timedelta(minutes=1), [epoch]) == "ours"
+
+
+def _undone(database: Database, write: Callable[[Session], object]) -> None:
+    try:
+        with database.write() as session:
+            write(session)
+            session.flush()
+            raise Undo
+    except Undo:
+        pass
+
+
+def _insert(connection: Connection, table: Any, rows: Iterator[dict[str, Any]]) -> None:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == ROWS_AT_ONCE:
+            connection.execute(insert(table), batch)
+            batch = []
+    if batch:
+        connection.execute(insert(table), batch)
+
+
+def _id(number: int) -> str:
+    return f"exp_{number:032x}"
+
+
+def _status(number: int, experiments: int) -> str:
+    """One in ten queued (the latest), one in a hundred running, few cancelled or failed."""
+    if number >= experiments * 0.9:
+        return "queued"
+    return {1: "running", 2: "cancelled", 3: "failed"}.get(number % 100, "succeeded")
+
+
+def _experiment(number: int, experiments: int) -> dict[str, Any]:
+    status = _status(number, experiments)
+    return {
+        "id": _id(number),
+        "name": f"experiment {number}",
+        "status": "running" if status == "queued" else status,
+        "phase": 1,
+        "progress": 0.5,
+        "priority": number % 10,
+        "spec": SPEC,
+        "result": {"winner": "CNN_v1/W3", "test": METRICS} if status == "succeeded" else None,
+        "events": _events(),
+        "created_at": BEGAN + timedelta(seconds=number),
+        "started_at": BEGAN + timedelta(seconds=number),
+    }
+
+
+def _trial(number: int, place: int, experiments: int) -> dict[str, Any]:
+    return {
+        "id": f"{_id(number)}-{place}",
+        "experiment_id": _id(number),
+        "phase": 1,
+        "position": place,
+        "name": f"trial {place}",
+        "kind": "train",
+        "queue": "cpu",
+        "priority": number % 10,
+        "spec": {"architecture": "CNN_v1"},
+        "status": _status(number, experiments),
+        "fence": 1,
+        "attempts": 1,
+        "epochs_done": EPOCHS,
+        "metrics": METRICS,
+        "lease_expires_at": datetime(2100, 1, 1, tzinfo=UTC),
+        "created_at": BEGAN + timedelta(seconds=number),
+    }
+
+
+def _epoch(number: int, place: int, epoch: int) -> dict[str, Any]:
+    flags = {"seconds": 1.0, "eligible": True, "best": False, "created_at": BEGAN}
+    return {"trial_id": f"{_id(number)}-{place}", "number": epoch, "metrics": METRICS, **flags}
+
+
+def _event(number: int, event: int) -> dict[str, Any]:
+    data = {"trial_id": f"{_id(number)}-0", "number": event, "metrics": METRICS}
+    return {"experiment_id": _id(number), "number": event, "kind": "epoch", "data": data, "created_at": BEGAN}
+
+
+def _epochs() -> range:
+    return range(1, EPOCHS + 1)
+
+
+def _events() -> int:
+    return TRIALS * (EPOCHS + 2) + 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
