@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.markup import escape
@@ -123,10 +124,10 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
 
 
 def _show_predictions(client: Client, path: Path, out: Console) -> None:
-    """Sends the first malignant and the first benign test image, now that the study has closed the test set."""
+    """Sends the last malignant and the last benign test image, now that the study has closed the test set."""
     test = read_split(path, "test")
     for name, label in (("malignant", 1), ("benign", 0)):
-        image = test.images[int((test.malignant == label).argmax())]
+        image = test.images[np.flatnonzero(test.malignant == label)[-1]]
         answer = client.predict(_png(image), f"{name}.png")
         out.print(
             f"A test image known to be {name}: predicted [bold]{answer['label']}[/bold] ({_verdict(name, answer)}), "
