@@ -1,6 +1,7 @@
 """``python -m workers``: one Celery worker, its settings from the environment."""
 
 import logging
+import sys
 
 from celery.signals import worker_shutting_down
 
@@ -14,6 +15,11 @@ from workers.tasks import register_tasks
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings()
+    if not queues(settings):
+        sys.exit(
+            f"this worker has no queue to listen to: WORKER_QUEUES is {settings.worker_queues!r} and GPUS is "
+            f"{settings.gpus!r}; `gpu` needs GPUs to be named in DERMATRIAGE_GPUS, such as `0`"
+        )
     worker = create_worker(settings)
     remove_abandoned_folders(worker)
 

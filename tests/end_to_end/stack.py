@@ -158,7 +158,7 @@ class Stack:
         """Command lines of every living process that carries our mark, by process id."""
         return {int(entry.name): line for entry in Path("/proc").glob("[0-9]*") if (line := self._command(entry))}
 
-    def redis(self) -> "Redis[bytes]":
+    def redis(self) -> Redis:
         return Redis.from_url(self.broker_url, socket_timeout=5)
 
     def web_answers(self) -> bool:
