@@ -28,9 +28,10 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 	$(IN_VENV)/mypy
 	$(IN_VENV)/lint-imports
 
-bench: $(VENV)/.product  ## run the benchmarks, benchmarks/bench_*.py
-	@ls benchmarks/bench_*.py > /dev/null 2>&1 || { echo "benchmarks/ holds no bench_*.py yet."; exit 1; }
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(IN_VENV)/python "$$script"; done
+bench: $(VENV)/.product  ## measure again what docs/selection.md and docs/guarantee.md say; needs DATA=path.npz
+	@test -n "$(DATA)" || { echo "Name the images to measure on: make bench DATA=path.npz"; exit 2; }
+	$(IN_VENV)/python -m benchmarks.guarantee_coverage "$(DATA)" --report docs/guarantee.md
+	$(IN_VENV)/python -m benchmarks.selection_policies "$(DATA)" --report docs/selection.md
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
 	@$(IN_VENV)/python -m tests.deploy.figures
