@@ -24,6 +24,8 @@ PRESETS: dict[str, Preset] = {
         "class_weights": ["W3"],
         "epochs": 30,
         "patience": 10,
+        # At 0.5 a few lesions of recall decide between networks far apart in AUC; the threshold is set later anyway.
+        "selection": {"policy": "specificity_at_recall"},
         "promote": "if_better",
     },
     # The whole study, every architecture: wants a GPU.
