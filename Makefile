@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin
+# A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
+TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-deploy lint bench deploy-figures lock clean
@@ -17,7 +19,11 @@ up: $(VENV)/.product  ## run the whole product on this machine until Ctrl-C
 	@$(IN_VENV)/dermatriage up --with-parent
 
 test: $(VENV)/.product  ## run every test; ARGS="-k threshold" passes options on to pytest
+ifdef ARGS
 	@$(IN_VENV)/python -m pytest $(ARGS)
+else
+	@set -e; for part in $(TEST_PARTS); do echo "== $$part"; $(IN_VENV)/python -m pytest -q $$part; done
+endif
 
 test-deploy: $(VENV)/.product  ## run the tests of docker-compose.yml on this machine's Docker engine
 	@$(IN_VENV)/python -m pytest tests/deploy $(ARGS)
