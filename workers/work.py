@@ -69,8 +69,12 @@ def _hand_over(worker: Worker, claim: Claim) -> None:
 
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
+    settings = worker.settings
     try:
-        patiently(worker.database.write, lambda session: record(session, claim, ended, worker.settings.max_attempts))
+        patiently(
+            worker.database.write,
+            lambda session: record(session, claim, ended, settings.max_attempts, settings.promotion_policy),
+        )
     except runs.LeaseLost as lost:
         log.warning("dropped a result: %s", lost)
 
