@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from service.client import Client
 from service.commands.output import INTERRUPTED, Finished, console
 from service.demo import demonstrate
 from service.launcher import Stack, embedded_stack, settings_under
@@ -54,11 +53,8 @@ def demo(
 
 
 def _welcome(stack: Stack) -> None:
-    out = console()
-    with Client(stack.url) as client:
-        dashboard = f"  Dashboard  {stack.url}/\n" if client.has_page("/") else ""
-    out.print(
-        f"\nDermaTriage runs.\n{dashboard}  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
+    console().print(
+        f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
         "In another terminal:\n"
         f"  .venv/bin/dermatriage submit --preset demo --dataset synthetic --watch --url {stack.url}\n"
         "Ctrl-C stops everything.",

@@ -328,7 +328,7 @@ def test_server_that_asks_for_keys_gets_the_one_of_the_environment(
         monkeypatch.setenv("DERMATRIAGE_API_KEY", text)
         answered = dermatriage("models", "--url", url, "--json")
 
-    assert refused.exit_code == 2
+    assert refused.exit_code == 4
     assert "key" in refused.err
     assert (answered.exit_code, answered.json) == (0, [])
 
