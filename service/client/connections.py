@@ -4,6 +4,7 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,8 +22,11 @@ Item = TypeVar("Item")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-class Client(Verbs):
-    """Talks to one server. Every method raises `ServerUnreachable` or `Refused`."""
+class Connection(Verbs):
+    """What both clients are told: where the server is, the API key, and how patient to be.
+
+    Raises `ServerUnreachable` for what is no address.
+    """
 
     def __init__(
         self,
@@ -34,7 +38,21 @@ class Client(Verbs):
     ) -> None:
         self.url = url.rstrip("/")
         self.retries = retries or Retries()
-        self._http = httpx.Client(**_settings(self.url, key, timeout_seconds))
+        self._settings: dict[str, Any] = {
+            "base_url": _address(self.url),
+            "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
+            "timeout": timeout_seconds,
+            # A proxy in the environment cannot reach this machine's own loopback.
+            "trust_env": not _is_loopback(self.url),
+        }
+
+
+class Client(Connection):
+    """Talks to one server. Every method raises `ServerUnreachable` or `Refused`."""
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(**self._settings)
 
     def __enter__(self) -> Self:
         return self
@@ -77,20 +95,12 @@ class Client(Verbs):
         return False
 
 
-class AsyncClient(Verbs):
+class AsyncClient(Connection):
     """`Client` for programs that await: one connection pool, used from one event loop."""
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        key: str | None = None,
-        timeout_seconds: float = 60,
-        retries: Retries | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self.retries = retries or Retries()
-        self._http = httpx.AsyncClient(**_settings(self.url, key, timeout_seconds))
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**self._settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,16 +145,6 @@ class AsyncClient(Verbs):
         with suppress(ServerUnreachable, Refused):
             return await self.answer(requests.healthy())
         return False
-
-
-def _settings(url: str, key: str | None, timeout_seconds: float) -> dict[str, Any]:
-    return {
-        "base_url": _address(url),
-        "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
-        "timeout": timeout_seconds,
-        # A proxy in the environment cannot reach this machine's own loopback.
-        "trust_env": not _is_loopback(url),
-    }
 
 
 def _address(url: str) -> httpx.URL:

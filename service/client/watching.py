@@ -55,9 +55,10 @@ class Watch(Flow[Event]):
 
     def end(self) -> Iterable[Event]:
         """A server that stops ends the stream too: it is over only after the last event."""
-        self.pause_seconds = self._retry_seconds
         if self._over:
-            self.call = None
+            self.call, self.pause_seconds = None, 0.0
+        else:
+            self.pause_seconds = self._retry_seconds
         return ()
 
     def _ask(self) -> None:
