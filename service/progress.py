@@ -116,14 +116,19 @@ class Lines:
         pass
 
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
-        self._say(("study", experiment.phase), PHASES[experiment.phase])
-        for trial in trials:
-            name, epochs = trial.name, experiment.spec["epochs"]
-            for epoch in trial.epochs or ():
-                figures = epoch_figures(epoch.metrics)
-                self._say((trial.id, epoch.number), f"  {name} epoch {epoch.number}/{epochs}  {figures}")
-            if trial.finished_at is not None:
-                self._say((trial.id, "ended"), f"  {name} {trial.status}  {_best(trial)}")
+        """Also what happened between two looks is said in its order: a phase, then its trials."""
+        for phase in range(experiment.phase + 1):
+            self._say(("study", phase), PHASES[phase])
+            for trial in trials:
+                if trial.phase == phase:
+                    self._say_trial(trial, experiment.spec["epochs"])
+
+    def _say_trial(self, trial: TrialRead, epochs: int) -> None:
+        for epoch in trial.epochs or ():
+            figures = epoch_figures(epoch.metrics)
+            self._say((trial.id, epoch.number), f"  {trial.name} epoch {epoch.number}/{epochs}  {figures}")
+        if trial.finished_at is not None:
+            self._say((trial.id, "ended"), f"  {trial.name} {trial.status}  {_best(trial)}")
 
     def _say(self, key: tuple[str, object], line: str) -> None:
         if key not in self.said:

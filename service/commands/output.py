@@ -10,7 +10,7 @@ import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from models_store.settings import Settings
 from service.client import Client, Retries
@@ -55,7 +55,11 @@ def show_json(value: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    """The first column, which holds ids, names or files to copy, is never cut; others wrap."""
+    first, *others = columns
+    table = Table(Column(first, no_wrap=True, overflow="ignore"), box=None, header_style="bold", pad_edge=False)
+    for other in others:
+        table.add_column(other, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     console().print(table)

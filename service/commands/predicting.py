@@ -31,7 +31,9 @@ def predict(images: Images, url: Url = None, as_json: AsJson = False, as_csv: As
         raise BadInput("give --json or --csv, not both")
     files = [file for image in images for file in _files(image)]
     with connected(url) as client:
-        answers = list(track(_answers(client, files), "Judging", len(files), console=notes(), transient=True))
+        out = notes()
+        shown = track(_answers(client, files), "Judging", len(files), console=out, disable=not out.is_terminal)
+        answers = list(shown)
     if as_json:
         show_json(answers)
     elif as_csv:
