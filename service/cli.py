@@ -26,6 +26,7 @@ app = typer.Typer(
     help=f"Train, calibrate and serve a screening classifier for skin lesions. {DISCLAIMER}",
     epilog="Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; "
     "3 no server answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -61,13 +62,19 @@ HOW_TO_GET_A_KEY = (
 )
 
 
-@app.callback()
-def about(
-    version: Annotated[bool, typer.Option("--version", help="Say which version this is.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _say_version(asked: bool) -> None:
+    if asked:
         status.version()
         raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

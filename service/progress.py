@@ -117,7 +117,7 @@ class Lines:
 
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
         """Also what happened between two looks is said in its order: a phase, then its trials."""
-        for phase in range(experiment.phase + 1):
+        for phase in range(max(experiment.phase, *(trial.phase for trial in trials), 0) + 1):
             self._say(("study", phase), PHASES[phase])
             for trial in trials:
                 if trial.phase == phase:

@@ -1,0 +1,36 @@
+"""Ends of experiments and trials as workers record them, written straight into the database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from models_store.database import Database
+from models_store.tables import Experiment, Trial
+
+
+def end_experiment(database: Database, experiment_id: str, status: str, **values: Any) -> None:
+    with database.write() as session:
+        experiment = session.get_one(Experiment, experiment_id)
+        experiment.status = status
+        experiment.finished_at = datetime.now(UTC)
+        for name, value in values.items():
+            setattr(experiment, name, value)
+
+
+def add_failed_trial(database: Database, experiment_id: str) -> None:
+    with database.write() as session:
+        session.add(
+            Trial(
+                experiment_id=experiment_id,
+                phase=1,
+                position=0,
+                name="CNN_v1/W3",
+                kind="train",
+                queue="cpu",
+                priority=5,
+                spec={},
+                status="collapsed",
+                error={"kind": "collapsed", "message": "no epoch was eligible"},
+                created_at=datetime.now(UTC),
+                finished_at=datetime.now(UTC),
+            )
+        )
