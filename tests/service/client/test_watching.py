@@ -17,12 +17,12 @@ import pytest
 
 from models_store import runs
 from models_store.database import Database
-from models_store.runs import Claim, EpochReport, PlannedTrial
+from models_store.runs import Claim, EpochReport
 from models_store.settings import Settings
-from models_store.specs import ExperimentSpec
 from service import ports
 from service.client import Event, Refused, Retries, ServerUnreachable
 from service.client.watching import Watch
+from tests.service.recorded import claimed_trial
 from tests.service.served import Play, Scripted, served
 
 Connect = Callable[..., Any]
@@ -105,14 +105,7 @@ def test_server_that_stays_away_is_given_up_in_the_end(connect: Connect) -> None
 
 @pytest.fixture
 def claim(database: Database) -> Claim:
-    """A trial that runs, three events into its experiment."""
-    spec = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1",), strategies=()).model_dump(mode="json")
-    with database.write() as session:
-        experiment = runs.submit(session, spec)
-        runs.open_phase(session, experiment.id, 1, [PlannedTrial(name="a", kind="train", queue="cpu", spec={})])
-        claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
-    assert claim is not None
-    return claim
+    return claimed_trial(database, LEASE)
 
 
 def report_epochs(database: Database, claim: Claim, numbers: range) -> None:
