@@ -98,4 +98,5 @@ def _write_images(data: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as scratch:
-        README.write_text(with_transcript(README.read_text(), transcript(Path(scratch))))
+        recorded = transcript(Path(scratch))
+    README.write_text(with_transcript(README.read_text(), recorded))

@@ -7,8 +7,6 @@ from typing import get_args
 import typer
 
 from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES
-from models_store.datasets.official import OFFICIAL_NAMES
-from models_store.datasets.synthetic import SYNTHETIC_SETS
 from models_store.presets import PRESETS
 from service.client import Client, Refused, ServerUnreachable
 from service.client.retrying import NEVER
@@ -43,9 +41,8 @@ def statuses(incomplete: str) -> Offered:
 
 
 def datasets(context: typer.Context, incomplete: str) -> Offered:
-    builtin = ((name, "") for name in (*OFFICIAL_NAMES, *SYNTHETIC_SETS))
-    registered = _asked(context, lambda client: ((known.name, known.source) for known in client.catalog().datasets))
-    return _starting((*builtin, *registered), incomplete)
+    offered = _asked(context, lambda client: ((known.name, known.source) for known in client.catalog().datasets))
+    return _starting(offered, incomplete)
 
 
 def experiment_ids(context: typer.Context, incomplete: str) -> Offered:

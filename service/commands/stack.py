@@ -11,12 +11,14 @@ from service.demo import demonstrate
 from service.launcher import Stack, embedded_stack, settings_under
 from service.signals import ParentWatch, interruptible
 
+app = typer.Typer(add_completion=False)
 POLL_SECONDS = 0.5
 WithParent = Annotated[
     bool, typer.Option("--with-parent", help="End when the process that started this one has ended.", hidden=True)
 ]
 
 
+@app.command()
 def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the web server; 0: any free one.")] = None,
     var: Annotated[Path, typer.Option(help="Folder of database, store and logs.")] = Path("var"),
@@ -38,6 +40,7 @@ def up(
         out.print("Stopped. Studies that were running go on at the next start.")
 
 
+@app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="An .npz file in MedMNIST layout to train on.")] = None,
     var: Annotated[Path, typer.Option(help="Folder for the demonstration; emptied first.")] = Path("var/demo"),
