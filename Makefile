@@ -7,7 +7,7 @@ IN_VENV := $(VENV)/bin
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint bench deploy-figures lock clean
+.PHONY: help demo up test test-deploy lint transcript bench deploy-figures lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 	$(IN_VENV)/ruff format --check .
 	$(IN_VENV)/mypy
 	$(IN_VENV)/lint-imports
+
+transcript: $(VENV)/.product  ## record the terminal session of the README anew, from a small study
+	@$(IN_VENV)/python -m benchmarks.transcript
 
 bench: $(VENV)/.product  ## measure again what docs/selection.md and docs/guarantee.md say; needs DATA=path.npz
 	@test -n "$(DATA)" || { echo "Name the images to measure on: make bench DATA=path.npz"; exit 2; }
