@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.deploy.installing import REPOSITORY, clean_clone, configure, free_port
+from tests.deploy.installing import IMAGES, REPOSITORY, clean_clone, configure, new_stack, remove
 from tests.deploy.stack import Stack
 
 PAGE = REPOSITORY / "docs" / "operations.md"
@@ -37,13 +37,13 @@ def main() -> None:
     if not DATA.exists():
         sys.exit(f"the real data set is not at {DATA}; these figures are about it")
     with tempfile.TemporaryDirectory(prefix="figures-") as folder:
-        stack = Stack(clean_clone(Path(folder) / "clone"), "deploy-figures", free_port())
-        configure(stack, DATA, tag="figures")
+        stack = new_stack(clean_clone(Path(folder) / "clone"), "figures")
+        configure(stack, DATA)
         stack.write_settings(**RATE)
         try:
             rows = [*build(stack), *start(stack), *train(stack), *serve(stack)]
         finally:
-            stack.down("--volumes")
+            remove(stack)
     write(rows, PAGE)
 
 
@@ -51,8 +51,7 @@ def build(stack: Stack) -> list[Row]:
     rows = []
     for service, image in (("web", "web"), ("worker-cpu", "worker")):
         seconds = timed(lambda service=service: stack.build("--no-cache", service))  # type: ignore[misc]
-        bytes_ = int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", f"deploy-test/{image}:figures"))
-        base = int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", "python:3.11-slim"))
+        bytes_, base = size(stack, f"{IMAGES}/{image}:{stack.project}"), size(stack, "python:3.11-slim")
         rows.append(
             (f"image `{image}`", f"{bytes_ / 1e6:,.0f} MB, of which {base / 1e6:,.0f} MB are `python:3.11-slim`")
         )
@@ -130,6 +129,11 @@ def lesion() -> bytes:
         content = BytesIO()
         Image.fromarray(data["test_images"][0]).save(content, "png")
     return content.getvalue()
+
+
+def size(stack: Stack, image: str) -> int:
+    """In bytes, unpacked."""
+    return int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", image))
 
 
 def timed(work: Callable[[], object]) -> float:
