@@ -65,12 +65,12 @@ class Bars:
     bars: dict[str, TaskID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # In a narrow terminal the figures give way, from their end, and nothing else.
+        # In a narrow terminal the figures wrap, and nothing else gives way.
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ignore")),
-            BarColumn(bar_width=12, table_column=Column(min_width=12)),
-            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
-            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[figures]}", table_column=Column()),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=self.console,
         )
 
