@@ -64,7 +64,7 @@ def test_bar_of_a_running_trial_tells_its_epoch_recall_first_and_the_time_left()
 def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
     screen = printed(True, (experiment(status="running", phase=1), [trial(15, name="ResNet_v1/W3")]), width=80)
 
-    bar, *_ = (line for line in screen.splitlines() if "ResNet_v1/W3" in line)
+    *_, bar = (line for line in screen.splitlines() if "ResNet_v1/W3" in line)
     assert "\u2501" * 5 in bar
     assert "recall 0.870  specificity" in bar
     assert "left" in screen
