@@ -6,16 +6,11 @@ from benchmarks.transcript import BEGIN, END, abridged, with_transcript
 
 
 def test_of_a_trials_epochs_the_first_stays_and_one_mark_for_the_others() -> None:
-    printed = (
-        "phase 1\n  A/W3 epoch 1/3  recall 1\n  A/W3 epoch 2/3  recall 1\n  A/W3 epoch 3/3  recall 1\n  A/W3 succeeded"
-    )
+    epochs = "".join(f"  A/W3 epoch {number}/3  recall 1\n" for number in (1, 2, 3))
 
-    assert abridged(f"phase 1\n{epochs}  A/W3 succeeded").splitlines() == [
-        "phase 1",
-        "  A/W3 epoch 1/3  recall 1",
-        "  …",
-        "  A/W3 succeeded",
-    ]
+    lines = abridged(f"phase 1\n{epochs}  A/W3 succeeded").splitlines()
+
+    assert lines == ["phase 1", "  A/W3 epoch 1/3  recall 1", "  …", "  A/W3 succeeded"]
 
 
 def test_transcript_replaces_what_is_between_the_markers_alone() -> None:
