@@ -25,9 +25,9 @@ from service.launcher import embedded_stack
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- transcript: begin -->", "<!-- transcript: end -->"
 WIDTH = 100
-COUNTS = (1400, 600, 400)
+COUNTS = (700, 400, 300)
 COMMANDS = (
-    "dermatriage submit --preset demo --dataset lesions --epochs 10 --strategy LowLR --watch",
+    "dermatriage submit --preset demo --dataset lesions --epochs 6 --strategy LowLR --watch",
     "dermatriage predict images/*.png",
 )
 EPOCH = re.compile(r"  \S+ epoch (\d+)/\d+ ")

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from service.client import Client, ServerUnreachable
 from service.client.watching import ENDED
@@ -64,8 +65,14 @@ class Bars:
     bars: dict[str, TaskID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}"))
-        self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console)
+        # In a narrow terminal the figures wrap, and nothing else gives way.
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[figures]}", table_column=Column()),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            console=self.console,
+        )
 
     def __enter__(self) -> "Bars":
         self.progress.start()
@@ -144,7 +151,7 @@ def _latest(trial: TrialRead, epochs: int) -> str:
     if not trial.epochs:
         return trial.status
     left = timedelta(seconds=round(seconds_left(trial.epochs, epochs)))
-    return f"{trial.epochs_done}/{epochs}  {epoch_figures(trial.epochs[-1].metrics)}  at most {left} left"
+    return f"{trial.epochs_done}/{epochs}  {epoch_figures(trial.epochs[-1].metrics)}  {left} left"
 
 
 def _best(trial: TrialRead) -> str:

@@ -23,7 +23,7 @@ from service.commands.output import (
 from service.experiments.catalog_schemas import Catalog
 from service.models.schemas import ModelRead, PromotionRead
 
-LISTED = ("version", "", "recall", "specificity", "threshold", "winner", "data set", "created")
+LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 Version = Annotated[str, typer.Argument(help="Version of the model.", autocompletion=versions)]
 
@@ -40,6 +40,7 @@ def models(
         show_json(newest)
     elif newest:
         show_table(LISTED, map(_row, newest))
+        notes().print("* the champion, which answers predictions; figures of the test set")
     else:
         notes().print("There is none. Train one: dermatriage submit --preset demo --dataset synthetic --watch")
 
@@ -95,10 +96,9 @@ def rate(metrics: Mapping[str, Any], name: str) -> str:
 def _row(model: ModelRead) -> tuple[str, ...]:
     return (
         model.version,
-        "champion" if model.champion else "",
+        "*" if model.champion else "",
         rate(model.metrics, "recall"),
         rate(model.metrics, "specificity"),
-        f"{model.threshold:.4f}",
         model.winner,
         model.dataset,
         moment(model.created_at),

@@ -85,5 +85,8 @@ def figure(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """In this machine's time, to the minute."""
-    return "" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M")
+    """In this machine's time: to the minute this year, to the day before."""
+    if value is None:
+        return ""
+    there = value.astimezone()
+    return there.strftime("%d %b %H:%M" if there.year == datetime.now().astimezone().year else "%Y-%m-%d")

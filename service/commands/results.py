@@ -9,7 +9,7 @@ from service.commands.output import figure, moment
 from service.experiments.schemas import ExperimentRead, TrialRead
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
-LISTED = ("id", "name", "status", "phase", "done", "test recall", "winner", "submitted")
+LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")
 TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "note")
 SELECTION = ("val_recall", "val_specificity", "val_auc")
 
@@ -31,7 +31,6 @@ def listed(experiment: ExperimentRead) -> tuple[str, ...]:
         experiment.id,
         experiment.spec.get("name", ""),
         experiment.status,
-        f"{experiment.phase} of 3",
         f"{experiment.progress:.0%}",
         "" if recall is None else f"{recall:.3f}",
         result.get("winner", ""),

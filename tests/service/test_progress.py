@@ -33,9 +33,9 @@ def trial(epochs: int, **changes: Any) -> TrialRead:
     return TrialRead.model_validate({**TRIAL["example"], **running, "epochs": shown, **changes})
 
 
-def printed(terminal: bool, *looks: tuple[ExperimentRead, list[TrialRead]]) -> str:
+def printed(terminal: bool, *looks: tuple[ExperimentRead, list[TrialRead]], width: int = 160) -> str:
     output = io.StringIO()
-    display = progress._display(Console(file=output, force_terminal=terminal, width=160, color_system=None))
+    display = progress._display(Console(file=output, force_terminal=terminal, width=width, color_system=None))
     with display:
         for look in looks:
             display.show(*look)
@@ -58,7 +58,16 @@ def test_bar_of_a_running_trial_tells_its_epoch_recall_first_and_the_time_left()
 
     assert "phase 1 of 3, screening" in screen
     assert "25%" in screen
-    assert "24/30  recall 0.870  specificity 0.740  AUC 0.880  at most 0:00:12 left" in screen
+    assert "24/30  recall 0.870  specificity 0.740  AUC 0.880  0:00:12 left" in screen
+
+
+def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
+    screen = printed(True, (experiment(status="running", phase=1), [trial(15, name="ResNet_v1/W3")]), width=80)
+
+    *_, bar = (line for line in screen.splitlines() if "ResNet_v1/W3" in line)
+    assert "\u2501" * 5 in bar
+    assert "recall 0.870  specificity" in bar
+    assert "left" in screen
 
 
 def test_bar_of_a_collapsed_trial_tells_why() -> None:
