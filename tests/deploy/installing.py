@@ -81,11 +81,11 @@ def remove_project(project: str) -> None:
         left = docker(kind, *ls, "--filter", f"label=com.docker.compose.project={project}")
         if left:
             docker(kind, *rm, *left)
-    images = docker(
-        "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={IMAGES}/*:{project}*"
-    )
-    if images:
-        docker("image", "rm", "--force", *images)
+    # By label those that lost their name to a later build, by name those that plain `docker build` made.
+    for which in (f"label=com.docker.compose.project={project}", f"reference={IMAGES}/*:{project}*"):
+        images = docker("image", "ls", "--quiet", "--filter", which)
+        if images:
+            docker("image", "rm", "--force", *sorted(set(images)))
 
 
 def docker(*words: str) -> list[str]:

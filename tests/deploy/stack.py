@@ -139,6 +139,12 @@ class Stack:
     def log(self) -> str:
         return self.compose("logs", "--no-color", "--tail", "40")
 
+    def printed(self, service: str) -> list[str]:
+        """Every line of the service's container, which may have ended."""
+        [container] = self.compose("ps", "--all", "--quiet", service).split()
+        ended = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True, timeout=60)
+        return (ended.stdout + ended.stderr).splitlines()
+
     def write_settings(self, **settings: str) -> None:
         """Appends to .env; where a name appears twice the last one counts."""
         with (self.clone / ".env").open("a") as file:

@@ -113,8 +113,8 @@ def test_an_experiment_on_real_images_succeeds_and_its_model_answers(first: Stac
 
 def test_logs_are_json_with_a_request_id(first: Stack) -> None:
     for service in ("web", "worker-cpu", "sweeper", "migrate"):
-        printed = first.compose("logs", "--no-color", "--no-log-prefix", service).splitlines()
-        lines = [json.loads(line) for line in printed if line]
+        lines = [json.loads(line) for line in first.printed(service)]
+        assert lines
         assert all({"time", "level", "message"} <= set(line) for line in lines)
         if service == "web":
             assert [line for line in lines if line.get("route") == "/predict" and line["request_id"]]
