@@ -96,4 +96,5 @@ class PageRoute(APIRoute):
 def _as_page(viewer: Viewer, problem: Response) -> Response:
     if problem.headers.get("content-type") != MEDIA_TYPE:
         return problem
-    return show("problem.html", viewer, page="problem", status=problem.status_code, problem=json.loads(bytes(problem.body)))
+    told = json.loads(bytes(problem.body))
+    return show("problem.html", viewer, page="problem", status=problem.status_code, problem=told)
