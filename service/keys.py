@@ -115,7 +115,7 @@ class Keyring:
         self._database = database
         self._known: dict[str, Known] = {}
         self._signed_in: Mapping[str, sign_ins.Live] = {}
-        self._read_at = float("-inf")
+        self._began = self._knows_since = float("-inf")
         self._used: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
@@ -127,15 +127,17 @@ class Keyring:
         if (known := find(text)) is not None:
             return known
         came = time.monotonic()
-        await asyncio.sleep(max(0.0, self._read_at + LOOK_AGAIN_SECONDS - came))
-        if self._read_at < came:
-            await to_thread.run_sync(self.refresh)
+        await asyncio.sleep(max(0.0, self._began + LOOK_AGAIN_SECONDS - came))
+        if self._knows_since < came:
+            await to_thread.run_sync(self.refresh, came)
         return find(text)
 
-    def refresh(self) -> None:
-        """Reads the keys and writes when they were used. Never raises."""
+    def refresh(self, unless_since: float = float("inf")) -> None:
+        """Reads the keys and writes when they were used, unless a look that began later has ended. Never raises."""
         with self._lock:
-            self._read_at = time.monotonic()
+            if self._knows_since >= unless_since:
+                return
+            self._began = time.monotonic()
             try:
                 self._write_last_use()
                 with self._database.read() as session:
@@ -147,6 +149,7 @@ class Keyring:
                     self._signed_in = sign_ins.live(session)
             except SQLAlchemyError as error:
                 log.warning("the database did not tell the API keys: %s", type(error).__name__)
+            self._knows_since = self._began
 
     def find(self, text: str) -> Known | None:
         """The key that `text` is, if it may be used now."""
