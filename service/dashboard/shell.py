@@ -75,11 +75,11 @@ Viewing = Annotated[Viewer, Depends(viewer)]
 
 
 def show(
-    template: str, viewer: Viewer, *, page: str, status: int = 200, fragment: bool = False, **content: Any
+    template: str, viewer: Viewer, *, page: str, status_code: int = 200, fragment: bool = False, **content: Any
 ) -> HTMLResponse:
     """One page, or a part of one. `page` names the script's function for it and the entry of the navigation."""
     text = TEMPLATES.get_template(template).render(viewer=viewer, page=page, fragment=fragment, **content)
-    return HTMLResponse(text, status, HEADERS)
+    return HTMLResponse(text, status_code, HEADERS)
 
 
 class PageRoute(APIRoute):
@@ -121,4 +121,4 @@ def _as_page(viewer: Viewer, problem: Response) -> Response:
     if problem.headers.get("content-type") != MEDIA_TYPE:
         return problem
     told = json.loads(bytes(problem.body))
-    return show("problem.html", viewer, page="problem", status=problem.status_code, problem=told)
+    return show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=told)

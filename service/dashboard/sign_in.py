@@ -62,7 +62,7 @@ def sign_out(services: Services, request: Request) -> Response:
 
 def _page(viewer: Viewing, wanted: str, *, refused: bool = False) -> HTMLResponse:
     status = 403 if refused else 200
-    return show("sign_in.html", viewer, page="sign_in", status=status, next=_local(wanted), refused=refused)
+    return show("sign_in.html", viewer, page="sign_in", status_code=status, next=_local(wanted), refused=refused)
 
 
 def _local(address: str) -> str:
