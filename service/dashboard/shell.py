@@ -34,6 +34,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.policies["json.dumps_kwargs"] = {}  # in the order given: recall first
 TEMPLATES.globals |= {"asset": asset, "disclaimer": DISCLAIMER}
 TEMPLATES.filters |= {
     "rate": wording.rate,
@@ -97,7 +98,7 @@ class PageRoute(APIRoute):
                 return await answer(request)
             except Exception as error:
                 handlers = request.app.exception_handlers
-                known = next((handlers[kind] for kind in type(error).__mro__[:-2] if kind in handlers), None)
+                known = next((handlers[kind] for kind in type(error).__mro__[:-3] if kind in handlers), None)
                 if known is None:
                     raise
                 return _as_page(await viewer(request), known(request, error))
