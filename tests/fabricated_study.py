@@ -53,6 +53,7 @@ class FinalRecord:
     calibration: Json
     evaluation: Json
     misses: list[Json]
+    validation: Json
 
     def card(self, environment: Mapping[str, Any] = ENVIRONMENT) -> str:
         return model_card(self.about, self.calibration, self.evaluation, environment)
@@ -114,6 +115,10 @@ def a_final_record(
         },
         evaluation=evaluation.model_dump(mode="json"),
         misses=pictured(evaluation.confident_misses, test.images),
+        validation={
+            part: {"scores": chosen.calibration(raw).tolist(), "malignant": held.malignant.tolist()}
+            for part in ("calibration", "selection")
+        },
     )
 
 
@@ -273,7 +278,7 @@ def _store_epochs(session: Session, trial: Trial, seed: int) -> None:
 def _bundle(folder: Path, final: FinalRecord) -> str:
     for name in ("model.onnx", "model.keras"):
         (folder / name).write_bytes(b"fabricated")
-    bundles.write_json(folder / "validation.json", {})
+    bundles.write_json(folder / "validation.json", final.validation)
     bundles.write_json(folder / "calibration.json", final.calibration)
     bundle_sha256 = bundles.freeze(folder, final.about)
     bundles.write_json(folder / "metrics.json", final.evaluation)
