@@ -1,0 +1,100 @@
+"""What every page shares: its frame, who looks at it, and a policy under which it loads nothing from elsewhere."""
+
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from models_store import wording
+from models_store.catalog import DISCLAIMER
+from service.dashboard import phrases
+from service.dashboard.assets import asset
+from service.errors import MEDIA_TYPE
+from service.security import CALLER
+
+# plotly.js writes style attributes and a <style> element, and pictures are data: or blob: addresses.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# `no-referrer` would make a browser send its forms as if they came from nowhere.
+HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "same-origin"}
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.globals |= {"asset": asset, "disclaimer": DISCLAIMER}
+TEMPLATES.filters |= {
+    "rate": wording.rate,
+    "probability": wording.probability,
+    "interval": wording.interval,
+    "percent": wording.percent,
+    "diagnosis": wording.DIAGNOSES.__getitem__,
+    "ago": phrases.ago,
+    "moment": phrases.moment,
+    "duration": phrases.duration,
+}
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at a page, what they may do, and the token that their forms have to carry."""
+
+    name: str
+    scopes: frozenset[str]
+    signed_in: bool = False
+    form_token: str = ""
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+async def viewer(request: Request) -> Viewer:
+    return Viewer(name=str(request.scope.get(CALLER, "local")), scopes=frozenset(("admin",)))
+
+
+Viewing = Annotated[Viewer, Depends(viewer)]
+
+
+def show(
+    template: str, viewer: Viewer, *, page: str, status: int = 200, fragment: bool = False, **content: Any
+) -> HTMLResponse:
+    """One page, or a part of one. `page` names the script's function for it and the entry of the navigation."""
+    text = TEMPLATES.get_template(template).render(viewer=viewer, page=page, fragment=fragment, **content)
+    return HTMLResponse(text, status, HEADERS)
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages too: what happened, why, and what to do about it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_with_pages(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except Exception as error:
+                handlers = request.app.exception_handlers
+                known = next((handlers[kind] for kind in type(error).__mro__[:-2] if kind in handlers), None)
+                if known is None:
+                    raise
+                return _as_page(await viewer(request), known(request, error))
+
+        return answer_with_pages
+
+
+def _as_page(viewer: Viewer, problem: Response) -> Response:
+    if problem.headers.get("content-type") != MEDIA_TYPE:
+        return problem
+    told = json.loads(bytes(problem.body))
+    return show("problem.html", viewer, page="problem", status=problem.status_code, problem=told)

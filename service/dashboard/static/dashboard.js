@@ -1,0 +1,101 @@
+// The dashboard's one script. Every page works without it; it adds what is live. `data-page` of <body> names the page.
+
+/* Shared by the pages */
+
+const root = document.documentElement;
+
+/** Tells a screen reader what changed. */
+export function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
+/** fetch() that shows our own form token, without which a signed-in browser may change nothing. */
+export function send(address, options = {}) {
+  const token = document.querySelector('meta[name="form-token"]').content;
+  return fetch(address, { ...options, headers: { ...options.headers, ...(token && { "X-Form-Token": token }) } });
+}
+
+/** The JSON that the page carries in <script type="application/json" id=…>. */
+export function carried(id) {
+  return JSON.parse(document.getElementById(id).textContent);
+}
+
+/** At most one call in `milliseconds`; the last one always comes. */
+export function seldom(milliseconds, call) {
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      call();
+    }, milliseconds);
+  };
+}
+
+const drawn = new Map();
+
+/** Draws a plotly figure into `element`, in the page's colours, and again whenever these change. */
+export function plot(element, figure) {
+  drawn.set(element, figure);
+  const style = getComputedStyle(root);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const axis = { gridcolor: colour("--line"), zeroline: false, linecolor: colour("--soft"), automargin: true, fixedrange: true };
+  const layout = {
+    autosize: true,
+    showlegend: false,
+    dragmode: false,
+    margin: { l: 56, r: 12, t: 8, b: 44 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("--ink"), family: style.fontFamily, size: 13 },
+    hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
+    ...figure.layout,
+    xaxis: { ...axis, ...figure.layout?.xaxis },
+    yaxis: { ...axis, ...figure.layout?.yaxis },
+  };
+  return Plotly.react(element, figure.data, layout, { displayModeBar: false, responsive: true });
+}
+
+function themes() {
+  const button = document.getElementById("theme");
+  const show = () => button.setAttribute("aria-pressed", String(root.dataset.theme === "dark"));
+  const choose = (theme) => {
+    root.dataset.theme = theme;
+    show();
+    for (const [element, figure] of drawn) plot(element, figure);
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    choose(root.dataset.theme === "dark" ? "light" : "dark");
+    try {
+      localStorage.setItem("theme", root.dataset.theme);
+    } catch {
+      // Storage may be forbidden; the choice then lasts as long as the page.
+    }
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => choose(event.matches ? "dark" : "light"));
+  show();
+}
+
+/* Studies */
+
+function studies() {}
+
+/* Result */
+
+function result() {}
+
+/* Models */
+
+function models() {}
+
+/* Try it */
+
+function try_it() {}
+
+/* System */
+
+function system() {}
+
+const pages = { studies, result, models, try_it, system };
+themes();
+pages[document.body.dataset.page]?.();
