@@ -80,22 +80,23 @@ function themes() {
 
 function studies() {}
 
-/* Result */
+/* Every page */
 
-function result() {}
+/** Draws the figures that the page carries: <script type="application/json" data-plot="id of the place">. */
+function figures() {
+  for (const script of document.querySelectorAll("script[data-plot]")) {
+    plot(document.getElementById(script.dataset.plot), JSON.parse(script.textContent));
+  }
+}
 
-/* Models */
+/** A page with much to do has a module of its own, which is handed what all of them share. */
+async function extra() {
+  const address = document.body.dataset.module;
+  if (address) (await import(address)).default({ announce, carried, plot, send });
+}
 
-function models() {}
-
-/* Try it */
-
-function try_it() {}
-
-/* System */
-
-function system() {}
-
-const pages = { studies, result, models, try_it, system };
+const pages = { studies };
 themes();
+figures();
+extra();
 pages[document.body.dataset.page]?.();
