@@ -1,5 +1,6 @@
 """What every page shares: its frame, who looks at it, and a policy under which it loads nothing from elsewhere."""
 
+import hmac
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from models_store import wording
 from models_store.catalog import DISCLAIMER
 from service.dashboard import phrases
 from service.dashboard.assets import asset
-from service.errors import MEDIA_TYPE
-from service.security import CALLER
+from service.errors import MEDIA_TYPE, Problem
+from service.security import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
 
 # plotly.js writes style attributes and a <style> element, and pictures are data: or blob: addresses.
 PAGE_POLICY = (
@@ -60,28 +61,37 @@ class Viewer:
 
 
 async def viewer(request: Request) -> Viewer:
-    return Viewer(name=str(request.scope.get(CALLER, "local")), scopes=frozenset(("admin",)))
+    """The key that the browser signed in with; without keys, whoever sits at this machine, who may do everything."""
+    open_to_all = request.app.state.service.settings.auth == "off"
+    return Viewer(
+        name=str(request.scope.get(CALLER, "nobody")),
+        scopes=frozenset(("admin",)) if open_to_all else request.scope.get(SCOPES, frozenset()),
+        signed_in=FORM_TOKEN in request.scope,
+        form_token=request.scope.get(FORM_TOKEN, ""),
+    )
 
 
 Viewing = Annotated[Viewer, Depends(viewer)]
 
 
 def show(
-    template: str, viewer: Viewer, *, page: str, status: int = 200, fragment: bool = False, **content: Any
+    template: str, viewer: Viewer, *, page: str, status_code: int = 200, fragment: bool = False, **content: Any
 ) -> HTMLResponse:
     """One page, or a part of one. `page` names the script's function for it and the entry of the navigation."""
     text = TEMPLATES.get_template(template).render(viewer=viewer, page=page, fragment=fragment, **content)
-    return HTMLResponse(text, status, HEADERS)
+    return HTMLResponse(text, status_code, HEADERS)
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages too: what happened, why, and what to do about it."""
+    """A route that takes forms from our own pages alone, and whose errors are pages too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
         async def answer_with_pages(request: Request) -> Response:
             try:
+                if request.method not in SAFE:
+                    await _require_own_form(request)
                 return await answer(request)
             except Exception as error:
                 handlers = request.app.exception_handlers
@@ -93,8 +103,22 @@ class PageRoute(APIRoute):
         return answer_with_pages
 
 
+async def _require_own_form(request: Request) -> None:
+    """Raises `Problem` unless the form carries the token of the session that sends it."""
+    expected = request.scope.get(FORM_TOKEN, "")
+    shown = request.headers.get(FORM_TOKEN_HEADER) or str((await request.form()).get("form_token", ""))
+    if expected and not hmac.compare_digest(shown.encode(), expected.encode()):
+        raise Problem(
+            403,
+            "forbidden",
+            "The form is out of date",
+            "it was made for another session than the one that sends it",
+            "Load the page again and send the form once more.",
+        )
+
+
 def _as_page(viewer: Viewer, problem: Response) -> Response:
     if problem.headers.get("content-type") != MEDIA_TYPE:
         return problem
     told = json.loads(bytes(problem.body))
-    return show("problem.html", viewer, page="problem", status=problem.status_code, problem=told)
+    return show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=told)

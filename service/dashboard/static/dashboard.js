@@ -78,7 +78,43 @@ function themes() {
 
 /* Studies */
 
-function studies() {}
+/** Brings the rows up to date: often while a study runs, seldom otherwise, never in a hidden tab. */
+function studies() {
+  const rows = document.getElementById("rows");
+  if (!rows) return;
+  const address = new URL(location.href);
+  address.searchParams.set("fragment", "true");
+  const isActive = () => rows.querySelector(".badge.running, .badge.queued, .badge.cancelling") !== null;
+  const again = () => setTimeout(update, isActive() ? 2000 : 10000);
+  async function update() {
+    if (!document.hidden) {
+      const answer = await fetch(address).catch(() => null);
+      if (answer?.ok && !answer.redirected) replaceRows(rows, await answer.text());
+    }
+    again();
+  }
+  again();
+}
+
+/** Changes only the rows that differ, so that focus and selection stay where they are. */
+function replaceRows(body, html) {
+  const fresh = document.createElement("tbody");
+  fresh.innerHTML = html;
+  const before = [...body.rows];
+  const after = [...fresh.rows];
+  if (before.length !== after.length || before.some((row, i) => row.id !== after[i].id)) {
+    if (!body.contains(document.activeElement)) body.replaceChildren(...after);
+    return;
+  }
+  before.forEach((row, i) => {
+    for (const [j, cell] of [...row.cells].entries()) {
+      if (!cell.contains(document.activeElement) && cell.innerHTML !== after[i].cells[j].innerHTML) {
+        if (cell.querySelector(".badge")) announce(`${row.cells[0].innerText}: ${after[i].cells[j].textContent.trim()}`);
+        cell.replaceWith(after[i].cells[j].cloneNode(true));
+      }
+    }
+  });
+}
 
 /* Every page */
 
