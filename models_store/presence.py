@@ -31,10 +31,9 @@ class Presence:
     started_at: str
 
 
-def tell(broker: Redis, presence: Presence) -> None:
+def tell(broker: Redis, presence: Presence, lasts_seconds: float = FORGOTTEN_AFTER_SECONDS) -> None:
     """Raises `redis.RedisError` while the broker is away."""
-    lasts = int(FORGOTTEN_AFTER_SECONDS * 1000)
-    broker.set(PREFIX + presence.name, dumps(asdict(presence)), px=lasts)
+    broker.set(PREFIX + presence.name, dumps(asdict(presence)), px=int(lasts_seconds * 1000))
 
 
 def take_back(broker: Redis, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from service.dashboard import phrases
 from service.dashboard.assets import asset
 from service.errors import MEDIA_TYPE, Problem
 from service.security import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
+
+log = logging.getLogger(__name__)
 
 # plotly.js writes style attributes and a <style> element, and pictures are data: or blob: addresses.
 PAGE_POLICY = (
@@ -98,6 +101,8 @@ class PageRoute(APIRoute):
                 known = next((handlers[kind] for kind in type(error).__mro__[:-2] if kind in handlers), None)
                 if known is None:
                     raise
+                if known is handlers.get(Exception):
+                    log.exception("the page %s could not be made", request.url.path)
                 return _as_page(await viewer(request), known(request, error))
 
         return answer_with_pages

@@ -1,5 +1,8 @@
 """The page `System`: what `GET /v1/system` tells, as a person reads it."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
@@ -14,7 +17,20 @@ from service.system.schemas import Day, EventRead
 
 router = APIRouter(route_class=PageRoute)
 
+EVENTS_SHOWN = 12
 CHECKED = {"database": "Database", "broker": "Broker", "store": "Store", "model": "Model"}
+
+
+@dataclass(frozen=True)
+class News:
+    """One event in words."""
+
+    when: datetime
+    experiment_id: str
+    study: str
+    subject: str
+    state: str
+    where: str
 
 
 @router.get("/system")
@@ -26,10 +42,25 @@ def system_page(viewer: Viewing, session: Reading, services: Services) -> HTMLRe
         page="system",
         told=told,
         checked=CHECKED,
-        names=_names(session, told.events),
+        news=_news(session, told.events[:EVENTS_SHOWN]),
         predictions=_predictions(told.days) if any(day.malignant + day.benign for day in told.days) else None,
         drift=_drift(told.days) if any(day.drift is not None for day in told.days) else None,
     )
+
+
+def _news(session: Session, events: list[EventRead]) -> list[News]:
+    names = _names(session, events)
+    return [
+        News(
+            when=event.created_at,
+            experiment_id=event.experiment_id,
+            study=names.get(event.experiment_id, event.experiment_id),
+            subject=names.get(str(event.data.get("trial_id")), "the study"),
+            state=str(event.data.get("status") or f"phase {event.data.get('phase', '')}".strip()),
+            where=str(event.data.get("worker") or ""),
+        )
+        for event in events
+    ]
 
 
 def _names(session: Session, events: list[EventRead]) -> dict[str, str]:

@@ -46,7 +46,7 @@ export function plot(element, figure) {
     margin: { l: 56, r: 12, t: 8, b: 44 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: colour("--ink"), family: style.fontFamily, size: 13 },
+    font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
     ...figure.layout,
     xaxis: { ...axis, ...figure.layout?.xaxis },
