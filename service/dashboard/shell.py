@@ -47,6 +47,8 @@ TEMPLATES.filters |= {
     "ago": phrases.ago,
     "moment": phrases.moment,
     "duration": phrases.duration,
+    "about": phrases.about,
+    "code": phrases.code,
 }
 
 
