@@ -69,7 +69,7 @@ def _names(session: Session, events: list[EventRead]) -> dict[str, str]:
     trials = {str(event.data.get("trial_id")) for event in events}
     studies = session.execute(select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiments)))
     runs = session.execute(select(Trial.id, Trial.name).where(Trial.id.in_(trials)))
-    return {key: name or key for key, name in (*studies.tuples(), *runs.tuples())}
+    return {key: name or key for found in (studies, runs) for key, name in found}
 
 
 def _predictions(days: list[Day]) -> Plot:
