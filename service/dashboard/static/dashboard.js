@@ -320,6 +320,7 @@ function figures() {
 async function extra() {
   const address = document.body.dataset.module;
   if (address) (await import(address)).default({ announce, carried, plot, send });
+  document.body.dataset.ready = "";
 }
 
 const pages = { studies, new_study, study, log };
