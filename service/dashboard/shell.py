@@ -39,6 +39,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.policies["json.dumps_kwargs"] = {}  # in the order given: recall first
 TEMPLATES.globals |= {"asset": asset, "disclaimer": DISCLAIMER}
 TEMPLATES.filters |= {
     "rate": wording.rate,

@@ -112,15 +112,12 @@ def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
         )
     }
     recall = Trial.metrics["val_recall"].as_float()
-    best: dict[str, float | None] = dict(
-        session.execute(
-            select(Trial.experiment_id, func.max(recall))
-            .where(Trial.experiment_id.in_(ids), Trial.status == "succeeded", Trial.kind == "train")
-            .group_by(Trial.experiment_id)
-        )
-        .tuples()
-        .all()
+    of_trials = (
+        select(Trial.experiment_id, func.max(recall))
+        .where(Trial.experiment_id.in_(ids), Trial.status == "succeeded", Trial.kind == "train")
+        .group_by(Trial.experiment_id)
     )
+    best = {id: value for id, value in session.execute(of_trials)}
     return [_row(row, *known[row.id], best.get(row.id)) for row in rows]
 
 

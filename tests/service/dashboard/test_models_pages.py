@@ -34,9 +34,9 @@ def test_without_a_model_the_page_says_what_to_do(client: TestClient) -> None:
 
 
 def test_promoting_asks_for_a_reason_and_the_history_tells_it(
-    client: TestClient, make_study: Any, database: Database
+    client: TestClient, make_result: Any, database: Database
 ) -> None:
-    version = f"mdl_{make_study()}"
+    version = f"mdl_{make_result()}"
     answer = client.post(f"/models/{version}/promote", data=PROMOTE, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/models#history")
     assert champion(database) == version
@@ -50,16 +50,18 @@ def test_promoting_asks_for_a_reason_and_the_history_tells_it(
     ("change", "status"), [({"reason": "  "}, 422), ({"revision": "9"}, 412), ({"revision": "x"}, 422)]
 )
 def test_a_promotion_without_reason_or_on_an_old_page_changes_nothing(
-    client: TestClient, make_study: Any, database: Database, change: dict[str, str], status: int
+    client: TestClient, make_result: Any, database: Database, change: dict[str, str], status: int
 ) -> None:
-    version = f"mdl_{make_study()}"
+    version = f"mdl_{make_result()}"
     answer = client.post(f"/models/{version}/promote", data=PROMOTE | change)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert champion(database) is None
 
 
-def test_roll_back_makes_the_one_before_champion_again(client: TestClient, make_study: Any, database: Database) -> None:
-    first, second = f"mdl_{make_study('one')}", f"mdl_{make_study('two')}"
+def test_roll_back_makes_the_one_before_champion_again(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two')}"
     for revision, version in enumerate((first, second)):
         client.post(f"/models/{version}/promote", data=PROMOTE | {"revision": str(revision)})
     assert f"Makes {first} champion again" in words(client.get("/models").text)
@@ -70,8 +72,8 @@ def test_roll_back_makes_the_one_before_champion_again(client: TestClient, make_
     assert "Roll back to the champion before" not in shown
 
 
-def test_a_refused_champion_is_told(client: TestClient, make_study: Any, storage: Storage) -> None:
-    version = f"mdl_{make_study()}"
+def test_a_refused_champion_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+    version = f"mdl_{make_result()}"
     storage.delete(f"models/{version}/model.onnx")
     client.post(f"/models/{version}/promote", data=PROMOTE)
     client.get("/readyz")
@@ -80,9 +82,9 @@ def test_a_refused_champion_is_told(client: TestClient, make_study: Any, storage
 
 
 def test_a_model_page_shows_its_figures_and_its_card_as_text(
-    client: TestClient, make_study: Any, final: FinalRecord
+    client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
-    page = client.get(f"/models/mdl_{make_study()}").text
+    page = client.get(f"/models/mdl_{make_result()}").text
     shown = words(page)
     assert final.calibration["guarantee"]["sentence"] in shown
     assert "Out of scope, and when to stop using it" in shown
@@ -92,16 +94,16 @@ def test_a_model_page_shows_its_figures_and_its_card_as_text(
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-def test_a_card_that_the_store_lost_is_told(client: TestClient, make_study: Any, storage: Storage) -> None:
-    experiment_id = make_study()
+def test_a_card_that_the_store_lost_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+    experiment_id = make_result()
     storage.delete(f"models/mdl_{experiment_id}/card.md")
     assert "The card cannot be shown." in words(client.get(f"/models/mdl_{experiment_id}").text)
 
 
 def test_comparison_stands_on_the_same_test_set_or_says_that_it_does_not(
-    client: TestClient, make_study: Any, database: Database
+    client: TestClient, make_result: Any, database: Database
 ) -> None:
-    first, second = f"mdl_{make_study('one')}", f"mdl_{make_study('two', a_final_record(images=300, separation=0.6))}"
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two', a_final_record(images=300, separation=0.6))}"
     address = f"/models/compare?a={first}&b={second}"
     page = client.get(address).text
     assert "Both were tested on the same images" in words(page)
@@ -122,9 +124,9 @@ def test_models_with_thin_records_are_listed_all_the_same(client: TestClient, ma
 
 
 def test_who_may_not_promote_is_offered_no_form(
-    settings: Settings, database: Database, storage: Storage, make_study: Any
+    settings: Settings, database: Database, storage: Storage, make_result: Any
 ) -> None:
-    version = f"mdl_{make_study()}"
+    version = f"mdl_{make_result()}"
     chosen = settings.model_copy(update={"auth": "keys"})
     with database.write() as session:
         headers = {"Authorization": f"Bearer {keys.create(session, 'reader', ['read'])[1]}"}

@@ -29,8 +29,8 @@ def carried(page: str, name: str) -> Any:
     return json.loads(found[1])
 
 
-def test_recall_comes_first_and_the_seal_is_told(client: TestClient, make_study: Any, final: FinalRecord) -> None:
-    experiment_id = make_study("a <b>bold</b> name")
+def test_recall_comes_first_and_the_seal_is_told(client: TestClient, make_result: Any, final: FinalRecord) -> None:
+    experiment_id = make_result("a <b>bold</b> name")
     answer = client.get(f"/studies/{experiment_id}/result")
     assert answer.status_code == 200
     shown = words(answer.text)
@@ -44,17 +44,17 @@ def test_recall_comes_first_and_the_seal_is_told(client: TestClient, make_study:
     assert "<b>bold" not in answer.text
 
 
-def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_study: Any, final: FinalRecord) -> None:
-    page = client.get(f"/studies/{make_study()}/result").text
+def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_result: Any, final: FinalRecord) -> None:
+    page = client.get(f"/studies/{make_result()}/result").text
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
     plots = re.findall(r'<div class="plot" id="(plot-[a-z-]+)" role="img" aria-label="([^"]{30,})"', page)
     assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
 
 
 def test_slider_stands_at_the_seal_with_the_recorded_figures(
-    client: TestClient, make_study: Any, final: FinalRecord
+    client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
-    page = client.get(f"/studies/{make_study()}/result").text
+    page = client.get(f"/studies/{make_result()}/result").text
     data, decision = carried(page, "tradeoff-data"), final.calibration["decision"]
     assert data["stops"][data["sealed_at"]] == data["sealed"] == final.calibration["threshold"]
     found = outcome(data["scores"], data["malignant"], data["sealed"])
@@ -65,8 +65,8 @@ def test_slider_stands_at_the_seal_with_the_recorded_figures(
     assert "do not give the figures that were recorded" not in page
 
 
-def test_scores_that_contradict_the_record_are_told(client: TestClient, make_study: Any, database: Database) -> None:
-    experiment_id = make_study()
+def test_scores_that_contradict_the_record_are_told(client: TestClient, make_result: Any, database: Database) -> None:
+    experiment_id = make_result()
     with database.write() as session:
         model = session.query(Model).one()
         model.calibration = {**model.calibration, "decision": {**model.calibration["decision"], "recall": 0.5}}
@@ -74,9 +74,9 @@ def test_scores_that_contradict_the_record_are_told(client: TestClient, make_stu
 
 
 def test_lost_scores_and_misses_cost_only_the_slider_and_the_pictures(
-    client: TestClient, make_study: Any, storage: Storage
+    client: TestClient, make_result: Any, storage: Storage
 ) -> None:
-    experiment_id = make_study()
+    experiment_id = make_result()
     for name in ("validation.json", "misses.json"):
         storage.delete(f"models/mdl_{experiment_id}/{name}")
     shown = words(client.get(f"/studies/{experiment_id}/result").text)
@@ -85,8 +85,8 @@ def test_lost_scores_and_misses_cost_only_the_slider_and_the_pictures(
     assert "Confusion matrix, test images" in shown
 
 
-def test_other_openings_of_the_same_test_set_are_counted(client: TestClient, make_study: Any) -> None:
-    first, second = make_study("first"), make_study("second")
+def test_other_openings_of_the_same_test_set_are_counted(client: TestClient, make_result: Any) -> None:
+    first, second = make_result("first"), make_result("second")
     for experiment_id in (first, second):
         shown = words(client.get(f"/studies/{experiment_id}/result").text)
         assert "Several looks at one test set." in shown
@@ -95,9 +95,9 @@ def test_other_openings_of_the_same_test_set_are_counted(client: TestClient, mak
 
 
 def test_figures_without_an_opening_are_called_unproven(
-    client: TestClient, make_study: Any, database: Database
+    client: TestClient, make_result: Any, database: Database
 ) -> None:
-    experiment_id = make_study()
+    experiment_id = make_result()
     with database.write() as session:
         session.delete(session.get_one(TestOpening, experiment_id))
     assert "treat them as unproven" in words(client.get(f"/studies/{experiment_id}/result").text)

@@ -24,9 +24,9 @@ def test_without_a_champion_the_page_says_what_to_do(client: TestClient) -> None
 
 
 def test_with_a_champion_images_can_be_chosen_and_drawn_ones_tried(
-    client: TestClient, make_study: Any, database: Database
+    client: TestClient, make_result: Any, database: Database
 ) -> None:
-    version = f"mdl_{make_study()}"
+    version = f"mdl_{make_result()}"
     with database.write() as session:
         registry.promote(session, version, actor="test", reason="to answer")
     page = client.get("/try").text
