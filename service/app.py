@@ -31,6 +31,7 @@ from service.predictions.predictor import Predictor
 from service.predictions.recording import Recorder
 from service.rates import Rates
 from service.security import Gate, refuse_open_access
+from service.system import endpoints as system
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
 WATCH_SECONDS = 0.5
@@ -68,7 +69,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)
-    for part in (experiments, catalog, models, predictions, batch, health, scraping, dashboard):
+    for part in (experiments, catalog, models, predictions, batch, health, scraping, system, dashboard):
         app.include_router(part.router)
     openapi.describe(app)
     return app

@@ -9,6 +9,7 @@ from models_store.settings import Settings
 from workers.app import Worker, create_worker, queues, slots
 from workers.cleaning import remove_abandoned_folders
 from workers.control import answer_in_background
+from workers.presence import tell_in_background
 from workers.tasks import register_tasks
 
 
@@ -28,6 +29,7 @@ def main() -> None:
 
     worker_shutting_down.connect(hand_back, weak=False)
     answer_in_background(worker)
+    tell_in_background(worker)
     _run_trials(worker)
 
 

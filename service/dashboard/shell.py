@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
+from starlette.types import Receive, Scope, Send
 
 from models_store import wording
 from models_store.catalog import DISCLAIMER
@@ -18,6 +21,8 @@ from service.dashboard import phrases
 from service.dashboard.assets import asset
 from service.errors import MEDIA_TYPE, Problem
 from service.security import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
+
+log = logging.getLogger(__name__)
 
 # plotly.js writes style attributes and a <style> element, and pictures are data: or blob: addresses.
 PAGE_POLICY = (
@@ -86,24 +91,37 @@ def show(
 
 
 class PageRoute(APIRoute):
-    """A route that takes forms from our own pages alone, and whose errors are pages too."""
+    """A route that takes forms from our own pages alone, and whose errors are pages too.
+
+    Errors leave the endpoint as errors, so that its transaction is rolled back; they become pages only after that.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
-        async def answer_with_pages(request: Request) -> Response:
-            try:
-                if request.method not in SAFE:
-                    await _require_own_form(request)
-                return await answer(request)
-            except Exception as error:
-                handlers = request.app.exception_handlers
-                known = next((handlers[kind] for kind in type(error).__mro__[:-3] if kind in handlers), None)
-                if known is None:
-                    raise
-                return _as_page(await viewer(request), known(request, error))
+        async def answer_own_forms(request: Request) -> Response:
+            if request.method not in SAFE:
+                await _require_own_form(request)
+            return await answer(request)
 
-        return answer_with_pages
+        return answer_own_forms
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handlers, by_status = scope["starlette.exception_handlers"]
+        unexpected = {Exception: scope["app"].exception_handlers[Exception]}
+        paged = {kind: _paged(handler) for kind, handler in (unexpected | handlers).items()}
+        scope["starlette.exception_handlers"] = (paged, by_status)
+        await super().handle(scope, receive, send)
+
+
+def _paged(handler: Callable[[Request, Exception], Response]) -> Callable[[Request, Exception], Any]:
+    async def answer(request: Request, error: Exception) -> Response:
+        told = handler(request, error)
+        if told.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
+            log.error("the page %s could not be made", request.url.path, exc_info=error)
+        return _as_page(await viewer(request), told)
+
+    return answer
 
 
 async def _require_own_form(request: Request) -> None:

@@ -307,22 +307,24 @@ function log() {
   }, 5000);
 }
 
-/* Result */
+/* Every page */
 
-function result() {}
+/** Draws the figures that the page carries: <script type="application/json" data-plot="id of the place">. */
+function figures() {
+  for (const script of document.querySelectorAll("script[data-plot]")) {
+    plot(document.getElementById(script.dataset.plot), JSON.parse(script.textContent));
+  }
+}
 
-/* Models */
+/** A page with much to do has a module of its own, which is handed what all of them share. */
+async function extra() {
+  const address = document.body.dataset.module;
+  if (address) (await import(address)).default({ announce, carried, plot, send });
+  document.body.dataset.ready = "";
+}
 
-function models() {}
-
-/* Try it */
-
-function try_it() {}
-
-/* System */
-
-function system() {}
-
-const pages = { studies, new_study, study, log, result, models, try_it, system };
+const pages = { studies, new_study, study, log };
 themes();
+figures();
+extra();
 pages[document.body.dataset.page]?.();
