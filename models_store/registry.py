@@ -52,15 +52,21 @@ def promote(
 def roll_back(session: Session, *, actor: str, reason: str, expected_revision: int | None = None) -> Promotion:
     """Makes the champion's predecessor champion again; rolling back twice goes back two promotions."""
     session.get(Alias, CHAMPION, with_for_update=True)  # so that the history stands still
-    undone: list[Promotion] = []
+    before = predecessor(session)
+    if before is None:
+        raise NothingToRollBackTo("no champion came before this one; promote another version instead")
+    return _move(session, before, "rollback", actor, reason, expected_revision)
+
+
+def predecessor(session: Session) -> str | None:
+    """The version that a roll-back would make champion; None where there is none."""
+    standing: list[Promotion] = []
     for step in session.scalars(select(Promotion).where(Promotion.alias == CHAMPION).order_by(Promotion.id)):
         if step.action == "rollback":
-            undone.pop()
+            standing.pop()
         else:
-            undone.append(step)
-    if not undone or undone[-1].previous is None:
-        raise NothingToRollBackTo("no champion came before this one; promote another version instead")
-    return _move(session, undone[-1].previous, "rollback", actor, reason, expected_revision)
+            standing.append(step)
+    return standing[-1].previous if standing else None
 
 
 def history(session: Session) -> Sequence[Promotion]:

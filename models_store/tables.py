@@ -112,6 +112,18 @@ class EpochRow(Table):
     created_at: Mapped[datetime]
 
 
+class TrialLog(Table):
+    """The end of what a trial's latest attempt printed."""
+
+    __tablename__ = "trial_logs"
+
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    attempt: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    is_whole: Mapped[bool]
+    written_at: Mapped[datetime]
+
+
 class Event(Table):
     """Something that happened to an experiment. Numbers follow the order of commits, so a reader misses none."""
 
@@ -236,6 +248,17 @@ class ApiKey(Table):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+
+
+class SignIn(Table):
+    """A browser's session. Only a hash of its cookie is stored, and it ends with its key."""
+
+    __tablename__ = "sign_ins"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class PredictionRow(Table):

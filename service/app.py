@@ -8,13 +8,13 @@ from importlib.metadata import version
 from anyio import to_thread
 from celery import Celery
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 from models_store.broker import broker
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
 from service import health, openapi, scraping
+from service.dashboard import routes as dashboard
 from service.deps import Service
 from service.errors import add_handlers
 from service.experiments import catalog
@@ -31,6 +31,7 @@ from service.predictions.predictor import Predictor
 from service.predictions.recording import Recorder
 from service.rates import Rates
 from service.security import Gate, refuse_open_access
+from service.system import endpoints as system
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
 WATCH_SECONDS = 0.5
@@ -68,9 +69,8 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)
-    for part in (experiments, catalog, models, predictions, batch, health, scraping):
+    for part in (experiments, catalog, models, predictions, batch, health, scraping, system, dashboard):
         app.include_router(part.router)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     openapi.describe(app)
     return app
 

@@ -1,5 +1,6 @@
 """Whether the process lives, and whether it can do its work."""
 
+from threading import Thread
 from typing import Any
 
 import redis
@@ -13,6 +14,7 @@ from service.openapi import problems
 
 router = APIRouter(tags=["health"])
 BROKER_PATIENCE_SECONDS = 2.0
+STORE_PATIENCE_SECONDS = 3.0
 
 
 @router.get("/healthz", responses=problems())
@@ -24,19 +26,29 @@ def read_health() -> Health:
 @router.get("/readyz", responses=problems(503))
 def read_readiness(services: Services) -> Readiness:
     """Checks database, broker and model; 503 names what is missing."""
-    checks = {"database": _database(services), "broker": _broker(services), "model": _model(services)}
-    failed = [name for name, check in checks.items() if not check.ok]
+    needed = {"database": _database(services), "broker": _broker(services), "model": _model(services)}
+    failed = [name for name, check in needed.items() if not check.ok]
     if failed:
-        shown: dict[str, Any] = {name: check.model_dump() for name, check in checks.items()}
+        shown: dict[str, Any] = {name: check.model_dump() for name, check in needed.items()}
         raise Problem(
             503,
             "not-ready",
             "The service cannot do all of its work",
-            "; ".join(f"{name}: {checks[name].detail}" for name in failed),
+            "; ".join(f"{name}: {needed[name].detail}" for name in failed),
             "Start what does not answer; without a model, promote one.",
             checks=shown,
         )
-    return Readiness(checks=checks)
+    return Readiness(checks=needed)
+
+
+def checks(services: Service) -> dict[str, Check]:
+    """Each thing the service needs, the store included, which may be slow to say that it is away."""
+    return {
+        "database": _database(services),
+        "broker": _broker(services),
+        "store": _store(services),
+        "model": _model(services),
+    }
 
 
 def _database(services: Service) -> Check:
@@ -55,6 +67,24 @@ def _broker(services: Service) -> Check:
     except (redis.RedisError, OSError, ValueError) as error:
         return Check(ok=False, detail=f"it does not answer ({type(error).__name__})")
     return Check(ok=True, detail="answers")
+
+
+def _store(services: Service) -> Check:
+    """Asks in a thread of its own: an object store that is away may be waited for by its driver for minutes."""
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            services.storage.exists("models")
+            told.append("answers")
+        except Exception as error:  # whatever the store's driver raises
+            told.append(f"it does not answer ({type(error).__name__})")
+
+    asking = Thread(target=ask, name="store", daemon=True)
+    asking.start()
+    asking.join(STORE_PATIENCE_SECONDS)
+    detail = told[0] if told else f"it did not answer within {STORE_PATIENCE_SECONDS:g} s"
+    return Check(ok=detail == "answers", detail=detail)
 
 
 def _model(services: Service) -> Check:

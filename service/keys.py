@@ -4,6 +4,7 @@ A key reads ``dt_PREFIX_SECRET``. The prefix names it in lists and logs; of the 
 is stored: nobody can guess it, so a slow hash would only slow the answers down.
 """
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -11,16 +12,19 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
+from anyio import to_thread
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models_store.database import Database, now
 from models_store.tables import ApiKey
+from service import sign_ins
 
 log = logging.getLogger(__name__)
 
@@ -110,20 +114,30 @@ class Keyring:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, Known] = {}
-        self._read_at = float("-inf")
+        self._signed_in: Mapping[str, sign_ins.Live] = {}
+        self._began = self._knows_since = float("-inf")
         self._used: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    def seconds_to_next_look(self) -> float:
-        return max(0.0, self._read_at + LOOK_AGAIN_SECONDS - time.monotonic())
+    async def look_for(self, find: Callable[[str], Known | None], text: str) -> Known | None:
+        """`find(text)`, after another look if need be: what it names may have been made a moment ago.
 
-    def has_looked_since(self, moment: float) -> bool:
-        return self._read_at >= moment
+        However many unknown ones come, the database is asked four times a second.
+        """
+        if (known := find(text)) is not None:
+            return known
+        came = time.monotonic()
+        await asyncio.sleep(max(0.0, self._began + LOOK_AGAIN_SECONDS - came))
+        if self._knows_since < came:
+            await to_thread.run_sync(self.refresh, came)
+        return find(text)
 
-    def refresh(self) -> None:
-        """Reads the keys and writes when they were used. Never raises."""
+    def refresh(self, unless_since: float = float("inf")) -> None:
+        """Reads the keys and writes when they were used, unless a look that began later has ended. Never raises."""
         with self._lock:
-            self._read_at = time.monotonic()
+            if self._knows_since >= unless_since:
+                return
+            self._began = time.monotonic()
             try:
                 self._write_last_use()
                 with self._database.read() as session:
@@ -132,8 +146,10 @@ class Keyring:
                         row.prefix: Known(row.id, row.name, row.secret_sha256, frozenset(row.scopes), row.expires_at)
                         for row in rows
                     }
+                    self._signed_in = sign_ins.live(session)
             except SQLAlchemyError as error:
                 log.warning("the database did not tell the API keys: %s", type(error).__name__)
+            self._knows_since = self._began
 
     def find(self, text: str) -> Known | None:
         """The key that `text` is, if it may be used now."""
@@ -141,6 +157,17 @@ class Keyring:
         known = self._known.get(form[1]) if form else None
         if form is None or known is None or not hmac.compare_digest(known.secret_sha256, _digest(form[2])):
             return None
+        return self._use(known)
+
+    def find_signed_in(self, cookie: str) -> Known | None:
+        """The key that the browser with this cookie signed in with, while both may be used."""
+        live = self._signed_in.get(sign_ins.digest(cookie))
+        if live is None or live.expires_at <= datetime.now(UTC):
+            return None
+        known = next((key for key in self._known.values() if key.id == live.key_id), None)
+        return None if known is None else self._use(known)
+
+    def _use(self, known: Known) -> Known | None:
         moment = datetime.now(UTC)
         if known.expires_at is not None and known.expires_at <= moment:
             return None

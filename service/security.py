@@ -1,16 +1,17 @@
 """Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
 
-import asyncio
 import base64
 import binascii
-import time
+import hmac
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import quote
 
-from anyio import to_thread
 from fastapi import Depends, Request
+from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -18,11 +19,16 @@ from models_store.settings import Settings
 from service.errors import Problem
 from service.keys import FORM, Keyring, Known, Scope
 from service.rates import Rates
+from service.sign_ins import COOKIE, form_token
 
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")
+API = ("/v1/", "/predict")
 CALLER = "dermatriage.caller"
 KEY_ID = "dermatriage.key_id"
+SCOPES = "dermatriage.scopes"
+FORM_TOKEN = "dermatriage.form_token"
+FORM_TOKEN_HEADER = "x-form-token"
 
 
 class OpenAccessRefused(RuntimeError):
@@ -47,13 +53,13 @@ def is_loopback(host: str) -> bool:
 
 def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
     """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
-    if path in OPEN or (metrics_open and path == "/metrics"):
+    if path in OPEN or (metrics_open and path == "/metrics") or (method in SAFE and path.startswith("/static/")):
         return None
-    if method in SAFE:
+    if method in SAFE or path == "/sign-out":
         return "read"
     if method == "POST" and path in ("/predict", "/v1/predict/batch"):
         return "predict"
-    if method == "POST" and (path == "/v1/experiments" or path.startswith("/v1/experiments/")):
+    if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/studies/")):
         return "submit"
     return "admin"
 
@@ -74,13 +80,14 @@ class Gate:
         try:
             await self._admit(scope)
         except Problem as problem:
-            await problem.response(Request(scope))(scope, receive, send)
+            answer = _to_sign_in(scope) if problem.status == 401 and _is_visit(scope) else None
+            await (answer or problem.response(Request(scope)))(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
     async def _admit(self, scope: Connection) -> None:
         needed = scope_needed(scope["method"], scope["path"], metrics_open=self.settings.metrics_open)
-        if needed is None:
+        if needed is None and scope["method"] in SAFE:
             return
         headers = Headers(scope=scope)
         address = scope["client"][0] if scope.get("client") else "unknown"
@@ -95,26 +102,34 @@ class Gate:
             scope[CALLER] = "local"
             self._slow_down(address)
             return
-        key = await self._find(_shown(headers))
+        if needed is None:
+            self._slow_down(address)
+            return
+        key = await self._find(scope, headers)
         self._slow_down(address if key is None else key.id)
         if key is None:
             raise _unauthorized(browser="text/html" in headers.get("accept", ""))
         if not key.allows(needed):
             asked = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
             raise _forbidden(asked, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
-        scope[CALLER], scope[KEY_ID] = key.name, key.id
+        scope[CALLER], scope[KEY_ID], scope[SCOPES] = key.name, key.id, key.scopes
 
-    async def _find(self, text: str | None) -> Known | None:
-        if text is None or FORM.fullmatch(text) is None:
+    async def _find(self, scope: Connection, headers: Headers) -> Known | None:
+        """The key that the request shows, or that its browser signed in with."""
+        if "authorization" in headers:
+            text = _shown(headers)
+            return await self.keyring.look_for(self.keyring.find, text) if text and FORM.fullmatch(text) else None
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        if not cookie or (key := await self.keyring.look_for(self.keyring.find_signed_in, cookie)) is None:
             return None
-        if (key := self.keyring.find(text)) is not None:
-            return key
-        # It may have been made a moment ago. However many unknown keys come, the database is asked four times a second.
-        came = time.monotonic()
-        await asyncio.sleep(self.keyring.seconds_to_next_look())
-        if not self.keyring.has_looked_since(came):
-            await to_thread.run_sync(self.keyring.refresh)
-        return self.keyring.find(text)
+        scope[FORM_TOKEN] = form_token(cookie)
+        # A browser adds its cookie to what any page sends. Pages' own forms are checked where they are read.
+        shown = headers.get(FORM_TOKEN_HEADER, "").encode()
+        if _changes_by_api(scope) and not hmac.compare_digest(shown, scope[FORM_TOKEN].encode()):
+            raise _forbidden(
+                "it comes with a cookie and without the token of our own pages", "Send an API key instead."
+            )
+        return key
 
     def _slow_down(self, caller: str) -> None:
         seconds = self.rates.seconds_to_wait(caller)
@@ -127,6 +142,22 @@ class Gate:
                 f"Wait {seconds} s, and send many images at once with POST /v1/predict/batch.",
                 headers={"Retry-After": str(seconds)},
             )
+
+
+def _changes_by_api(scope: Connection) -> bool:
+    return scope["method"] not in SAFE and str(scope["path"]).startswith(API)
+
+
+def _is_visit(scope: Connection) -> bool:
+    """Whether a person asks for a page, who can sign in, rather than a program, which has to send a key."""
+    headers = Headers(scope=scope)
+    return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")
+
+
+def _to_sign_in(scope: Connection) -> RedirectResponse:
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
 
 
 def _is_public_name(host: str) -> bool:

@@ -31,6 +31,7 @@ from workers.pipeline.sizes import sizes
 
 BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
+NO_NETWORK = b"fabricated"
 DATASET_SHA256 = "ab" * 32
 COLLAPSE = "no epoch of 12 reached validation specificity 0.50; the best was 0.31 at epoch 4"
 ENVIRONMENT = {
@@ -53,6 +54,7 @@ class FinalRecord:
     calibration: Json
     evaluation: Json
     misses: list[Json]
+    validation: Json
 
     def card(self, environment: Mapping[str, Any] = ENVIRONMENT) -> str:
         return model_card(self.about, self.calibration, self.evaluation, environment)
@@ -114,10 +116,16 @@ def a_final_record(
         },
         evaluation=evaluation.model_dump(mode="json"),
         misses=pictured(evaluation.confident_misses, test.images),
+        validation={
+            part: {"scores": chosen.calibration(raw).tolist(), "malignant": held.malignant.tolist()}
+            for part in ("calibration", "selection")
+        },
     )
 
 
-def store_finished(session: Session, storage: Storage, folder: Path, spec: ExperimentSpec, final: FinalRecord) -> str:
+def store_finished(
+    session: Session, storage: Storage, folder: Path, spec: ExperimentSpec, final: FinalRecord, onnx: bytes = NO_NETWORK
+) -> str:
     """Rows of a study in which one trial collapsed and one failed, and its winner's bundle; returns its id."""
     experiment = store_experiment(session, spec, "succeeded", phase=3)
     architecture = final.about["architecture"]
@@ -129,7 +137,7 @@ def store_finished(session: Session, storage: Storage, folder: Path, spec: Exper
     ended = store_trial(session, experiment, 3, 0, "final", None, "succeeded")
     ended.metrics = final.evaluation
     folder.mkdir(parents=True, exist_ok=True)
-    bundle_sha256 = _bundle(folder, final)
+    bundle_sha256 = _bundle(folder, final, onnx)
     manifest_sha256 = bundles.complete(folder)
     version = f"mdl_{experiment.id}"
     bundles.upload(folder, storage, f"models/{version}")
@@ -270,10 +278,10 @@ def _store_epochs(session: Session, trial: Trial, seed: int) -> None:
         trial.best_epoch, trial.metrics = best
 
 
-def _bundle(folder: Path, final: FinalRecord) -> str:
-    for name in ("model.onnx", "model.keras"):
-        (folder / name).write_bytes(b"fabricated")
-    bundles.write_json(folder / "validation.json", {})
+def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
+    (folder / "model.onnx").write_bytes(onnx)
+    (folder / "model.keras").write_bytes(NO_NETWORK)
+    bundles.write_json(folder / "validation.json", final.validation)
     bundles.write_json(folder / "calibration.json", final.calibration)
     bundle_sha256 = bundles.freeze(folder, final.about)
     bundles.write_json(folder / "metrics.json", final.evaluation)

@@ -11,6 +11,7 @@ from models_store.settings import Settings
 from workers.app import Worker, create_worker, queues, slots
 from workers.cleaning import remove_abandoned_folders
 from workers.control import answer_in_background
+from workers.presence import tell_in_background
 from workers.tasks import register_tasks
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def main() -> None:
     setup_logging.connect(leave_as_it_is, weak=False)
     celery_worker.safe_say = say_nothing
     answer_in_background(worker)
+    tell_in_background(worker)
     try:
         _run_trials(worker)
     finally:

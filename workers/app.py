@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
@@ -54,6 +55,11 @@ class Worker:
             yield slot
         finally:
             self.free_slots.put(slot)
+
+
+def folder_of(worker: Worker, trial_id: str) -> Path:
+    """Where this machine keeps everything of one trial; what an earlier attempt left there is gone on from."""
+    return worker.settings.work_root.resolve() / trial_id
 
 
 def create_worker(settings: Settings) -> Worker:

@@ -10,7 +10,7 @@ from models_store.runs import Claim
 from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, Experiment, TestOpening, Trial
 from workers import job
-from workers.app import Slot, Worker
+from workers.app import Slot, Worker, folder_of
 from workers.job import Job, MessageReader, PriorOpening, RegisteredFile, StoredResumePoint, read_outcome
 from workers.patience import patiently
 from workers.supervisor import Exit, supervise
@@ -38,11 +38,6 @@ def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
         limit_seconds=prepared.experiment.limits.trial_minutes * 60,
         environment=slot.environment,
     )
-
-
-def folder_of(worker: Worker, trial_id: str) -> Path:
-    """Where this machine keeps everything of one trial; what an earlier attempt left there is gone on from."""
-    return worker.settings.work_root.resolve() / trial_id
 
 
 def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:

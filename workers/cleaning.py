@@ -8,8 +8,7 @@ from sqlalchemy import select
 from models_store.runs import UNFINISHED, Claim
 from models_store.tables import Trial
 from workers import resuming
-from workers.app import Worker
-from workers.attempt import folder_of
+from workers.app import Worker, folder_of
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from models_store.datasets.sources import resolve
 from models_store.settings import Settings
 from models_store.specs import Checkpoint
 from models_store.storage import Storage
+from models_store.version import commit
 from workers.job import Job
 from workers.pipeline import backend
-from workers.version import commit
 
 
 def dataset_of(job: Job, settings: Settings, storage: Storage) -> Path:

@@ -53,6 +53,7 @@ def _train(job: Job, trial: TrialSpec, settings: Settings, storage: Storage, fol
 
     def report(epoch: Epoch) -> None:
         append_message(folder, {"kind": "epoch", **asdict(epoch)})
+        print(_in_words(epoch), flush=True)  # noqa: T201 - the process' log
         if clock.is_due():
             _upload_resume_point(job, storage, folder)
 
@@ -65,6 +66,13 @@ def _train(job: Job, trial: TrialSpec, settings: Settings, storage: Storage, fol
         weights_root=settings.weights_root,
         checkpoint=None if trial.starts_from is None else fetch(trial.starts_from, storage, folder / "start.keras"),
     )
+
+
+def _in_words(epoch: Epoch) -> str:
+    names = ("val_recall", "val_specificity", "val_auc", "val_loss", "loss")
+    figures = ", ".join(f"{name} {epoch.metrics[name]:.4f}" for name in names if name in epoch.metrics)
+    verdict = "best so far" if epoch.best else "" if epoch.eligible else "not eligible"
+    return f"epoch {epoch.number}: {figures}, {epoch.seconds:.1f} s{f', {verdict}' if verdict else ''}"
 
 
 def _upload_resume_point(job: Job, storage: Storage, folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
@@ -22,6 +24,8 @@ def main(folder: Path) -> None:
     _die_with_the_worker()
     settings = Settings()
     job = read_job(folder)
+    place = f"{socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    print(f"{job.name}, attempt {job.attempt}, on {place}", flush=True)  # noqa: T201 - the process' log
     try:
         outcome = run(job, settings, folder)
     except Exception as error:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from models_store import runs
 from models_store.runs import Claim, EpochReport, ResumePoint, Standing
-from workers.app import Worker
+from workers.app import Worker, folder_of
+from workers.printed import read_printed
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ class Watch:
         self._lease = worker.settings.lease_seconds
         self._renewed = time.monotonic()
         self._unsaved: list[dict[str, Any]] = []
+        self._folder = folder_of(worker, claim.trial_id)
+        self._printed = 0
 
     def __call__(self, messages: Sequence[dict[str, Any]]) -> Standing:
         self._unsaved.extend(messages)
@@ -50,10 +53,14 @@ class Watch:
             return runs.standing(session, self._claim)
 
     def _write(self) -> Standing:
+        printed = read_printed(self._folder, self._printed)
         with self._worker.database.write() as session:
             superseded = self._record(session)
             epochs = [_epoch(message) for message in self._unsaved if message["kind"] == "epoch"]
             standing = runs.heartbeat(session, self._claim, timedelta(seconds=self._lease), epochs)
+            if printed is not None and standing != "lost":
+                printed.keep(session, self._claim)
+                self._printed = printed.size
         self._unsaved.clear()
         for key in superseded:
             self._worker.storage.delete(key)

@@ -10,9 +10,10 @@ from models_store import broker, runs
 from models_store.runs import UNFINISHED, Claim
 from models_store.tables import Trial
 from workers import cleaning, phases, resuming
-from workers.app import Slot, Worker
-from workers.attempt import attempt, folder_of
+from workers.app import Slot, Worker, folder_of
+from workers.attempt import attempt
 from workers.patience import patiently
+from workers.printed import read_printed
 from workers.recording import record
 from workers.supervisor import Exit
 
@@ -70,11 +71,15 @@ def _hand_over(worker: Worker, claim: Claim) -> None:
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
     settings = worker.settings
+    printed = read_printed(folder_of(worker, claim.trial_id))
+
+    def write(session: Session) -> None:
+        if printed is not None:
+            printed.keep(session, claim)
+        record(session, claim, ended, settings.max_attempts, settings.promotion_policy)
+
     try:
-        patiently(
-            worker.database.write,
-            lambda session: record(session, claim, ended, settings.max_attempts, settings.promotion_policy),
-        )
+        patiently(worker.database.write, write)
     except runs.LeaseLost as lost:
         log.warning("dropped a result: %s", lost)
 

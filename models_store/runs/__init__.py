@@ -10,6 +10,7 @@ deadlocking, and an experiment's events are numbered in the order of their commi
 from models_store.runs.claiming import claim_next
 from models_store.runs.deliveries import delivered, not_delivered, take_due
 from models_store.runs.experiments import cancel, fail_experiment, finish_experiment, open_phase, submit
+from models_store.runs.printed import keep_log
 from models_store.runs.records import (
     UNFINISHED,
     Claim,
@@ -57,6 +58,7 @@ __all__ = [
     "forget_epochs",
     "hand_back",
     "heartbeat",
+    "keep_log",
     "keep_resume_point",
     "not_delivered",
     "open_phase",

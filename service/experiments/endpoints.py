@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Request, Response
 from fastapi.openapi.models import Example
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,7 @@ from models_store import runs
 from models_store.datasets.sources import is_builtin
 from models_store.presets import PRESETS
 from models_store.specs import ExperimentSpec
-from models_store.tables import DatasetRow, Experiment, Trial
+from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
 from service.deps import Identifier, Reading, Services, Writing
 from service.errors import Finding, Problem, unprocessable
 from service.experiments import events
@@ -124,11 +124,25 @@ def read_report(experiment_id: Identifier, session: Reading, services: Services)
 @router.get("/v1/trials/{trial_id}", responses=problems(404, 422))
 def read_trial(trial_id: Identifier, session: Reading) -> TrialRead:
     """One trial with the metrics of every epoch."""
-    trial = session.get(Trial, trial_id)
-    if trial is None:
-        remedy = "GET /v1/experiments/{id}/trials lists those of an experiment."
-        raise Problem(404, "trial-not-found", "There is no such trial", f"there is no trial {trial_id}", remedy)
-    return show_trials(session, [trial], epochs=True)[0]
+    return show_trials(session, [_trial(session, trial_id)], epochs=True)[0]
+
+
+@router.get(
+    "/v1/trials/{trial_id}/log",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": "Epoch 1/30 …\n"}}}, **problems(404, 422)},
+)
+def read_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
+    """The last 64 KiB that the trial's process printed, of all its attempts on the machine that ran the latest.
+
+    While it runs, this is at most a quarter of a lease old.
+    """
+    _trial(session, trial_id)
+    printed = session.get(TrialLog, trial_id)
+    if printed is None:
+        remedy = "A trial prints once it runs; GET /v1/trials/{id} says whether it does."
+        raise Problem(404, "log-not-found", "Nothing was printed", f"trial {trial_id} has printed nothing yet", remedy)
+    return PlainTextResponse(printed.text if printed.is_whole else f"[…]\n{printed.text}")
 
 
 def _experiment(session: Session, experiment_id: str) -> Experiment:
@@ -136,6 +150,14 @@ def _experiment(session: Session, experiment_id: str) -> Experiment:
     if experiment is None:
         raise runs.ExperimentNotFound(f"there is no experiment {experiment_id}")
     return experiment
+
+
+def _trial(session: Session, trial_id: str) -> Trial:
+    trial = session.get(Trial, trial_id)
+    if trial is None:
+        remedy = "GET /v1/experiments/{id}/trials lists those of an experiment."
+        raise Problem(404, "trial-not-found", "There is no such trial", f"there is no trial {trial_id}", remedy)
+    return trial
 
 
 def _require_dataset(session: Session, name: str) -> None:

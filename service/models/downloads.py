@@ -39,14 +39,18 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
             yield chunk
 
 
+def altered(error: Exception) -> Problem:
+    return Problem(
+        503,
+        "bundle-altered",
+        "The store does not hold this model as it was written",
+        str(error),
+        "Restore the store from its backup; until then promote another version.",
+    )
+
+
 def _fetch(model: Model, storage: Storage, folder: Path, names: tuple[str, ...] | None = None) -> tuple[str, ...]:
     try:
         return fetch_files(storage, model.store_key, model.manifest_sha256, folder, names)
-    except (BundleAltered, StoredFileAltered, StoredFileMissing) as altered:
-        raise Problem(
-            503,
-            "bundle-altered",
-            "The store does not hold this model as it was written",
-            str(altered),
-            "Restore the store from its backup; until then promote another version.",
-        ) from altered
+    except (BundleAltered, StoredFileAltered, StoredFileMissing) as changed:
+        raise altered(changed) from changed

@@ -80,6 +80,13 @@ def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, str
         ("BREW", "/predict/", "admin"),
         ("GET", "/healthz", None),
         ("GET", "/healthz/", "read"),
+        ("GET", "/static/0/style.css", None),
+        ("POST", "/static/0/style.css", "admin"),
+        ("POST", "/sign-in", None),
+        ("POST", "/sign-out", "read"),
+        ("POST", "/studies", "submit"),
+        ("POST", "/studies/exp_1/cancel", "submit"),
+        ("POST", "/models/mdl_1/promote", "admin"),
     ],
 )
 def test_scope_of_a_request(method: str, path: str, needed: str | None) -> None:
@@ -123,7 +130,7 @@ def test_anything_but_the_very_key_is_refused(
 
 def test_browser_may_give_the_key_as_password(stranger: TestClient, database: Database) -> None:
     _, text = make(database, "read")
-    asked = stranger.get("/v1/models", headers={"Accept": "text/html"})
+    asked = stranger.get("/v1/models", auth=("anyone", "wrong"), headers={"Accept": "text/html"})
     assert asked.headers["WWW-Authenticate"].startswith("Basic ")
     assert stranger.get("/v1/models", auth=("anyone", text)).status_code == 200
     bad = {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()}

@@ -37,8 +37,11 @@ def _play(
     metrics: dict[str, float] | None = None,
     test: dict[str, float] | None = None,
     dataset_sha256: str = SHA256,
+    prints: str = "",
 ) -> None:
     """Takes `seconds` for each of `epochs`, then ends as `end` says, or dies if it is too early an attempt."""
+    if prints:
+        print(prints, flush=True)  # noqa: T201 - into the trial's log
     _say(folder, {"kind": "started"})
     shown = METRICS | (metrics or {})
     for number in range(1, epochs + 1):

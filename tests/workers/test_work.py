@@ -17,7 +17,7 @@ from models_store.database import Database, now
 from models_store.tables import Trial
 from tests.workers.conftest import Stage
 from workers import work
-from workers.attempt import folder_of
+from workers.app import folder_of
 
 
 def start(stage: Stage, *, daemon: bool = True) -> Thread:

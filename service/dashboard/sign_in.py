@@ -1,0 +1,71 @@
+"""A key signs in, once, to a cookie; and out again."""
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from service import sign_ins
+from service.dashboard.forms import Posted
+from service.dashboard.shell import PageRoute, Viewing, show
+from service.deps import Services
+from service.keys import FORM
+
+router = APIRouter(route_class=PageRoute)
+
+
+@router.get("/sign-in")
+async def sign_in_page(
+    viewer: Viewing, services: Services, next: Annotated[str, Query(max_length=2000)] = "/"
+) -> Response:
+    if services.settings.auth == "off":
+        return RedirectResponse("/", 303)
+    return _page(viewer, next)
+
+
+@router.post("/sign-in")
+async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: Request) -> Response:
+    text, wanted = str(fields.get("key", "")).strip(), str(fields.get("next", "/"))
+    keyring = services.keyring
+    key = await keyring.look_for(keyring.find, text) if FORM.fullmatch(text) else None
+    if key is None:
+        return _page(viewer, wanted, refused=True)
+
+    def begin() -> str:
+        with services.database.write() as session:
+            return sign_ins.begin(session, key.id)
+
+    answer = RedirectResponse(_local(wanted), 303)
+    # Caddy, which ends TLS in front of the service, names the scheme that the browser used.
+    secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
+    answer.set_cookie(
+        sign_ins.COOKIE,
+        await to_thread.run_sync(begin),
+        max_age=int(sign_ins.LASTS.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    return answer
+
+
+@router.post("/sign-out")
+def sign_out(services: Services, request: Request) -> Response:
+    with services.database.write() as session:
+        sign_ins.end(session, request.cookies.get(sign_ins.COOKIE, ""))
+    services.keyring.refresh()
+    answer = RedirectResponse("/sign-in", 303)
+    answer.delete_cookie(sign_ins.COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+def _page(viewer: Viewing, wanted: str, *, refused: bool = False) -> HTMLResponse:
+    status = 403 if refused else 200
+    return show("sign_in.html", viewer, page="sign_in", status_code=status, next=_local(wanted), refused=refused)
+
+
+def _local(address: str) -> str:
+    """A path of ours; anything else, which could lead a person elsewhere, becomes the first page."""
+    is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if is_local else "/"

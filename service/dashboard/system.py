@@ -1,0 +1,111 @@
+"""The page `System`: what `GET /v1/system` tells, as a person reads it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store.tables import Experiment, Trial
+from service.dashboard.shell import PageRoute, Viewing, show
+from service.deps import Reading, Services
+from service.experiments.report.drawing import COLOURS, Plot, as_json, empty_figure
+from service.system.endpoints import look
+from service.system.schemas import Day, EventRead
+
+router = APIRouter(route_class=PageRoute)
+
+EVENTS_SHOWN = 12
+CHECKED = {"database": "Database", "broker": "Broker", "store": "Store", "model": "Model"}
+
+
+@dataclass(frozen=True)
+class News:
+    """One event in words."""
+
+    when: datetime
+    experiment_id: str
+    study: str
+    subject: str
+    state: str
+    where: str
+
+
+@router.get("/system")
+def system_page(viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
+    told = look(session, services)
+    return show(
+        "system.html",
+        viewer,
+        page="system",
+        told=told,
+        checked=CHECKED,
+        news=_news(session, told.events[:EVENTS_SHOWN]),
+        predictions=_predictions(told.days) if any(day.malignant + day.benign for day in told.days) else None,
+        drift=_drift(told.days) if any(day.drift is not None for day in told.days) else None,
+    )
+
+
+def _news(session: Session, events: list[EventRead]) -> list[News]:
+    names = _names(session, events)
+    return [
+        News(
+            when=event.created_at,
+            experiment_id=event.experiment_id,
+            study=names.get(event.experiment_id, event.experiment_id),
+            subject=names.get(str(event.data.get("trial_id")), "the study"),
+            state=str(event.data.get("status") or f"phase {event.data.get('phase', '')}".strip()),
+            where=str(event.data.get("worker") or ""),
+        )
+        for event in events
+    ]
+
+
+def _names(session: Session, events: list[EventRead]) -> dict[str, str]:
+    """Names of the experiments and trials that the events tell of."""
+    experiments = {event.experiment_id for event in events}
+    trials = {str(event.data.get("trial_id")) for event in events}
+    studies = session.execute(select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiments)))
+    runs = session.execute(select(Trial.id, Trial.name).where(Trial.id.in_(trials)))
+    return {key: name or key for found in (studies, runs) for key, name in found}
+
+
+def _predictions(days: list[Day]) -> Plot:
+    figure = empty_figure("", "Images a day")
+    dates = [day.day.isoformat() for day in days]
+    for name, counts, colour in (
+        ("called malignant", [day.malignant for day in days], COLOURS[1]),
+        ("called benign", [day.benign for day in days], COLOURS[0]),
+    ):
+        figure.add_bar(x=dates, y=counts, name=name, marker={"color": colour})
+    figure.update_layout(barmode="stack", height=280, xaxis={"type": "date", "tickformat": "%d %b"})
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15, "x": 0})
+    malignant, benign = sum(day.malignant for day in days), sum(day.benign for day in days)
+    alt = f"{malignant + benign:,} predictions in {len(days)} days: {malignant:,} malignant, {benign:,} benign."
+    return Plot("predictions", "Predictions a day (UTC)", alt, as_json(figure))
+
+
+def _drift(days: list[Day]) -> Plot:
+    figure = empty_figure("", "Distance from validation")
+    told = [day for day in days if day.drift is not None]
+    dates = [day.day.isoformat() for day in days]
+    figure.add_scatter(
+        x=dates,
+        y=[day.drift for day in days],
+        mode="lines+markers",
+        name="distance",
+        line={"color": COLOURS[0], "width": 2.5},
+        marker={"size": 8},
+    )
+    chance = [day.chance for day in days]
+    figure.add_scatter(x=dates, y=chance, mode="lines", name="chance", line={"dash": "dot", "color": COLOURS[1]})
+    figure.update_layout(height=280, xaxis={"type": "date", "tickformat": "%d %b"}, yaxis={"rangemode": "tozero"})
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15, "x": 0})
+    above = sum((day.drift or 0) > (day.chance or 1) for day in told)
+    alt = (
+        f"On {above} of {len(told)} days with 50 predictions or more, the probabilities lie further from those on "
+        "validation images than chance allows on one day in twenty (dotted)."
+    )
+    return Plot("drift", "Drift of the champion's probabilities", alt, as_json(figure))

@@ -1,0 +1,42 @@
+"""The page `Try it`: an image or many, judged by the champion in the browser's own requests to the API."""
+
+from typing import Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
+
+from models_store.wording import DIAGNOSES
+from service.dashboard.samples import DRAWN_AS, sample
+from service.dashboard.shell import PageRoute, Viewing, show
+from service.deps import Services
+from service.predictions.images import FORMATS
+
+router = APIRouter(route_class=PageRoute)
+
+SAMPLE_PIXELS = 224
+KEPT_A_DAY = "private, max-age=86400"
+
+
+@router.get("/try")
+async def try_it_page(viewer: Viewing, services: Services) -> HTMLResponse:
+    if services.predictor.serving is None:
+        await to_thread.run_sync(services.predictor.refresh)
+    serving, settings = services.predictor.serving, services.settings
+    return show(
+        "try_it.html",
+        viewer,
+        page="try_it",
+        serving=serving,
+        refusal=services.predictor.refusal,
+        formats=", ".join(FORMATS),
+        most_megabytes=settings.max_upload_bytes / 2**20,
+        most_images=settings.max_batch_images,
+        samples={name: DIAGNOSES[name] for name in DRAWN_AS},
+    )
+
+
+@router.get("/try/samples/{diagnosis}.png")
+def sample_picture(diagnosis: Literal["mel", "nv", "bcc", "bkl", "akiec", "vasc"], viewer: Viewing) -> Response:  # noqa: ARG001
+    headers = {"Cache-Control": KEPT_A_DAY}
+    return Response(sample(diagnosis, SAMPLE_PIXELS), 200, headers, media_type="image/png")

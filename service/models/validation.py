@@ -1,0 +1,82 @@
+"""The scores of a model's validation images, which its bundle keeps: for moving the threshold without the test set."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models_store import bundles
+from models_store.bundles import BundleAltered
+from models_store.storage import Storage
+from models_store.tables import Model
+
+FILE = "validation.json"
+
+
+class ValidationNotKept(LookupError):
+    """The bundle holds no validation scores; it is older than they are, or was made elsewhere."""
+
+
+class Scored(BaseModel):
+    """Calibrated probabilities of malignant of N images, and which of them are malignant."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    scores: list[float] = Field(examples=[[0.02, 0.31, 0.88]])
+    malignant: list[bool] = Field(examples=[[False, False, True]])
+
+    @model_validator(mode="after")
+    def every_score_has_a_label(self) -> "Scored":
+        if not self.scores or len(self.scores) != len(self.malignant):
+            raise ValueError(f"{len(self.scores)} scores and {len(self.malignant)} labels")
+        return self
+
+
+class Recorded(BaseModel):
+    """What was recorded at the sealed threshold when it was set."""
+
+    recall: float | None = Field(None, examples=[0.958])
+    specificity: float | None = Field(None, examples=[0.62])
+    malignant_images: int | None = Field(None, examples=[98])
+    benign_images: int | None = Field(None, examples=[404])
+
+
+class ValidationRead(BaseModel):
+    """Validation scores of a model. Figures made of them are optimistic: they chose the threshold or the epoch."""
+
+    version: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"])
+    threshold: float = Field(description="The sealed threshold.", examples=[0.31])
+    recorded: Recorded
+    calibration: Scored = Field(description="The images that set the threshold.")
+    selection: Scored | None = Field(description="The images that chose epoch and network.")
+
+
+def read_validation(model: Model, storage: Storage) -> ValidationRead:
+    """Verified like every file of a bundle.
+
+    Raises `ValidationNotKept`, or `StoredFileMissing` and `StoredFileAltered` for what the store lost or changed.
+    """
+    found = _fetched(model, storage)
+    try:
+        return ValidationRead(
+            version=model.version,
+            threshold=model.threshold,
+            recorded=Recorded.model_validate(model.calibration.get("decision") or {}),
+            calibration=found["calibration"],
+            selection=found.get("selection"),
+        )
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise ValidationNotKept(f"{FILE} of {model.version} does not hold scores ({type(error).__name__})") from error
+
+
+def _fetched(model: Model, storage: Storage) -> Any:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, (FILE,))
+            return bundles.read_json(folder / FILE)
+        except BundleAltered as unlisted:
+            raise ValidationNotKept(f"the bundle of {model.version} holds no {FILE}") from unlisted
+        except ValueError as unreadable:
+            raise ValidationNotKept(f"{FILE} of {model.version} is not JSON") from unreadable

@@ -1,0 +1,55 @@
+"""Sessions of browsers: an API key signs in once, and a cookie stands for it until it expires or the key ends."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from models_store.database import now
+from models_store.tables import SignIn
+
+COOKIE = "dermatriage_session"
+LASTS = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A session that goes on: the key it began with, and when it ends."""
+
+    key_id: str
+    expires_at: datetime
+
+
+def begin(session: Session, key_id: str) -> str:
+    """Stores a new session and returns, this once, the text of its cookie. Expired ones are swept away."""
+    moment = now(session)
+    session.execute(delete(SignIn).where(SignIn.expires_at <= moment))
+    cookie = secrets.token_urlsafe(32)
+    session.add(
+        SignIn(token_sha256=digest(cookie), key_id=key_id, created_at=moment, expires_at=moment + LASTS),
+    )
+    return cookie
+
+
+def end(session: Session, cookie: str) -> None:
+    session.execute(delete(SignIn).where(SignIn.token_sha256 == digest(cookie)))
+
+
+def live(session: Session) -> Mapping[str, Live]:
+    """Every session that goes on, by the sha256 of its cookie."""
+    rows = session.scalars(select(SignIn).where(SignIn.expires_at > now(session)))
+    return {row.token_sha256: Live(row.key_id, row.expires_at) for row in rows}
+
+
+def digest(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+def form_token(cookie: str) -> str:
+    """What the forms of this session carry: derived from the cookie, which a foreign page cannot read."""
+    return hmac.new(cookie.encode(), b"form", hashlib.sha256).hexdigest()

@@ -1,0 +1,55 @@
+"""`GET /v1/system`: everything that the system page shows."""
+
+import platform
+from functools import cache
+from importlib.metadata import version
+
+import onnxruntime
+from fastapi import APIRouter
+from sqlalchemy.orm import Session
+
+from models_store.database import now
+from models_store.version import commit
+from service.deps import Reading, Service, Services
+from service.health import checks
+from service.openapi import problems
+from service.system.days import fortnight
+from service.system.labour import heard_workers, queues, recent_events, workers
+from service.system.schemas import SystemRead, Versions
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/v1/system", responses=problems(503))
+def read_system(session: Reading, services: Services) -> SystemRead:
+    """Workers with what they run, queues, versions, what answers, and the predictions of the last fortnight."""
+    return look(session, services)
+
+
+def look(session: Session, services: Service) -> SystemRead:
+    """One look at everything. What does not answer within seconds is told as such."""
+    heard = heard_workers(services.settings.broker_url)
+    found = checks(services)
+    serving, moment = services.predictor.serving, now(session)
+    return SystemRead(
+        at=moment,
+        checks=found,
+        versions=_versions(session.get_bind().dialect.name),
+        workers_heard=heard is not None,
+        workers=workers(session, heard or (), moment),
+        queues=queues(session, heard or (), moment),
+        champion=None if serving is None else serving.version,
+        days=fortnight(session, serving, moment),
+        events=recent_events(session),
+    )
+
+
+@cache
+def _versions(database: str) -> Versions:
+    return Versions(
+        product=version("dermatriage"),
+        python=platform.python_version(),
+        onnxruntime=onnxruntime.__version__,
+        database=database,
+        commit=commit(),
+    )

@@ -1,0 +1,95 @@
+"""Who works and what waits: what workers told the broker, beside what their leases in the database say."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models_store.presence import Presence, present
+from models_store.tables import Event, Experiment, Trial
+from service.system.schemas import EventRead, QueueRead, RunningTrial, WorkerRead
+
+QUEUES = ("cpu", "gpu")
+PATIENCE_SECONDS = 2.0
+STUDIES_LOOKED_AT = 20
+EVENTS_SHOWN = 30
+
+Heard = Sequence[tuple[Presence, float]]
+
+
+def heard_workers(broker_url: str) -> Heard | None:
+    """None while the broker does not answer."""
+    try:
+        patience = {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS}
+        with Redis.from_url(broker_url, **patience) as broker:
+            return present(broker)
+    except (RedisError, OSError, ValueError):
+        return None
+
+
+def workers(session: Session, heard: Heard, moment: datetime) -> list[WorkerRead]:
+    """Those that were heard, and those that hold a trial without having been heard."""
+    held = _held(session, moment)
+    told = [_told(presence, age, held.pop(presence.name, [])) for presence, age in heard]
+    return told + [_silent(name, running) for name, running in sorted(held.items())]
+
+
+def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
+    counted = select(Trial.queue, func.count(), func.min(Trial.created_at)).where(Trial.status == "queued")
+    waiting = {queue: (number, oldest) for queue, number, oldest in session.execute(counted.group_by(Trial.queue))}
+    shown = []
+    for name in (*QUEUES, *sorted(waiting.keys() - set(QUEUES))):
+        number, oldest = waiting.get(name, (0, None))
+        shown.append(
+            QueueRead(
+                name=name,
+                waiting=number,
+                oldest_seconds=None if oldest is None else (moment - oldest).total_seconds(),
+                slots=sum(presence.slots for presence, _ in heard if name in presence.queues),
+            )
+        )
+    return shown
+
+
+def recent_events(session: Session) -> list[EventRead]:
+    """Of the studies posted last, so that the look stays short however many events there are."""
+    latest = select(Experiment.id).order_by(Experiment.created_at.desc()).limit(STUDIES_LOOKED_AT)
+    chosen = (
+        select(Event)
+        .where(Event.experiment_id.in_(session.scalars(latest).all()), Event.kind != "epoch")
+        .order_by(Event.created_at.desc(), Event.number.desc())
+        .limit(EVENTS_SHOWN)
+    )
+    return [EventRead.model_validate(event) for event in session.scalars(chosen)]
+
+
+def _held(session: Session, moment: datetime) -> dict[str, list[RunningTrial]]:
+    chosen = select(Trial).where(Trial.status.in_(("running", "cancelling")), Trial.worker.is_not(None))
+    by_worker: dict[str, list[RunningTrial]] = defaultdict(list)
+    for trial in session.scalars(chosen.order_by(Trial.started_at)):
+        if trial.lease_expires_at is not None:
+            by_worker[str(trial.worker)].append(
+                RunningTrial(
+                    trial_id=trial.id,
+                    experiment_id=trial.experiment_id,
+                    name=trial.name,
+                    phase=trial.phase,
+                    epochs_done=trial.epochs_done,
+                    lease_seconds_left=(trial.lease_expires_at - moment).total_seconds(),
+                )
+            )
+    return by_worker
+
+
+def _told(presence: Presence, age: float, running: Iterable[RunningTrial]) -> WorkerRead:
+    told = vars(presence) | {"heard_seconds_ago": round(age, 1), "running": list(running)}
+    return WorkerRead.model_validate({name: value for name, value in told.items() if name != "host"})
+
+
+def _silent(name: str, running: Iterable[RunningTrial]) -> WorkerRead:
+    nothing = dict.fromkeys(("heard_seconds_ago", "slots", "cores", "python", "version", "commit", "started_at"))
+    return WorkerRead.model_validate({**nothing, "name": name, "queues": [], "gpus": [], "running": list(running)})

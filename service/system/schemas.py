@@ -1,0 +1,104 @@
+"""What the service tells of itself: who works, what waits, what answers, and whether its answers drift."""
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.health import Check
+
+EXPERIMENT_EXAMPLE = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
+TRIAL_EXAMPLE = "trl_0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a"
+
+
+class Versions(BaseModel):
+    """What this web process runs on."""
+
+    product: str = Field(examples=["0.1.0"])
+    python: str = Field(examples=["3.11.9"])
+    onnxruntime: str = Field(examples=["1.22.1"])
+    database: str = Field(description="Dialect of the database.", examples=["postgresql"])
+    commit: str = Field(examples=["0123456789abcdef0123456789abcdef01234567"])
+
+
+class RunningTrial(BaseModel):
+    """A trial that a worker holds."""
+
+    trial_id: str = Field(examples=[TRIAL_EXAMPLE])
+    experiment_id: str = Field(examples=[EXPERIMENT_EXAMPLE])
+    name: str = Field(examples=["CNN_v1/W3"])
+    phase: int = Field(examples=[1])
+    epochs_done: int = Field(examples=[12])
+    lease_seconds_left: float = Field(description="Below 0 the trial is about to be taken back.", examples=[48.0])
+
+
+class WorkerRead(BaseModel):
+    """A worker that was heard of lately, or that holds a trial. What only it could tell is null if it was not heard."""
+
+    name: str = Field(examples=["gpu-1:4711"])
+    heard_seconds_ago: float | None = Field(description="Null: not heard for half a minute.", examples=[4.2])
+    queues: list[str] = Field(examples=[["cpu", "gpu"]])
+    slots: int | None = Field(description="Trials it runs at the same time.", examples=[2])
+    gpus: list[str] = Field(description="Numbers of the GPUs it owns.", examples=[["0", "1"]])
+    cores: int | None = Field(examples=[16])
+    python: str | None = Field(examples=["3.11.9"])
+    version: str | None = Field(examples=["0.1.0"])
+    commit: str | None = Field(examples=["0123456789abcdef0123456789abcdef01234567"])
+    started_at: datetime | None = Field(examples=["2026-01-05T09:00:00Z"])
+    running: list[RunningTrial]
+
+
+class QueueRead(BaseModel):
+    """Trials that wait for a worker, and the room there is for them."""
+
+    name: str = Field(examples=["cpu"])
+    waiting: int = Field(examples=[3])
+    oldest_seconds: float | None = Field(description="Age of the longest-waiting trial.", examples=[95.0])
+    slots: int = Field(description="Slots of the workers that were heard and listen to this queue.", examples=[2])
+
+
+class Day(BaseModel):
+    """The predictions of one day (UTC), of all models, and how far those of the champion drift from validation."""
+
+    day: date = Field(examples=["2026-01-05"])
+    malignant: int = Field(description="Images called malignant.", examples=[31])
+    benign: int = Field(description="Images called benign.", examples=[112])
+    drift: float | None = Field(
+        description="Kolmogorov-Smirnov distance of the champion's probabilities from those on validation images; null "
+        "below 50 of them.",
+        examples=[0.08],
+    )
+    chance: float | None = Field(
+        description="What that distance exceeds on one day in twenty if nothing drifts.", examples=[0.15]
+    )
+
+
+class EventRead(BaseModel):
+    """Something that happened to an experiment; epochs are left out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    experiment_id: str = Field(examples=[EXPERIMENT_EXAMPLE])
+    number: int = Field(examples=[7])
+    kind: str = Field(examples=["trial"])
+    data: dict[str, Any] = Field(examples=[{"trial_id": TRIAL_EXAMPLE, "status": "succeeded"}])
+    created_at: datetime = Field(examples=["2026-01-05T09:41:17Z"])
+
+
+class SystemRead(BaseModel):
+    """The service at one moment."""
+
+    at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
+    checks: dict[str, Check] = Field(
+        description="Database, broker, store and model; `refused` names a champion that failed its checks.",
+        examples=[{name: {"ok": True, "detail": "answers", "refused": None} for name in ("database", "store")}],
+    )
+    versions: Versions
+    workers_heard: bool = Field(description="False while the broker is away: only leases tell of workers then.")
+    workers: list[WorkerRead]
+    queues: list[QueueRead]
+    champion: str | None = Field(
+        description="Version that answers in this process.", examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"]
+    )
+    days: list[Day] = Field(description="The last fortnight, oldest first; a day without predictions is there too.")
+    events: list[EventRead] = Field(description="Newest first.")

@@ -1,0 +1,302 @@
+"""Results, models, judging and the system in a real browser, on studies whose figures are fabricated."""
+
+import csv
+import io
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from migrations import upgrade
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.storage import Storage
+from models_store.wording import rate
+from service.app import create_app
+from service.models.tradeoff import outcome
+from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
+from tests.end_to_end.stack import free_port
+from tests.furnished import furnish
+
+# Each colour and each width once; a page costs the checker seconds.
+LOOKS = [pytest.param(DESKTOP, "light", id="desktop-light"), pytest.param(PHONE, "dark", id="phone-dark")]
+DROP = """([bytes, name]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.getElementById("drop").dispatchEvent(
+      new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+  }
+}"""
+PASTE = """([bytes, name]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: files, bubbles: true }));
+}"""
+SAME_ARITHMETIC = """async ({ scores, malignant, stops, prevalences }) => {
+  const maths = await import(document.body.dataset.module);
+  return stops.flatMap((stop) => prevalences.map((share) => {
+    const counts = maths.outcome(scores, malignant, stop);
+    return [maths.recall(counts), maths.specificity(counts),
+      maths.missedCancers(counts, share, 1000), maths.extraBiopsies(counts, share, 1000)];
+  }));
+}"""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A server with three finished studies, of which the first is the champion's."""
+
+    home: str
+    studies: list[str]
+
+    @property
+    def result(self) -> str:
+        return f"/studies/{self.studies[0]}/result"
+
+
+@pytest.fixture(scope="module")
+def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    assert browser.is_connected()
+    folder, port = tmp_path_factory.mktemp("gallery"), free_port()
+    settings = Settings(
+        database_url=f"sqlite:///{folder}/gallery.db",
+        broker_url=broker_url,
+        store_url=str(folder / "store"),
+        cache_root=folder / "cache",
+        port=port,
+        _env_file=None,
+    )
+    database = Database(settings.database_url)
+    upgrade(database)
+    studies = furnish(database, Storage(settings.store_url), broker_url, folder / "bundles")
+    database.dispose()
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="error", lifespan="on"))
+    running = threading.Thread(target=server.run)
+    running.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield Gallery(f"http://127.0.0.1:{port}", studies)
+    server.should_exit = True
+    running.join()
+
+
+@pytest.fixture
+def visitor(browser: Browser, gallery: Gallery) -> Iterator[Visit]:
+    """Whatever a test does, the console stays silent and no other machine is asked."""
+    with visit(browser, gallery.home) as visitor:
+        yield visitor
+        assert visitor.is_clean()
+
+
+def picture(darkness: int, side: int = 40) -> bytes:
+    pixels = np.full((side, side + 30, 3), (210, 170, 160), np.uint8)
+    pixels[side // 3 : -side // 3, side // 3 + 15 : -side // 3 - 15] = (255 - darkness, 120 - darkness // 4, 90)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def figures(page: Page) -> list[str]:
+    return [page.locator(f"#t-{name}").inner_text() for name in ("recall", "specificity", "missed", "extra")]
+
+
+def test_slider_at_the_seal_shows_what_was_recorded_and_moves_from_there(visitor: Visit, gallery: Gallery) -> None:
+    page = visitor.page
+    visitor.open(gallery.result)
+    told = httpx.get(f"{gallery.home}/v1/models/mdl_{gallery.studies[0]}/validation", trust_env=False).json()
+    recorded = told["recorded"]
+    expect(page.locator("#threshold")).to_be_enabled()
+    at_the_seal = figures(page)
+    assert at_the_seal[:2] == [rate(recorded["recall"]), rate(recorded["specificity"])]
+    assert float(at_the_seal[2]) == pytest.approx(50 * (1 - recorded["recall"]), abs=0.051)
+    assert float(at_the_seal[3]) == pytest.approx(950 * (1 - recorded["specificity"]), abs=0.051)
+    # When the threshold is moved with the keyboard
+    page.locator("#threshold").focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    moved = figures(page)
+    assert float(moved[0]) < float(at_the_seal[0])
+    assert float(moved[1]) > float(at_the_seal[1])
+    assert "more missed cancers" in page.locator("#t-compared").inner_text()
+    assert "recall" in str(page.locator("#threshold").get_attribute("aria-valuetext"))
+    here = page.evaluate("document.getElementById('t-roc').data[3]")
+    assert here["y"][0] == pytest.approx(float(moved[0]), abs=5e-4)
+    # When more patients have cancer
+    page.get_by_label("Patients with cancer, in %").fill("20")
+    assert float(figures(page)[2]) == pytest.approx(4 * float(moved[2]), abs=0.3)
+    # When it is taken back
+    page.get_by_role("button", name="Back to the sealed threshold").click()
+    page.get_by_label("Patients with cancer, in %").fill("5")
+    assert figures(page) == at_the_seal
+    assert page.locator("#t-compared").inner_text() == "This is the sealed threshold."
+
+
+def test_slider_reckons_as_the_server_does(visitor: Visit, gallery: Gallery) -> None:
+    visitor.open(gallery.result)
+    expect(visitor.page.locator("#threshold")).to_be_enabled()
+    data = visitor.page.evaluate("JSON.parse(document.getElementById('tradeoff-data').textContent)")
+    cases: list[dict[str, Any]] = [
+        {**{name: data[name] for name in ("scores", "malignant", "stops")}, "prevalences": [0.01, 0.05, 0.5]},
+        {"scores": [0.1, 0.2, 0.2, 0.6], "malignant": [False, True, False, True], "stops": [0, 0.2, 0.21, 1]},
+        {"scores": [0.4], "malignant": [True], "stops": [0.4, 0.5]},
+    ]
+    for case in cases:
+        case.setdefault("prevalences", [0.0, 1.0])
+        expected = []
+        for stop in case["stops"]:
+            found = outcome(case["scores"], case["malignant"], stop)
+            for share in case["prevalences"]:
+                expected.append(
+                    [found.recall, found.specificity, found.missed_cancers(share), found.extra_biopsies(share)]
+                )
+        assert visitor.page.evaluate(SAME_ARITHMETIC, case) == expected
+
+
+def test_report_opens_from_the_result(visitor: Visit, gallery: Gallery) -> None:
+    visitor.open(gallery.result)
+    visitor.page.get_by_role("link", name="Report", exact=True).click()
+    expect(visitor.page.get_by_role("heading", name="In short")).to_be_visible()
+    assert visitor.page.url.endswith("/report")
+
+
+def test_bundle_and_card_can_be_taken_away(visitor: Visit, gallery: Gallery) -> None:
+    visitor.open(f"/models/mdl_{gallery.studies[0]}")
+    for name, suffix in (("Card (Markdown)", ".md"), ("Bundle (zip)", ".zip")):
+        with visitor.page.expect_download() as download:
+            visitor.page.get_by_role("link", name=name).click()
+        assert download.value.suggested_filename == f"mdl_{gallery.studies[0]}{suffix}"
+
+
+def test_two_models_are_compared_and_one_is_promoted_with_a_reason_and_rolled_back(
+    visitor: Visit, gallery: Gallery
+) -> None:
+    page, other = visitor.page, f"mdl_{gallery.studies[2]}"
+    visitor.open("/models")
+    page.get_by_label("A", exact=True).select_option(f"mdl_{gallery.studies[0]}")
+    page.get_by_label("B", exact=True).select_option(other)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("Both were tested on the same images")).to_be_visible()
+    expect(page.locator(".plot .trace")).to_have_count(9)
+    page.get_by_role("heading", name="B: ").get_by_role("link").click()
+    page.get_by_label("Reason").fill("fewer alarms on the ward")
+    page.get_by_role("button", name="Make it the champion").click()
+    page.wait_for_url("**/models#history")
+    first = page.locator("#history tbody tr").first
+    expect(first).to_contain_text("fewer alarms on the ward")
+    expect(first).to_contain_text(other)
+    # When it is rolled back
+    page.get_by_text("Roll back to the champion before").click()
+    page.get_by_label("Reason").fill("it was a test")
+    page.get_by_role("button", name="Roll back").click()
+    expect(page.locator("#history tbody tr").first).to_contain_text("rolled back")
+    expect(page.locator("section", has=page.locator("#h-champion"))).to_contain_text(f"mdl_{gallery.studies[0]}")
+
+
+@pytest.mark.parametrize("way", [DROP, PASTE], ids=["dropped", "pasted"])
+def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
+    page = visitor.page
+    visitor.open("/try")
+    expect(page.locator("body[data-ready]")).to_be_attached()
+    page.evaluate(way, [list(picture(240)), "dark spot.png"])
+    expect(page.locator("#label")).to_have_text("malignant")
+    expect(page.locator("#picture-name")).to_have_text("dark spot.png")
+    assert page.evaluate("document.getElementById('heat').naturalWidth") == 224
+    expect(page.locator("#heat")).to_be_visible()
+    # The picture is not empty, and the mark stands where the threshold is.
+    assert (
+        page.evaluate("document.getElementById('picture').getContext('2d').getImageData(224, 224, 1, 1).data[3]") == 255
+    )
+    threshold = float(page.locator("#threshold").inner_text().split(":")[0])
+    assert page.evaluate("parseFloat(document.getElementById('mark').style.left)") == pytest.approx(
+        100 * threshold, abs=0.01
+    )
+    expect(page.locator("#guarantee")).to_contain_text("confidence")
+    # When the heatmap is weakened and hidden
+    page.get_by_label("Strength of the heatmap").fill("30")
+    assert page.evaluate("document.getElementById('heat').style.opacity") == "0.3"
+    page.get_by_label("Heatmap", exact=True).uncheck()
+    expect(page.locator("#heat")).to_be_hidden()
+    assert visitor.barriers() == []
+
+
+def test_many_images_become_a_table_and_a_csv(visitor: Visit) -> None:
+    page = visitor.page
+    visitor.open("/try")
+    expect(page.locator("body[data-ready]")).to_be_attached()
+    files: list[Any] = [
+        {"name": f"spot {darkness}.png", "mimeType": "image/png", "buffer": picture(darkness)}
+        for darkness in (10, 120, 240)
+    ]
+    files.append({"name": "=1+1.png", "mimeType": "image/png", "buffer": b"no image"})
+    page.set_input_files("#files", files)
+    expect(page.locator("#csv")).to_be_enabled()
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(3)).to_contain_text("not judged")
+    expect(page.locator("#batch-summary")).to_contain_text("4 images:")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    table = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    assert [row["file"] for row in table] == ["spot 10.png", "spot 120.png", "spot 240.png", "'=1+1.png"]
+    assert [float(row["probability_malignant"]) for row in table[:3]] == sorted(
+        float(row["probability_malignant"]) for row in table[:3]
+    )
+    assert table[2]["label"] == "malignant"
+    assert "not an image" in table[3]["problem"]
+
+
+def test_what_is_no_image_is_refused_with_a_remedy(browser: Browser, gallery: Gallery) -> None:
+    with visit(browser, gallery.home) as visitor:
+        visitor.open("/try")
+        expect(visitor.page.locator("body[data-ready]")).to_be_attached()
+        visitor.page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
+        expect(visitor.page.get_by_role("alert")).to_contain_text("Send one PNG, JPEG")
+        # The browser itself notes an answer that is an error; nothing else is amiss.
+        assert len(visitor.errors) == 1
+        assert "415" in visitor.errors[0]
+        assert visitor.strangers == []
+
+
+def test_who_has_no_image_tries_a_drawn_one(visitor: Visit) -> None:
+    visitor.open("/try")
+    expect(visitor.page.locator("body[data-ready]")).to_be_attached()
+    visitor.page.get_by_role("button", name="drawn as melanoma").click()
+    expect(visitor.page.locator("#answer")).to_be_visible()
+    expect(visitor.page.locator("#picture-name")).to_have_text("drawn-mel.png")
+
+
+def test_system_page_draws_its_days_and_looks_again(visitor: Visit) -> None:
+    page = visitor.page
+    page.clock.install()
+    visitor.open("/system")
+    expect(page.locator(".plot .trace, .plot .points").first).to_be_attached()
+    expect(page.locator("#live")).to_contain_text("gpu-1:4711")
+    page.evaluate("document.querySelector('#live .soft').textContent = 'old'")
+    with page.expect_response("**/system"):
+        page.clock.fast_forward(11_000)
+    expect(page.locator("#live .soft").first).to_contain_text("As of")
+
+
+@pytest.mark.parametrize(("device", "colours"), LOOKS)
+def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
+    browser: Browser, gallery: Gallery, device: dict[str, Any], colours: str
+) -> None:
+    first, second, _ = gallery.studies
+    pages = [gallery.result, "/models", f"/models/mdl_{second}", f"/models/compare?a=mdl_{first}&b=mdl_{second}"]
+    with visit(browser, gallery.home, colours=colours, **device) as visitor:
+        for path in (*pages, "/try", "/system"):
+            visitor.open(path)
+            for plot in visitor.page.locator(".plot").all():
+                expect(plot.locator(".trace, .points").first, path).to_be_attached()
+            assert visitor.barriers() == [], path
+            assert visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert visitor.is_clean()

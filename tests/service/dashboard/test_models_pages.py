@@ -1,0 +1,154 @@
+"""Models as pages: which answers, who chose it and why, and a card that is only text."""
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from models_store import registry
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.storage import Storage
+from models_store.tables import Model
+from service import keys
+from service.app import create_app
+from service.dashboard.cards import card_html
+from tests.fabricated_study import FinalRecord, a_final_record
+from tests.service.dashboard.test_result_page import words
+
+PROMOTE = {"reason": "finds <more> cancers", "revision": "0", "form_token": ""}
+
+
+def champion(database: Database) -> str | None:
+    with database.read() as session:
+        found = registry.champion(session)
+        return None if found is None else found.version
+
+
+def test_without_a_model_the_page_says_what_to_do(client: TestClient) -> None:
+    shown = words(client.get("/models").text)
+    assert "No model answers yet." in shown
+    assert "There is no model yet." in shown
+
+
+def test_promoting_asks_for_a_reason_and_the_history_tells_it(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
+    version = f"mdl_{make_result()}"
+    answer = client.post(f"/models/{version}/promote", data=PROMOTE, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models#history")
+    assert champion(database) == version
+    page = client.get("/models").text
+    assert "finds <more> cancers" in words(page)
+    assert "<more>" not in page
+    assert 'class="badge good">champion' in page
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [({"reason": "  "}, 422), ({"revision": "9"}, 412), ({"revision": "x"}, 422)]
+)
+def test_a_promotion_without_reason_or_on_an_old_page_changes_nothing(
+    client: TestClient, make_result: Any, database: Database, change: dict[str, str], status: int
+) -> None:
+    version = f"mdl_{make_result()}"
+    answer = client.post(f"/models/{version}/promote", data=PROMOTE | change)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert champion(database) is None
+
+
+def test_roll_back_makes_the_one_before_champion_again(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two')}"
+    for revision, version in enumerate((first, second)):
+        client.post(f"/models/{version}/promote", data=PROMOTE | {"revision": str(revision)})
+    assert f"Makes {first} champion again" in words(client.get("/models").text)
+    client.post("/models/rollback", data=PROMOTE | {"revision": "2", "reason": "too many alarms"})
+    assert champion(database) == first
+    shown = words(client.get("/models").text)
+    assert "rolled back" in shown
+    assert "Roll back to the champion before" not in shown
+
+
+def test_a_refused_champion_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+    version = f"mdl_{make_result()}"
+    storage.delete(f"models/{version}/model.onnx")
+    client.post(f"/models/{version}/promote", data=PROMOTE)
+    client.get("/readyz")
+    assert f"The champion {version} does not answer." in words(client.get("/models").text)
+    assert f"The champion {version} was refused." in words(client.get("/try").text)
+
+
+def test_a_model_page_shows_its_figures_and_its_card_as_text(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    page = client.get(f"/models/mdl_{make_result()}").text
+    shown = words(page)
+    assert final.calibration["guarantee"]["sentence"] in shown
+    assert "Out of scope, and when to stop using it" in shown
+    assert "license:" not in shown
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_a_card_that_the_store_lost_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+    experiment_id = make_result()
+    storage.delete(f"models/mdl_{experiment_id}/card.md")
+    assert "The card cannot be shown." in words(client.get(f"/models/mdl_{experiment_id}").text)
+
+
+def test_comparison_stands_on_the_same_test_set_or_says_that_it_does_not(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two', a_final_record(images=300, separation=0.6))}"
+    address = f"/models/compare?a={first}&b={second}"
+    page = client.get(address).text
+    assert "Both were tested on the same images" in words(page)
+    assert page.count('class="plot"') == 2
+    with database.write() as session:
+        session.get_one(Model, second).dataset_sha256 = "cd" * 32
+    page = client.get(address).text
+    assert "tested on different data sets" in words(page)
+    assert page.count('class="plot"') == 0
+    assert "Both sides are the same model" in words(client.get(f"/models/compare?a={first}&b={first}").text)
+
+
+def test_models_with_thin_records_are_listed_all_the_same(client: TestClient, make_model: Any) -> None:
+    versions = [make_model() for _ in range(2)]
+    assert "0.900" in words(client.get("/models").text)
+    assert "not recorded in full" in words(client.get(f"/models/{versions[0]}").text)
+    assert "not recorded in full" in words(client.get(f"/models/compare?a={versions[0]}&b={versions[1]}").text)
+
+
+def test_who_may_not_promote_is_offered_no_form(
+    settings: Settings, database: Database, storage: Storage, make_result: Any
+) -> None:
+    version = f"mdl_{make_result()}"
+    chosen = settings.model_copy(update={"auth": "keys"})
+    with database.write() as session:
+        headers = {"Authorization": f"Bearer {keys.create(session, 'reader', ['read'])[1]}"}
+    with TestClient(create_app(chosen, database=database, storage=storage), headers=headers) as client:
+        assert "It takes a key with the scope admin" in words(client.get(f"/models/{version}").text)
+        assert client.post(f"/models/{version}/promote", data=PROMOTE).status_code == 403
+    assert champion(database) is None
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "[x](javascript:alert(1))",
+        "![x](https://elsewhere.example/a.png)",
+        '<img src=x onerror="alert(1)">',
+        "<https://elsewhere.example>",
+        "[x]: https://elsewhere.example\n\n[x]",
+    ],
+)
+def test_a_card_can_carry_nothing_but_text(hostile: str) -> None:
+    rendered = card_html(f"---\nlicense: none\n---\n# Title\n\n{hostile}\n")
+    assert not re.search(r"<(script|img|a|iframe)\b", rendered)
+    assert rendered.startswith("<h3>Title</h3>")
+    assert "license" not in rendered

@@ -1,0 +1,177 @@
+"""The form of a new study is the contract: every field of it, its defaults, its words, and its refusals."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from models_store.database import Database
+from models_store.presence import Presence, take_back, tell
+from models_store.presets import PRESETS
+from models_store.settings import Settings
+from models_store.specs import ExperimentSpec
+from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
+from service.dashboard.estimate import estimate, table
+from tests.service.dashboard.conftest import MakeStudy
+
+FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
+
+
+def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Path and description of every field of the contract."""
+    for name, of_it in schema["properties"].items():
+        if "$ref" in of_it:
+            nested = schema["$defs"][of_it["$ref"].rpartition("/")[2]]
+            yield from ((f"{name}.{key}", inner["description"]) for key, inner in nested["properties"].items())
+        else:
+            yield name, of_it["description"]
+
+
+def submitted(client: TestClient, database: Database, **fields: Any) -> dict[str, Any]:
+    """The specification that the form's fields become."""
+    answer = client.post("/studies", data=FORM | fields, follow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    with database.read() as session:
+        return session.get_one(Experiment, answer.headers["Location"].rpartition("/")[2]).spec
+
+
+def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: TestClient) -> None:
+    page = client.get("/studies/new").text
+    for name, description in leaves(ExperimentSpec.model_json_schema()):
+        assert f'name="{name}"' in page
+        assert re.sub(r"`([^`]+)`", r"<code>\1</code>", description) in page
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sent_as_it_stands_is_the_preset(client: TestClient, database: Database, preset: str) -> None:
+    page = client.get(f"/studies/new?preset={preset}").text
+    checked = re.findall(r'type="checkbox" name="(\w+)" value="(\w+)" checked', page)
+    typed = re.findall(r'<input id="([\w.]+)" name="[\w.]+" type="text"[^>]* value="([^"]+)"', page)
+    selects = re.findall(r'<select id="([\w.]+)".*?</select>', page, re.S)
+    chosen = {
+        name: re.findall(rf'<select id="{name}".*?<option value="([^"]*)" selected', page, re.S)[:1] for name in selects
+    }
+    form: dict[str, Any] = {name: value for name, value in typed} | {k: v[0] for k, v in chosen.items() if v}
+    for name, value in checked:
+        form.setdefault(name, []).append(value)
+    spec = submitted(client, database, **{**dict.fromkeys(FORM), **form, "dataset": "synthetic"})
+    assert spec == ExperimentSpec.model_validate({"dataset": "synthetic", **PRESETS[preset]}).model_dump(mode="json")
+
+
+def test_what_is_left_empty_takes_its_default(client: TestClient, database: Database) -> None:
+    spec = submitted(client, database, epochs="", **{"calibration.source": "validation", "calibration.share": ""})
+    assert spec["epochs"] == 30
+    assert spec["calibration"]["share"] == 0.5
+    assert spec["strategies"] == []
+
+
+def test_nested_fields_become_nested_values(client: TestClient, database: Database) -> None:
+    fields = {"calibration.target_recall": "0.95", "calibration.reuse": "on", "selection.policy": "val_f2"}
+    spec = submitted(client, database, **fields)
+    assert (spec["calibration"]["target_recall"], spec["calibration"]["reuse"]) == (0.95, True)
+    assert spec["selection"]["policy"] == "val_f2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "said"),
+    [
+        ({"epochs": "many"}, "epochs", "Give a whole number from 1 to 500."),
+        ({"epochs": "0"}, "epochs", "Give a whole number from 1 to 500."),
+        ({"dataset": "nowhere"}, "dataset", "no data set is called"),
+        ({"dataset": ""}, "dataset", "Choose one of those listed."),
+        ({"architectures": []}, "architectures", "Choose at least one."),
+        ({"architectures": ["CNN_v9"]}, "architectures", "unknown CNN_v9"),
+        ({"calibration.confidence": "2"}, "calibration.confidence", "Give a number from 0 to 1."),
+        ({"calibration.policy": "fixed"}, "calibration.threshold", "needs a threshold"),
+        ({"selection.policy": "best"}, "selection.policy", "Choose one of those listed."),
+        ({"name": "a\x00b"}, "name", "Give at most 200 printable characters."),
+    ],
+)
+def test_a_mistake_is_explained_beside_its_field_and_nothing_is_lost(
+    client: TestClient, database: Database, fields: dict[str, Any], name: str, said: str
+) -> None:
+    answer = client.post("/studies", data=FORM | {"patience": "7"} | fields)
+    assert answer.status_code == 422
+    wrong = re.search(rf'<p class="wrong" id="{re.escape(name)}-wrong">(.*?)</p>', answer.text, re.S)
+    assert wrong is not None
+    assert said in wrong[1].replace("&#39;", "'")
+    assert f'href="#{name}"' in answer.text
+    assert re.search(r'<input id="patience"[^>]* value="7"', answer.text)
+    with database.read() as session:
+        assert session.query(Experiment).count() == 0
+
+
+def test_registered_data_sets_are_offered_by_name(client: TestClient, database: Database) -> None:
+    with database.write() as session:
+        described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
+        session.add(DatasetRow(name="my_lesions", sha256="0" * 64, store_key="datasets/0.npz", **described))
+    page = client.get("/studies/new").text
+    assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
+
+
+def test_a_form_sent_twice_is_one_study(client: TestClient, database: Database) -> None:
+    first, second = (submitted(client, database, key="k1"), submitted(client, database, key="k1"))
+    assert first == second
+    submitted(client, database, key="k1", epochs="3")
+    with database.read() as session:
+        assert session.query(Experiment).count() == 2
+
+
+def test_the_estimate_comes_from_the_table_and_says_so(client: TestClient, database: Database) -> None:
+    said = client.post("/studies/estimate", data=FORM, headers={"X-Fragment": "1"}).text
+    assert "An estimate" in said
+    assert "From a table measured on" in said
+    assert "for 2 trials" in said
+    assert "No worker listens to the queue <code>cpu</code> now" in said
+    with database.read() as session:
+        one = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 1)
+        four = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 4)
+    assert len(one.tabled) == 13
+    assert one.most / 4 < four.most < one.most
+
+
+def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
+    make_study: MakeStudy, database: Database
+) -> None:
+    study = make_study("running", dataset="synthetic")
+    with database.write() as session:
+        fields = {"phase": 1, "position": 0, "name": "CNN_v1/W3", "kind": "train", "queue": "cpu", "priority": 5}
+        trial = Trial(experiment_id=study, spec={"architecture": "CNN_v1"}, created_at=datetime.now(UTC), **fields)
+        trial.epochs_done = 2
+        session.add(trial)
+        session.flush()
+        for number, seconds in ((1, 100.0), (2, 300.0)):
+            flags = {"metrics": {}, "eligible": True, "best": False, "created_at": datetime.now(UTC)}
+            session.add(EpochRow(trial_id=trial.id, number=number, seconds=seconds, **flags))
+    asked = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
+    with database.read() as session:
+        guess = estimate(session, ExperimentSpec.model_validate(asked), 0)
+        elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), 0)
+    assert (guess.recorded, guess.tabled) == (["CNN_v1"], [])
+    assert guess.least == guess.most == pytest.approx(10 * 200 + table()["start_seconds"] + 60)
+    assert elsewhere.tabled == ["CNN_v1"]
+
+
+def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClient, settings: Settings) -> None:
+    told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
+    with Redis.from_url(settings.broker_url) as broker:
+        for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
+            tell(broker, Presence(name=name, queues=queues, slots=2, **told))
+        said = {
+            queue: client.post("/studies/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
+            for queue in ("cpu", "gpu")
+        }
+        for name in ("one", "two"):
+            take_back(broker, name)
+    assert "4 at a time" in said["cpu"]
+    assert "2 at a time" in said["gpu"]
+
+
+def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestClient) -> None:
+    page = client.post("/studies/estimate", data=FORM | {"epochs": "4"}).text
+    assert "An estimate" in page
+    assert re.search(r'<input id="epochs"[^>]* value="4"', page)

@@ -1,0 +1,83 @@
+"""The list of studies: what it shows, what it finds, and how it turns its pages."""
+
+import re
+
+from starlette.testclient import TestClient
+
+from models_store.database import Database
+from models_store.tables import Experiment
+from service.dashboard.studies import ON_A_PAGE
+from tests.service.dashboard.conftest import MakeStudy
+
+
+def shown(client: TestClient, address: str = "/") -> list[str]:
+    """The ids of the studies on the page, in order."""
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    return re.findall(r'id="row-(exp_\w+)"', answer.text)
+
+
+def test_an_empty_list_says_how_to_begin(client: TestClient) -> None:
+    page = client.get("/").text
+    assert 'href="/studies/new?preset=demo"' in page
+    assert "dermatriage submit --preset demo" in page
+
+
+def test_a_finished_study_shows_its_recall_on_test_first(client: TestClient, finished: str, database: Database) -> None:
+    with database.read() as session:
+        test = (session.get_one(Experiment, finished).result or {})["test"]
+    page = client.get("/").text
+    assert page.index(f"<strong>{test['recall']:.3f}</strong><small>on test") < page.index(f"{test['specificity']:.3f}")
+
+
+def test_an_unfinished_study_shows_the_best_recall_on_validation(
+    client: TestClient, finished: str, database: Database
+) -> None:
+    with database.write() as session:
+        study = session.get_one(Experiment, finished)
+        study.status, study.result, study.phase = "running", None, 2
+    page = client.get("/").text
+    assert re.search(r"<strong>0\.\d{3}</strong><small>best on validation", page)
+    assert "fine-tuning, 100 %" in page
+
+
+def test_studies_are_found_by_state_and_by_every_word_of_a_text(client: TestClient, make_study: MakeStudy) -> None:
+    lesions = make_study("failed", name="First look", dataset="lesions")
+    other = make_study("queued", phase=0, name="second look", dataset="other_28")
+    assert set(shown(client)) == {lesions, other}
+    assert shown(client, "/?status=failed") == [lesions]
+    assert set(shown(client, "/?text=LOOK")) == {lesions, other}
+    assert shown(client, "/?text=look+other") == [other]
+    assert shown(client, f"/?text={lesions[:12]}") == [lesions]
+    assert shown(client, "/?text=look&status=queued") == [other]
+    assert shown(client, "/?text=100%25") == []
+    assert "Nothing found" in client.get("/?text=none+like+this").text
+
+
+def test_a_name_is_text_and_never_markup(client: TestClient, make_study: MakeStudy) -> None:
+    study = make_study(name="<script>alert(1)</script>")
+    for address in ("/", f"/studies/{study}", "/?text=<script>"):
+        assert "<script>alert" not in client.get(address).text
+
+
+def test_pages_turn_without_repeating_or_losing_a_study(client: TestClient, make_study: MakeStudy) -> None:
+    made = {make_study(name=f"study {number}") for number in range(ON_A_PAGE + 5)}
+    first = client.get("/?text=study").text
+    following = re.search(r'href="([^"]+)" rel="next"', first)
+    assert following is not None
+    seen = shown(client, "/?text=study") + shown(client, following[1].replace("&amp;", "&"))
+    assert len(seen) == len(set(seen)) == len(made)
+    assert 'rel="next"' not in client.get(following[1].replace("&amp;", "&")).text
+
+
+def test_an_open_page_fetches_the_rows_alone(client: TestClient, make_study: MakeStudy) -> None:
+    study = make_study("running")
+    rows = client.get("/?fragment=true").text
+    assert rows.strip().startswith(f'<tr id="row-{study}"')
+    assert "<html" not in rows
+
+
+def test_a_broken_cursor_is_a_page_with_a_remedy(client: TestClient) -> None:
+    answer = client.get("/?cursor=nonsense")
+    assert answer.status_code == 422
+    assert "Start again without a cursor." in answer.text

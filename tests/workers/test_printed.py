@@ -1,0 +1,65 @@
+"""What a trial printed can be read after its folder is gone, and while it runs."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from models_store import runs
+from models_store.tables import TrialLog
+from tests.workers.conftest import Stage
+from workers.app import folder_of
+from workers.printed import MOST_BYTES, read_printed
+from workers.watch import Watch
+
+
+def kept(stage: Stage) -> list[TrialLog]:
+    with stage.database.read() as session:
+        return list(session.scalars(select(TrialLog)))
+
+
+def test_only_the_end_of_a_long_log_is_kept(tmp_path: Path) -> None:
+    assert read_printed(tmp_path) is None
+    (tmp_path / "log.txt").write_bytes(b"\xff" + b"a" * MOST_BYTES + b"the end")
+    printed = read_printed(tmp_path)
+    assert printed is not None
+    assert printed.text.endswith("athe end")
+    assert (len(printed.text), printed.size) == (MOST_BYTES, MOST_BYTES + 8)
+    assert read_printed(tmp_path, printed.size) is None
+
+
+def test_log_of_a_trial_outlives_its_folder(stage: Stage) -> None:
+    stage.direct(every={"prints": "Epoch 1\0 of 2"})
+    experiment_id = stage.submit(strategies=[], architectures=["CNN_v1"])
+    stage.run_all()
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert not folder_of(stage.worker, trial.id).exists()
+    (log,) = (log for log in kept(stage) if log.trial_id == trial.id)
+    assert (log.text, log.is_whole, log.attempt) == ("Epoch 1\N{REPLACEMENT CHARACTER} of 2\n", True, 1)
+
+
+def test_log_of_a_running_trial_comes_with_its_epochs(stage: Stage) -> None:
+    experiment_id = stage.submit()
+    with stage.database.write() as session:
+        claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+    assert claim is not None
+    watch = Watch(stage.worker, claim)
+    folder = folder_of(stage.worker, claim.trial_id)
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("it has begun")
+    watch([{"kind": "started"}])
+    assert [log.text for log in kept(stage)] == ["it has begun"]
+    assert claim.experiment_id == experiment_id
+
+
+def test_a_worker_that_lost_its_trial_writes_no_log(stage: Stage) -> None:
+    stage.submit()
+    with stage.database.write() as session:
+        claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+    assert claim is not None
+    printed = folder_of(stage.worker, claim.trial_id)
+    printed.mkdir(parents=True)
+    (printed / "log.txt").write_text("too late")
+    lost = runs.Claim(claim.trial_id, claim.experiment_id, claim.fence - 1, 0, claim.kind)
+    assert Watch(stage.worker, lost)([{"kind": "started"}]) == "lost"
+    assert kept(stage) == []
