@@ -7,7 +7,7 @@ IN_VENV := $(VENV)/bin
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint bench deploy-figures lock clean
+.PHONY: help demo up test test-deploy lint bench deploy-figures screenshots lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: $(VENV)/.product  ## measure again what docs/selection.md and docs/guaran
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
 	@$(IN_VENV)/python -m tests.deploy.figures
+
+screenshots: $(VENV)/.product  ## photograph every page of the dashboard into docs/images; DATA=path.npz takes your own images
+	@$(IN_VENV)/python -m tests.screenshots $(if $(DATA),--data "$(DATA)")
 
 lock:  ## resolve pyproject.toml anew into requirements.lock, and from it the lock files of the images
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

@@ -1,23 +1,18 @@
 """The dashboard in a real browser, on the whole product: a study from the form to its report, and no barrier in it."""
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, expect
 
 from migrations import upgrade
 from models_store.database import Database
-from models_store.settings import Settings
 from service import keys
-from service.app import create_app
 from tests.end_to_end.browser import DESKTOP, PHONE, visit
 from tests.end_to_end.conftest import Journey
-from tests.end_to_end.stack import free_port
+from tests.end_to_end.serving import served
 
 EVERYWHERE = [
     pytest.param(device, colours, id=f"{name}-{colours}")
@@ -32,29 +27,14 @@ EVERYWHERE = [
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A server that asks for keys, and one that may only read."""
-    port, url = free_port(), f"sqlite:///{tmp_path}/guarded.db"
-    settings = Settings(
-        database_url=url,
-        broker_url="redis://127.0.0.1:1/0",
-        store_url=str(tmp_path / "store"),
-        cache_root=tmp_path / "cache",
-        auth="keys",
-        port=port,
-        _env_file=None,
-    )
+    url = f"sqlite:///{tmp_path}/guarded.db"
     database = Database(url)
     upgrade(database)
     with database.write() as session:
         _, key = keys.create(session, "reader", ["read"])
     database.dispose()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="error", lifespan="on"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}", key
-    server.should_exit = True
-    running.join()
+    with served(tmp_path, url, auth="keys") as home:
+        yield home, key
 
 
 def pages(journey: Journey) -> list[str]:

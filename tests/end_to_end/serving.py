@@ -1,0 +1,39 @@
+"""The application alone, in a thread of this process: for pages that need no worker."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from models_store.settings import Settings
+from service.app import create_app
+from tests.end_to_end.stack import free_port
+
+
+@contextmanager
+def served(folder: Path, database_url: str, **settings: Any) -> Iterator[str]:
+    """Its address. The database has to be migrated; there is no broker."""
+    port = free_port()
+    chosen = Settings(
+        database_url=database_url,
+        broker_url="redis://127.0.0.1:1/0",
+        store_url=str(folder / "store"),
+        cache_root=folder / "cache",
+        port=port,
+        _env_file=None,
+        **settings,
+    )
+    server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=port, log_level="error", lifespan="on"))
+    running = threading.Thread(target=server.run)
+    running.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        running.join()

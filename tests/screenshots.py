@@ -1,0 +1,138 @@
+"""Photographs every page of the dashboard, light and dark, and on a phone: ``make screenshots [DATA=path.npz]``.
+
+Starts the whole product, trains a small study (on the images of DATA, else on generated ones), lets another one run,
+and looks at each page in the system's Chromium. Writes docs/images/*.png. Minutes on two cores.
+"""
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+from playwright.sync_api import Browser
+
+from migrations import upgrade
+from models_store.database import Database
+from models_store.datasets.synthetic import generate
+from tests.end_to_end.browser import DESKTOP, PHONE, Visit, started, visit
+from tests.end_to_end.serving import served
+from tests.end_to_end.stack import Stack, eventually
+
+FOLDER = Path("docs/images")
+STUDY_SECONDS = 3000
+LOOKS: dict[str, tuple[dict[str, Any], str]] = {
+    "light": (DESKTOP, "light"),
+    "dark": (DESKTOP, "dark"),
+    "phone": (PHONE | {"device_scale_factor": 1.5}, "light"),
+}
+SMALL: dict[str, Any] = {
+    "name": "CNN_v1, two class weights",
+    "architectures": ["CNN_v1"],
+    "class_weights": ["W3", "W5"],
+    "strategies": ["HighDropout", "LowLR"],
+    "epochs": 6,
+    "selection": {"policy": "specificity_at_recall"},
+    "promote": "always",
+}
+LONG: dict[str, Any] = {
+    "name": "Every custom network",
+    "architectures": ["CNN_v1", "CNN_v2", "CNN_v3"],
+    "class_weights": ["W0", "W3", "W5"],
+    "epochs": 30,
+}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page, by the name of its picture; `whole` shows all of it, else as much as the screen."""
+
+    name: str
+    path: str
+    whole: bool = True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    with started() as browser, running(asked.data) as (stack, dataset):
+        finished = stack.submit(**SMALL, dataset=dataset)
+        eventually(lambda: stack.read(finished)["status"] == "succeeded", STUDY_SECONDS, "the end of the study")
+        stack.submit(**LONG | {"name": "For a GPU, one day", "queue": "gpu"}, dataset=dataset)
+        stack.cancel(stack.submit(**LONG | {"name": "Given up", "queue": "gpu"}, dataset=dataset))
+        going = stack.submit(**LONG, dataset=dataset, priority=9)
+        eventually(lambda: _epochs(stack, going) >= 3, STUDY_SECONDS, "the third epoch")
+        study = f"/studies/{finished}"
+        shots = [
+            Shot("studies", "/", whole=False),
+            Shot("new-study", "/studies/new", whole=False),
+            Shot("study", study),
+            Shot("study-running", f"/studies/{going}", whole=False),
+            Shot("result", f"{study}/result"),
+            Shot("models", "/models"),
+            Shot("try-it", "/try"),
+            Shot("system", "/system"),
+        ]
+        photograph(browser, f"http://127.0.0.1:{stack.web_port}", shots)
+        with served(stack.folder, stack.database_url, auth="keys") as guarded:
+            photograph(browser, guarded, [Shot("sign-in", "/sign-in", whole=False)])
+    pictures = list(FOLDER.glob("*.png"))
+    print(f"{len(pictures)} pictures, {sum(path.stat().st_size for path in pictures) / 1e6:.1f} MB, in {FOLDER}")
+
+
+@contextmanager
+def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
+    """The product with its data set registered, whose name comes with it."""
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
+        folder = Path(name)
+        url = f"sqlite:///{folder / 'screenshots.db'}"
+        database = Database(url)
+        upgrade(database)
+        database.dispose()
+        stack = Stack(folder, url, {"trial_module": "workers.trial", "lease_seconds": "20"})
+        try:
+            stack.start()
+            if data is None:
+                data = folder / "generated.npz"
+                generate(data, counts=(2000, 600, 600))
+            dataset = data.stem.lower()
+            command = [sys.executable, "-m", "service.cli", "dataset", "register", str(data.resolve())]
+            subprocess.run([*command, "--name", dataset], env=stack.environment, check=True, capture_output=True)
+            yield stack, dataset
+        finally:
+            stack.stop()
+
+
+def photograph(browser: Browser, home: str, shots: list[Shot]) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for look, (device, colours) in LOOKS.items():
+        with visit(browser, home, colours=colours, **device) as visitor:
+            for shot in shots:
+                _photograph(visitor, shot, FOLDER / f"{shot.name}-{look}.png", look)
+            assert visitor.is_clean()
+
+
+def _photograph(visitor: Visit, shot: Shot, path: Path, look: str) -> None:
+    visitor.open(shot.path)
+    visitor.page.wait_for_timeout(1500)  # for plots to be drawn and estimates to arrive
+    taken = visitor.page.screenshot(full_page=shot.whole and look != "phone")
+    with Image.open(io.BytesIO(taken)) as image:
+        # Flat colours: 128 of them look the same at a third of the bytes.
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _epochs(stack: Stack, experiment_id: str) -> int:
+    answer = httpx.get(f"http://127.0.0.1:{stack.web_port}/v1/experiments/{experiment_id}/trials", trust_env=False)
+    return sum(trial["epochs_done"] for trial in answer.raise_for_status().json()["items"])
+
+
+if __name__ == "__main__":
+    main()
