@@ -68,6 +68,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)
+    app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
     for part in (experiments, catalog, models, predictions, batch, health, scraping):
         app.include_router(part.router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
