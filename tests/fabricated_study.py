@@ -111,6 +111,15 @@ def a_final_record(
             "probability_calibration": chosen.calibration.model_dump(mode="json"),
             "probabilities": chosen.model_dump(mode="json"),
             "decision": decided.model_dump(mode="json"),
+            "likeness": {
+                "method": "mahalanobis",
+                "cut": 1.7,
+                "usual_share": 0.99,
+                "features": 224,
+                "directions": 128,
+                "training_images": 2000,
+                "calibration_images": 500,
+            },
         },
         evaluation=evaluation.model_dump(mode="json"),
         misses=pictured(evaluation.confident_misses, test.images),
@@ -271,7 +280,7 @@ def _store_epochs(session: Session, trial: Trial, seed: int) -> None:
 
 
 def _bundle(folder: Path, final: FinalRecord) -> str:
-    for name in ("model.onnx", "model.keras"):
+    for name in ("model.onnx", "model.keras", bundles.LIKENESS):
         (folder / name).write_bytes(b"fabricated")
     bundles.write_json(folder / "validation.json", {})
     bundles.write_json(folder / "calibration.json", final.calibration)
