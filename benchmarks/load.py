@@ -48,10 +48,9 @@ def upload(image: bytes, port: int, headers: Sequence[tuple[str, str]] = (), pat
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
-def measure(port: int, requests: Sequence[bytes], clients: int, seconds: float, warm_up: float = 0.5) -> Load:
-    """Closed loop: each client sends its next request when the last one is answered. The warm-up is not counted."""
+def measure(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Closed loop: each client sends its next request when the last one is answered, and none after `seconds`."""
     load = Load()
-    asyncio.run(_clients(port, requests, clients, warm_up, Load()))
     asyncio.run(_clients(port, requests, clients, seconds, load))
     return load
 
