@@ -24,8 +24,8 @@ WORDS = (
 Images = NDArray[np.uint8]
 
 
-def strange_images(size: int, seed: int) -> dict[str, Images]:
-    """`NUMBER` images uint8 (N, S, S, 3) of each kind."""
+def strange_images(size: int, seed: int, number: int = NUMBER) -> dict[str, Images]:
+    """`number` images uint8 (N, S, S, 3) of each kind."""
     random = np.random.default_rng(seed)
     temple, flower = load_sample_images().images
     makers = {
@@ -39,7 +39,7 @@ def strange_images(size: int, seed: int) -> dict[str, Images]:
         "photograph of a flower, crops": lambda: _uploaded(_crop(random, flower), size),
         "plain colours": lambda: np.broadcast_to(random.integers(0, 256, 3, dtype=np.uint8), (size, size, 3)),
     }
-    return {kind: np.stack([make() for _ in range(NUMBER)]) for kind, make in makers.items()}
+    return {kind: np.stack([make() for _ in range(number)]) for kind, make in makers.items()}
 
 
 def _uploaded(pixels: Images, size: int) -> Images:
@@ -58,7 +58,7 @@ def _page(random: np.random.Generator, zoom: int = 1) -> Images:
     font = ImageFont.load_default(size=float(zoom * random.integers(12, 40)))
     drawing, top = ImageDraw.Draw(paper), int(random.integers(0, 30))
     while top < PAGE[1]:
-        line = " ".join(random.choice(WORDS, 12))
+        line = " ".join(random.choice(WORDS, 12 // zoom))
         drawing.text((int(random.integers(5, 40)), top), line, fill=(20, 20, 30), font=font)
         top += int(1.4 * font.size)
     return np.asarray(paper)
