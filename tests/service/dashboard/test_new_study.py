@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def submitted(client: TestClient, database: Database, **fields: Any) -> dict[str
 
 
 def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: TestClient) -> None:
-    page = client.get("/studies/new").text
+    page = unescape(client.get("/studies/new").text)
     for name, description in leaves(ExperimentSpec.model_json_schema()):
         assert f'name="{name}"' in page
         assert re.sub(r"`([^`]+)`", r"<code>\1</code>", description) in page
