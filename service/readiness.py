@@ -22,16 +22,6 @@ def worker_listens(url: str) -> bool:
     return False
 
 
-def workers_listening(url: str) -> int | None:
-    """How many workers wait for work or do it; None where the broker does not answer.
-
-    Each has one connection blocked on its work queues and one on the control queue.
-    """
-    with suppress(RedisError, OSError, ValueError), closing(Redis.from_url(url, socket_timeout=2)) as redis:
-        return sum("brpop" in str(client["cmd"]) for client in redis.client_list()) // 2
-    return None
-
-
 def web_answers(url: str) -> bool:
     with suppress(httpx.HTTPError):
         return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success

@@ -26,12 +26,15 @@ FINAL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """From `least` to `most` seconds: the quickest or the slowest network may win, and every epoch be trained."""
+    """From `least` to `most` seconds: the quickest or the slowest network may win, and every epoch be trained.
+
+    `slots` is how many trials run at once on the workers there are; without any, the seconds are those of one.
+    """
 
     least: float
     most: float
     trials: int
-    workers: int
+    slots: int
     recorded: Sequence[str]
     tabled: Sequence[str]
     machine: str
@@ -44,7 +47,7 @@ def table() -> dict[str, Any]:
     return costs
 
 
-def estimate(session: Session, spec: ExperimentSpec, workers: int | None) -> Estimate:
+def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     """Recorded epochs of the same architecture and data set where there are any, else the table scaled to the data."""
     recorded = _recorded(session, spec)
     images, size = _extent(session, spec.dataset)
@@ -53,7 +56,7 @@ def estimate(session: Session, spec: ExperimentSpec, workers: int | None) -> Est
         name: recorded.get(name, table()["seconds_an_image"][name] * scale) for name in sorted(set(spec.architectures))
     }
     start = table()["start_seconds"]
-    at_once = max(1, workers or 1)
+    at_once = max(1, slots)
     screening = [start + spec.epochs * seconds[name] for name in spec.architectures for _ in spec.class_weights]
     tuned = [start + spec.epochs * cost for cost in (min(seconds.values()), max(seconds.values()))]
     least, most = (_spread(screening, at_once) + _spread([one] * len(spec.strategies), at_once) for one in tuned)
@@ -61,16 +64,16 @@ def estimate(session: Session, spec: ExperimentSpec, workers: int | None) -> Est
         least=least + FINAL_SECONDS,
         most=most + FINAL_SECONDS,
         trials=len(screening) + len(spec.strategies) + 1,
-        workers=at_once,
+        slots=slots,
         recorded=[name for name in seconds if name in recorded],
         tabled=[name for name in seconds if name not in recorded],
         machine=str(table()["machine"]),
     )
 
 
-def _spread(trials: Sequence[float], workers: int) -> float:
-    """The longest queue when the next trial always goes to the first worker that is free."""
-    free = [0.0] * workers
+def _spread(trials: Sequence[float], slots: int) -> float:
+    """The longest queue when the next trial always goes to the first slot that is free."""
+    free = [0.0] * slots
     for seconds in trials:
         free[free.index(min(free))] += seconds
     return max(free)

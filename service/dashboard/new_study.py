@@ -20,7 +20,7 @@ from service.dashboard.forms import Posted
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.deps import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
-from service.readiness import workers_listening
+from service.system.labour import heard_workers
 
 router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
@@ -92,7 +92,8 @@ def _checked(given: dict[str, Any], fields: Sequence[Any], groups: Sequence[Any]
 
 
 def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Estimate:
-    return estimate(session, spec, workers_listening(services.settings.broker_url))
+    heard = heard_workers(services.settings.broker_url) or []
+    return estimate(session, spec, sum(worker.slots for worker, _ in heard if spec.queue in worker.queues))
 
 
 def _page(

@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from redis import Redis
 from starlette.testclient import TestClient
 
 from models_store.database import Database
+from models_store.presence import Presence, take_back, tell
 from models_store.presets import PRESETS
+from models_store.settings import Settings
 from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.dashboard.estimate import estimate, table
@@ -122,7 +125,8 @@ def test_the_estimate_comes_from_the_table_and_says_so(client: TestClient, datab
     said = client.post("/studies/estimate", data=FORM, headers={"X-Fragment": "1"}).text
     assert "An estimate" in said
     assert "From a table measured on" in said
-    assert "for 2 trials on" in said
+    assert "for 2 trials" in said
+    assert "No worker listens to the queue <code>cpu</code> now" in said
     with database.read() as session:
         one = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 1)
         four = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 4)
@@ -145,11 +149,26 @@ def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
             session.add(EpochRow(trial_id=trial.id, number=number, seconds=seconds, **flags))
     asked = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
     with database.read() as session:
-        guess = estimate(session, ExperimentSpec.model_validate(asked), None)
-        elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), None)
+        guess = estimate(session, ExperimentSpec.model_validate(asked), 0)
+        elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), 0)
     assert (guess.recorded, guess.tabled) == (["CNN_v1"], [])
     assert guess.least == guess.most == pytest.approx(10 * 200 + table()["start_seconds"] + 60)
     assert elsewhere.tabled == ["CNN_v1"]
+
+
+def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClient, settings: Settings) -> None:
+    told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
+    with Redis.from_url(settings.broker_url) as broker:
+        for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
+            tell(broker, Presence(name=name, queues=queues, slots=2, **told))
+        said = {
+            queue: client.post("/studies/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
+            for queue in ("cpu", "gpu")
+        }
+        for name in ("one", "two"):
+            take_back(broker, name)
+    assert "4 at a time" in said["cpu"]
+    assert "2 at a time" in said["gpu"]
 
 
 def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestClient) -> None:
