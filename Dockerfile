@@ -19,34 +19,16 @@ COPY service service
 COPY workers workers
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
-# The packages of each image: a virtual environment without pip. --only-binary, so that nothing is ever compiled.
-FROM ${PYTHON_IMAGE} AS packages
-ENV PIP_PYTHON=/opt/venv/bin/python PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-RUN python -m venv --without-pip /opt/venv
-
-FROM packages AS web-packages
-COPY requirements-web.lock /
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps --only-binary=:all: --require-hashes -r /requirements-web.lock
-
-# TensorFlow's C++ headers are 430 MB that only a compiler would read.
-FROM packages AS worker-packages
-COPY requirements-worker.lock /
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps --only-binary=:all: --require-hashes -r /requirements-worker.lock \
- && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include
-
-FROM packages AS worker-gpu-packages
-COPY requirements-worker-gpu.lock /
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps --only-binary=:all: --require-hashes -r /requirements-worker-gpu.lock \
- && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include
-
-# What the three images share. A named volume that is mounted on one of these folders takes over its owner.
+# What the three images share: user, folders and an empty virtual environment. The packages go straight into it, because
+# a copy from another stage would write gigabytes twice: with --only-binary nothing is compiled that would leave a
+# compiler behind. A named volume that is mounted on one of the folders takes over its owner.
 FROM ${PYTHON_IMAGE} AS runtime
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    PIP_CACHE_DIR=/root/.cache/pip \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
     HOME=/var/lib/dermatriage/cache \
     KERAS_HOME=/var/lib/dermatriage/cache/keras \
     DERMATRIAGE_STORE_URL=/var/lib/dermatriage/store \
@@ -57,32 +39,42 @@ ENV PATH=/opt/venv/bin:$PATH \
 RUN groupadd --gid 10001 dermatriage \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/dermatriage/cache dermatriage \
  && for folder in store data weights work cache; do \
-      install -d -o dermatriage -g dermatriage "/var/lib/dermatriage/$folder"; done
+      install -d -o dermatriage -g dermatriage "/var/lib/dermatriage/$folder"; done \
+ && python -m venv --without-pip /opt/venv
 WORKDIR /var/lib/dermatriage
 
 FROM runtime AS web
-COPY --from=web-packages /opt/venv /opt/venv
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements-web.lock,target=/requirements.lock \
+    pip --python /opt/venv/bin/python install --no-deps --only-binary=:all: --require-hashes -r /requirements.lock
 RUN --mount=type=bind,from=product,source=/wheels,target=/wheels \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
 USER 10001:10001
 ARG DERMATRIAGE_COMMIT=""
 ENV DERMATRIAGE_COMMIT=${DERMATRIAGE_COMMIT} DERMATRIAGE_HOST=0.0.0.0 DERMATRIAGE_AUTH=keys
 EXPOSE 8000
 CMD ["python", "-m", "service.web"]
 
+# TensorFlow's C++ headers are 430 MB that only a compiler would read.
 FROM runtime AS worker
-COPY --from=worker-packages /opt/venv /opt/venv
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements-worker.lock,target=/requirements.lock \
+    pip --python /opt/venv/bin/python install --no-deps --only-binary=:all: --require-hashes -r /requirements.lock \
+ && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include
 RUN --mount=type=bind,from=product,source=/wheels,target=/wheels \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
 USER 10001:10001
 ARG DERMATRIAGE_COMMIT=""
 ENV DERMATRIAGE_COMMIT=${DERMATRIAGE_COMMIT} DERMATRIAGE_WORKER_QUEUES=cpu
 CMD ["python", "-m", "workers"]
 
 FROM runtime AS worker-gpu
-COPY --from=worker-gpu-packages /opt/venv /opt/venv
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements-worker-gpu.lock,target=/requirements.lock \
+    pip --python /opt/venv/bin/python install --no-deps --only-binary=:all: --require-hashes -r /requirements.lock \
+ && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include
 RUN --mount=type=bind,from=product,source=/wheels,target=/wheels \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
 USER 10001:10001
 ARG DERMATRIAGE_COMMIT=""
 ENV DERMATRIAGE_COMMIT=${DERMATRIAGE_COMMIT} DERMATRIAGE_WORKER_QUEUES=gpu

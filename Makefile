@@ -7,7 +7,7 @@ IN_VENV := $(VENV)/bin
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint bench deploy-figures screenshots lock clean
+.PHONY: help demo up test test-deploy lint transcript screenshots bench deploy-figures lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,10 +34,18 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 	$(IN_VENV)/mypy
 	$(IN_VENV)/lint-imports
 
-bench: $(VENV)/.product  ## measure again what docs/selection.md and docs/guarantee.md say; needs DATA=path.npz
-	@test -n "$(DATA)" || { echo "Name the images to measure on: make bench DATA=path.npz"; exit 2; }
+transcript: $(VENV)/.product  ## record the terminal session of the README anew, from a small study
+	@$(IN_VENV)/python -m benchmarks.transcript
+
+bench: $(VENV)/.product  ## measure again what docs/serving.md says; DATA=path.npz adds what needs real images
+	$(IN_VENV)/python -m benchmarks.serving --report docs/serving.md
+ifdef DATA
+	$(IN_VENV)/python -m benchmarks.unlike_training "$(DATA)" --report docs/unlike-training.md
 	$(IN_VENV)/python -m benchmarks.guarantee_coverage "$(DATA)" --report docs/guarantee.md
 	$(IN_VENV)/python -m benchmarks.selection_policies "$(DATA)" --report docs/selection.md
+else
+	@echo "What needs real images was left out; to measure it too: make bench DATA=path.npz"
+endif
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
 	@$(IN_VENV)/python -m tests.deploy.figures

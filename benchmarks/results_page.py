@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.published import comparability, published_figures
+from benchmarks.published import EARLIER_LOOKS, comparability, published_figures
 from models_store import wording
 from models_store.specs import ExperimentSpec
 from models_store.tables import Model, TestOpening, Trial
@@ -41,7 +41,15 @@ def page(results: Results) -> str:
     """The whole page in Markdown."""
     return (
         "\n\n".join(
-            (*_what(results), *_beside(results), *_goal(results), *_more(results), *_trials(results), "")
+            (
+                *_what(results),
+                *_beside(results),
+                *_goal(results),
+                *_more(results),
+                *_trials(results),
+                *_earlier(results),
+                "",
+            )
         ).rstrip("\n")
         + "\n"
     )
@@ -189,6 +197,17 @@ def _trials(results: Results) -> Sequence[str]:
         "These figures chose the winner and are therefore too good.",
         _table((*head, "Best epoch", "Minutes"), rows),
         *((reasons,) if lost else ()),
+    )
+
+
+def _earlier(results: Results) -> Sequence[str]:
+    looks = EARLIER_LOOKS.get(results.model.dataset, ())
+    if not looks:
+        return ()
+    return (
+        "## Looks at this test set that the record does not hold",
+        "\n".join(f"- {look}" for look in looks),
+        "Each makes the figures above a little less surprising than a first look would be.",
     )
 
 

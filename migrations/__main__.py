@@ -3,16 +3,16 @@
 ``python -m migrations down REVISION`` goes back to one, which deletes what the later ones added.
 """
 
-import logging
 import sys
 
 from migrations import downgrade, upgrade
+from models_store import logs
 from models_store.database import Database
 from models_store.settings import Settings
 
 
 def main(arguments: list[str]) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     database = Database(Settings().database_url)
     match arguments:
         case []:

@@ -4,6 +4,7 @@ frozen.json     what was trained and the sha256 of every frozen file; its own sh
 model.onnx      answers requests
 model.keras     for further training
 calibration.json    threshold, guarantee and probability calibration
+likeness.npz    what training images look like to the network; bundles of version 0.1 lack it
 validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
@@ -18,9 +19,10 @@ from typing import Any
 
 from models_store.storage import Storage, sha256_of, written_whole
 
-FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json")
+LIKENESS = "likeness.npz"
+FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", LIKENESS)
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "misses.json", "card.md")
-SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json")
+SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", LIKENESS)
 
 
 class BundleAltered(RuntimeError):
@@ -29,11 +31,12 @@ class BundleAltered(RuntimeError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """The verified files that serving needs, in a local folder."""
+    """The verified files that serving needs, in a local folder; `likeness` is None in bundles from before it."""
 
     folder: Path
     about: dict[str, Any]
     calibration: dict[str, Any]
+    likeness: Path | None
 
     @property
     def onnx(self) -> Path:
@@ -71,8 +74,18 @@ def upload(folder: Path, storage: Storage, store_key: str) -> None:
 
 def fetch(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> Bundle:
     """Copies the files that serving needs into `folder` and verifies every byte. Raises like `fetch_files`."""
-    fetch_files(storage, store_key, manifest_sha256, folder, SERVED_FILES)
-    return Bundle(folder, read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json"))
+    known = manifest(storage, store_key, manifest_sha256, folder)
+    wanted = tuple(name for name in SERVED_FILES if name != LIKENESS or name in known)
+    fetch_files(storage, store_key, manifest_sha256, folder, wanted)
+    about, calibration = read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json")
+    return Bundle(folder, about, calibration, folder / LIKENESS if LIKENESS in known else None)
+
+
+def manifest(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> dict[str, str]:
+    """The sha256 of each file of a bundle, by name. Raises like `fetch_files`."""
+    storage.get_verified(f"{store_key}/manifest.json", manifest_sha256, folder / "manifest.json")
+    digests: dict[str, str] = read_json(folder / "manifest.json")["files"]
+    return digests
 
 
 def fetch_files(
@@ -83,8 +96,7 @@ def fetch_files(
     Raises `BundleAltered` for a file that is missing from the manifest or differs from it, and `StoredFileMissing` or
     `StoredFileAltered` for what the store lost or changed.
     """
-    storage.get_verified(f"{store_key}/manifest.json", manifest_sha256, folder / "manifest.json")
-    digests: dict[str, str] = read_json(folder / "manifest.json")["files"]
+    digests = manifest(storage, store_key, manifest_sha256, folder)
     wanted = tuple(digests) if names is None else names
     for name in wanted:
         if name not in digests:

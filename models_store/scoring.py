@@ -8,6 +8,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_store.likeness import Likeness
+
 CHUNK = 256
 
 # Wide enough to keep the saturated float32 outputs 0 and 1 apart from their neighbours 1e-45 and 1 - 6e-8.
@@ -47,7 +49,9 @@ class ProbabilityCalibration(BaseModel):
 class Scorer:
     """An ONNX classifier that answers with calibrated probabilities of malignant.
 
-    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first.
+    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, and
+    `features` float32 (N, D), which older graphs lack. `likeness` tells what the features of training images are;
+    without it nothing is known of that. Raises ValueError for a graph of another kind.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Scorer:
         onnx: Path | bytes,
         calibration: ProbabilityCalibration | None = None,
         *,
+        likeness: Likeness | None = None,
         intra_op_threads: int = 1,
     ) -> None:
         self.calibration = calibration or ProbabilityCalibration()
@@ -65,22 +70,45 @@ class Scorer:
             onnx if isinstance(onnx, bytes) else str(onnx), options, providers=["CPUExecutionProvider"]
         )
         self.input_size = _input_size(self.session)
+        self.likeness = likeness
+        if likeness is not None:
+            _require_features(self.session, likeness.features)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probability of malignant, float64 (N,), of images uint8 (N, S, S, 3); raises `ImagesRefused` for others."""
         return self.calibration(self.raw(images))
 
+    def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """The probabilities, and by the same run how unlike the training images each is, as `Likeness.unlikeness`.
+
+        None in place of the latter where no likeness is known.
+        """
+        if self.likeness is None:
+            return self(images), None
+        probabilities, features = self._run(images, "probabilities", "features")
+        return self.calibration(probabilities[:, 1].astype(np.float64)), self.likeness.unlikeness(features)
+
     def raw(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The network's own probability of malignant, before its calibration; float64 (N,)."""
-        self._refuse_wrong(images)
-        chunks = [self._chunk(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
-        return np.concatenate([np.empty(0), *chunks])
-
-    def _chunk(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        scaled = images.astype(np.float32) / np.float32(255)
-        (probabilities,) = self.session.run(["probabilities"], {"image": scaled})
+        (probabilities,) = self._run(images, "probabilities")
         malignant: NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
         return malignant
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network saw in the images before it judged them, float32 (N, D)."""
+        (features,) = self._run(images, "features")
+        return features
+
+    def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
+        """The named outputs, each (N, …), computed in chunks."""
+        self._refuse_wrong(images)
+        if len(images) == 0:  # not every operator takes nothing
+            return [output[:0] for output in self._run(np.zeros((1, *images.shape[1:]), np.uint8), *outputs)]
+        chunks = [
+            self.session.run(list(outputs), {"image": images[start : start + CHUNK].astype(np.float32) / 255})
+            for start in range(0, len(images), CHUNK)
+        ]
+        return chunks[0] if len(chunks) == 1 else [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
     def _refuse_wrong(self, images: NDArray[np.uint8]) -> None:
         size = self.input_size
@@ -115,3 +143,12 @@ def _input_size(session: onnxruntime.InferenceSession) -> int:
             "and `probabilities` (N, 2); export it again"
         )
     return shape[1]
+
+
+def _require_features(session: onnxruntime.InferenceSession, number: int) -> None:
+    found = {node.name: list(node.shape) for node in session.get_outputs()}.get("features")
+    if found is None or len(found) != 2 or found[1] != number:
+        raise ValueError(
+            f"the ONNX graph has the features {found}, and the likeness of training images is told of {number}; they "
+            "do not belong together: export it again"
+        )

@@ -8,6 +8,8 @@ from platformdirs import user_cache_path
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models_store.promotion import DEFAULT_POLICY, PromotionPolicy
+
 # Where container engines mount secrets, a file each, named like the variable: dermatriage_database_password.
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -62,6 +64,11 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
     resume_upload_seconds: float = Field(
         300, ge=0, description="Least time between two uploads of a trial's resume point to the store."
+    )
+    promotion_policy: PromotionPolicy = Field(
+        DEFAULT_POLICY,
+        description="What `promote: if_better` compares on the same test set: `target_recall` (recall up to the "
+        "target, then specificity), `recall`, `f2` or `roc_auc`.",
     )
     webhook_url: str | None = Field(None, description="Where to POST that an experiment has ended.")
     webhook_secret: str | None = Field(None, repr=False, description="Key of the HMAC-SHA256 that signs each webhook.")

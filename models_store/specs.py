@@ -110,7 +110,9 @@ class ExperimentSpec(Spec):
     limits: LimitsSpec = LimitsSpec()
     queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
     promote: Literal["never", "if_better", "always"] = Field(
-        "never", description="Whether the finished model becomes the champion that answers `/predict`."
+        "never",
+        description="Whether the finished model becomes the champion that answers `/predict`; `if_better` asks that it "
+        "beats the champion on the same data set by the server's `PROMOTION_POLICY`.",
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from models_store.broker import broker
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
-from service import health, openapi, scraping
+from service import health, openapi, reference, scraping
 from service.dashboard import routes as dashboard
 from service.deps import Service
 from service.errors import add_handlers
@@ -53,6 +53,7 @@ def create_app(
         version=version("dermatriage"),
         description=openapi.DESCRIPTION,
         lifespan=_lifespan,
+        docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,
         # Both spell a field's default out where the database or the model may leave it empty.
         separate_input_output_schemas=False,
@@ -69,7 +70,8 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)
-    for part in (experiments, catalog, models, predictions, batch, health, scraping, system, dashboard):
+    app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
+    for part in (experiments, catalog, models, predictions, batch, health, scraping, system, reference, dashboard):
         app.include_router(part.router)
     openapi.describe(app)
     return app

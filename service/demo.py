@@ -20,10 +20,11 @@ from models_store.datasets.official import official_file
 from models_store.datasets.sources import is_builtin, resolve
 from models_store.presets import PRESETS
 from models_store.settings import Settings
-from service.client import Client, Json
+from service.client import Client
 from service.commands.datasets import register_file
-from service.commands.studies import result_lines
+from service.commands.results import how_it_failed, result_lines
 from service.launcher import Stack, StackFailed, embedded_stack, settings_under
+from service.predictions.schemas import Prediction
 from service.progress import follow
 from service.signals import ParentWatch
 
@@ -58,7 +59,7 @@ def demonstrate(data: Path | None, var: Path, out: Console, parent: ParentWatch)
             register_file(data, chosen.dataset, stack.settings)
         _study(client, chosen, stack, out, parent)
         _show_predictions(client, chosen.path, out)
-        _show_the_way_on(stack, client, var, out)
+        _show_the_way_on(stack, var, out)
     out.print(f"[bold]Done. Everything above was trained and tested on {escape(chosen.called)}.[/bold]", soft_wrap=True)
 
 
@@ -107,12 +108,12 @@ def _resolved(name: str, settings: Settings) -> Path:
 
 def _study(client: Client, chosen: Images, stack: Stack, out: Console, parent: ParentWatch) -> None:
     submitted = client.submit({**PRESETS["demo"], "dataset": chosen.dataset})
-    out.print(f"Submitted {submitted['id']}: screening, fine-tuning, and one final test.")
-    experiment = follow(client, submitted["id"], out, _both(stack.check, parent.check))
-    if experiment["status"] != "succeeded":
-        why = (experiment["error"] or {}).get("message", "it gives no reason")
-        raise DemonstrationFailed(f"the study {experiment['status']}: {why}; the logs are in {stack.logs}")
-    out.print("\n".join(["", *result_lines(experiment["result"]), ""]), soft_wrap=True)
+    out.print(f"Submitted {submitted.id}: screening, fine-tuning, and one final test.")
+    experiment = follow(client, submitted.id, out, _both(stack.check, parent.check))
+    if experiment.result is None:
+        why = how_it_failed(experiment) or "it gives no reason"
+        raise DemonstrationFailed(f"the study {experiment.status}: {why}; the logs are in {stack.logs}")
+    out.print("\n".join(["", *result_lines(experiment.result), ""]), soft_wrap=True)
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
@@ -128,16 +129,16 @@ def _show_predictions(client: Client, path: Path, out: Console) -> None:
     test = read_split(path, "test")
     for name, label in (("malignant", 1), ("benign", 0)):
         image = test.images[np.flatnonzero(test.malignant == label)[-1]]
-        answer = client.predict(_png(image), f"{name}.png")
+        answer = client.predict((f"{name}.png", _png(image)))
         out.print(
-            f"A test image known to be {name}: predicted [bold]{answer['label']}[/bold] ({_verdict(name, answer)}), "
-            f"probability of malignant {answer['probability_malignant']:.4f}, threshold {answer['threshold']:.4f}",
+            f"A test image known to be {name}: predicted [bold]{answer.label}[/bold] ({_verdict(name, answer)}), "
+            f"probability of malignant {answer.probability_malignant:.4f}, threshold {answer.threshold:.4f}",
             soft_wrap=True,
         )
 
 
-def _verdict(known: str, answer: Json) -> str:
-    if answer["label"] == known:
+def _verdict(known: str, answer: Prediction) -> str:
+    if answer.label == known:
         return "right"
     return "a missed cancer" if known == "malignant" else "a false alarm"
 
@@ -148,10 +149,9 @@ def _png(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _show_the_way_on(stack: Stack, client: Client, var: Path, out: Console) -> None:
-    page = "/" if client.has_page("/") else "/docs"
+def _show_the_way_on(stack: Stack, var: Path, out: Console) -> None:
     out.print(
-        f"\nIt answered at {stack.url}{page} and stops now. To keep what was just trained running:\n"
+        f"\nIt answered at {stack.url}/ and stops now. To keep what was just trained running:\n"
         f"  .venv/bin/dermatriage up --var {var}\n"
         "and then, in another terminal:\n"
         "  .venv/bin/dermatriage predict lesion.png\n"

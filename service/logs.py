@@ -1,42 +1,27 @@
-"""Logs as JSON, a line each: never the bytes of an image, never a key."""
+"""The web process' logs: a line of JSON each, with the request that it was written for."""
 
-import json
 import logging
-import sys
 import time
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any
+
+from models_store import logs
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 access = logging.getLogger("dermatriage.access")
 
 
-class JsonLines(logging.Formatter):
-    """Time, level, place, message, request, and the fields that were given as ``extra={"fields": …}``."""
+class RequestLines(logs.JsonLines):
+    """Names the request under way as well."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if request_id := REQUEST_ID.get():
-            line["request_id"] = request_id
-        line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True, default=str)
+    def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
+        request_id = REQUEST_ID.get()
+        return ({"request_id": request_id} if request_id else {}) | super().circumstances(record)
 
 
 def configure() -> None:
-    """Sends every log of this process to standard error as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("uvicorn.access", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    """Sends every log of this process to standard error."""
+    logs.configure(RequestLines())
 
 
 def tell(method: str, route: str, status: int, began: float, caller: str | None) -> None:

@@ -29,6 +29,9 @@ QUEUE_DEPTH = Gauge(
     registry=REGISTRY,
 )
 PREDICTIONS = Counter("dermatriage_predictions", "Images judged.", ["label", "version"], registry=REGISTRY)
+WARNINGS = Counter(
+    "dermatriage_prediction_warnings", "Warnings given with predictions, by code.", ["code"], registry=REGISTRY
+)
 DROPPED = Counter(
     "dermatriage_predictions_dropped",
     "Predictions answered but not recorded: the database fell behind.",

@@ -14,6 +14,8 @@ DRAIN_SECONDS = 20
 
 def main() -> None:
     settings = Settings()
+    # NumPy's algebra here is small; more threads would only take turns with those that answer. Set before its import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ExitStack() as ended:
         if settings.web_processes > 1 and MULTIPROCESS not in os.environ:
             # Set before prometheus_client is imported, here and in the processes that inherit it.

@@ -17,6 +17,7 @@ from models_store import bundles
 from models_store.catalog import ARCHITECTURES, CustomCNN
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
+from models_store.likeness import Likeness
 from models_store.specs import ExperimentSpec, TrialSpec
 from models_store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
@@ -32,6 +33,8 @@ from workers.pipeline.sizes import sizes
 BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
 NO_NETWORK = b"fabricated"
+# Of one feature between 0 and 1; no value of it is called unlike.
+LIKENESS = Likeness(np.full(1, 0.5), np.ones((1, 1)), np.ones(1), remainder=1.0, cut=1.0)
 DATASET_SHA256 = "ab" * 32
 COLLAPSE = "no epoch of 12 reached validation specificity 0.50; the best was 0.31 at epoch 4"
 ENVIRONMENT = {
@@ -113,6 +116,15 @@ def a_final_record(
             "probability_calibration": chosen.calibration.model_dump(mode="json"),
             "probabilities": chosen.model_dump(mode="json"),
             "decision": decided.model_dump(mode="json"),
+            "likeness": {
+                "method": "mahalanobis",
+                "cut": 1.7,
+                "usual_share": 0.99,
+                "features": 224,
+                "directions": 128,
+                "training_images": 2000,
+                "calibration_images": 500,
+            },
         },
         evaluation=evaluation.model_dump(mode="json"),
         misses=pictured(evaluation.confident_misses, test.images),
@@ -282,6 +294,7 @@ def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
     (folder / "model.onnx").write_bytes(onnx)
     (folder / "model.keras").write_bytes(NO_NETWORK)
     bundles.write_json(folder / "validation.json", final.validation)
+    LIKENESS.save(folder / bundles.LIKENESS)
     bundles.write_json(folder / "calibration.json", final.calibration)
     bundle_sha256 = bundles.freeze(folder, final.about)
     bundles.write_json(folder / "metrics.json", final.evaluation)

@@ -68,14 +68,17 @@ def spot_network() -> bytes:
     nodes = [
         helper.make_node("Mul", ["image", "middle"], ["seen"]),
         helper.make_node("ReduceSum", ["seen", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
-        helper.make_node("MatMul", ["column", "weight"], ["scaled"]),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["features"]),
+        helper.make_node("MatMul", ["features", "weight"], ["scaled"]),
         helper.make_node("Add", ["scaled", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", SIZE, SIZE, 3])
-    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
-    graph = helper.make_graph(nodes, "spot", [image], [probabilities], weights)
+    outputs = [
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 1]),
+    ]
+    graph = helper.make_graph(nodes, "spot", [image], outputs, weights)
     content: bytes = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
     ).SerializeToString()

@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "architectures": ["CNN_v1"],
     "class_weights": ["W3", "W5"],
     "strategies": ["HighDropout", "LowLR"],
-    "epochs": 6,
+    "epochs": 5,
     "selection": {"policy": "specificity_at_recall"},
     "promote": "always",
 }
@@ -80,7 +80,7 @@ def main() -> None:
             Shot("studies", "/", whole=False),
             Shot("new-study", "/studies/new", whole=False),
             Shot("study", study),
-            Shot("study-running", f"/studies/{going}", whole=False),
+            Shot("study-running", f"/studies/{going}"),
             Shot("result", f"{study}/result"),
             Shot("models", "/models"),
             Shot("model", f"/models/{stack.read(finished)['result']['model_version']}", whole=False),
@@ -135,8 +135,8 @@ def _photograph(visitor: Visit, shot: Shot, path: Path, look: str) -> None:
     visitor.page.wait_for_timeout(1500)  # for plots to be drawn and estimates to arrive
     taken = visitor.page.screenshot(full_page=shot.whole and look != "phone")
     with Image.open(io.BytesIO(taken)) as image:
-        # Flat colours: 128 of them look the same at a third of the bytes.
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        # Flat colours: 255 of them look the same at a third of the bytes.
+        image.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _epochs(stack: Stack, experiment_id: str) -> int:

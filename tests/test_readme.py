@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+from typer.main import get_command
+
+from benchmarks.transcript import BEGIN, END, WIDTH, with_transcript
 from models_store.settings_table import README, settings_table, with_table
 from models_store.specs import ExperimentSpec
+from service.cli import app
 
 
 def test_settings_table_is_that_of_the_code() -> None:
@@ -18,6 +22,18 @@ def test_experiment_of_the_curl_example_is_valid() -> None:
     [posted] = re.findall(r"-d '(\{.*\})'", README.read_text())
 
     assert ExperimentSpec.model_validate_json(posted).dataset == "synthetic"
+
+
+def test_transcript_is_between_its_markers_and_uses_verbs_that_exist() -> None:
+    text = README.read_text()
+    shown = text.split(BEGIN)[1].split(END)[0]
+    recorded = "\n".join(line.removeprefix("    ") for line in shown.strip("\n").splitlines())
+    verbs = re.findall(r"^ *\$ dermatriage (\S+)", shown, re.MULTILINE)
+
+    assert "RECALL" in recorded, "run: make transcript"
+    assert with_transcript(text, recorded) == text
+    assert max(map(len, recorded.splitlines())) <= WIDTH
+    assert set(verbs) <= set(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

@@ -3,8 +3,10 @@
 import logging
 import sys
 
-from celery.signals import worker_shutting_down
+from celery.apps import worker as celery_worker
+from celery.signals import setup_logging, worker_shutting_down
 
+from models_store import logs
 from models_store.settings import Settings
 from workers.app import Worker, create_worker, queues, slots
 from workers.cleaning import remove_abandoned_folders
@@ -12,9 +14,11 @@ from workers.control import answer_in_background
 from workers.presence import tell_in_background
 from workers.tasks import register_tasks
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     settings = Settings()
     if not queues(settings):
         sys.exit(
@@ -28,9 +32,22 @@ def main() -> None:
         worker.stopping.set()
 
     worker_shutting_down.connect(hand_back, weak=False)
+    setup_logging.connect(leave_as_it_is, weak=False)
+    celery_worker.safe_say = say_nothing
     answer_in_background(worker)
     tell_in_background(worker)
-    _run_trials(worker)
+    try:
+        _run_trials(worker)
+    finally:
+        log.info("stopped; what was training is handed back")
+
+
+def say_nothing(*_message: object) -> None:
+    """Celery would print plain text among the JSON when it is asked to stop."""
+
+
+def leave_as_it_is(**_signal: object) -> None:
+    """Celery configures logging, and redirects what is printed, only where nobody answers its signal."""
 
 
 def _run_trials(worker: Worker) -> None:
@@ -41,6 +58,7 @@ def _run_trials(worker: Worker) -> None:
     register_tasks(worker.celery, worker)
     worker.celery.worker_main(
         [
+            "--quiet",  # no banner among the lines of JSON
             *("worker", "--pool=threads", f"--concurrency={len(slots(worker.settings))}"),
             f"--queues={','.join(queues(worker.settings))}",
             *("--without-gossip", "--without-mingle", "--loglevel=INFO", f"--hostname={worker.name}"),

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from models_store import registry, runs
 from models_store.database import now
+from models_store.promotion import DEFAULT_POLICY, PromotionPolicy, beats
 from models_store.runs import Claim, TrialResult
 from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Model, TestOpening, Trial
@@ -15,11 +16,17 @@ from workers.job import Outcome
 from workers.supervisor import Exit
 
 
-def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> None:
+def record(
+    session: Session,
+    claim: Claim,
+    ended: Exit,
+    max_attempts: int,
+    promotion_policy: PromotionPolicy = DEFAULT_POLICY,
+) -> None:
     """Writes what `ended` says. Raises `LeaseLost` where the claim no longer holds; then nothing is written."""
     match ended.reason:
         case "finished" if ended.outcome is not None:
-            _record_outcome(session, claim, ended.outcome, max_attempts)
+            _record_outcome(session, claim, ended.outcome, max_attempts, promotion_policy)
         case "cancelled":
             runs.confirm_cancelled(session, claim)
         case "stopped" | "lost":  # a claim that no longer holds cannot be handed back: that raises
@@ -36,17 +43,19 @@ def record(session: Session, claim: Claim, ended: Exit, max_attempts: int) -> No
             raise ValueError(f"trial {claim.trial_id} finished without an outcome")
 
 
-def _record_outcome(session: Session, claim: Claim, outcome: Outcome, max_attempts: int) -> None:
+def _record_outcome(
+    session: Session, claim: Claim, outcome: Outcome, max_attempts: int, promotion_policy: PromotionPolicy
+) -> None:
     if outcome.status == "failed":
         error = {"kind": outcome.error_kind, "message": outcome.message}
         runs.fail_trial(session, claim, error, retry=outcome.retry, max_attempts=max_attempts)
     elif claim.kind == "train":
         runs.finish_trial(session, claim, TrialResult(status=outcome.status, **outcome.result))
     else:
-        _record_final(session, claim, outcome.result)
+        _record_final(session, claim, outcome.result, promotion_policy)
 
 
-def _record_final(session: Session, claim: Claim, result: dict[str, Any]) -> None:
+def _record_final(session: Session, claim: Claim, result: dict[str, Any], promotion_policy: PromotionPolicy) -> None:
     """The opening of the test set, its figures, the model and the end of the experiment: all or none."""
     runs.finish_trial(
         session,
@@ -75,7 +84,7 @@ def _record_final(session: Session, claim: Claim, result: dict[str, Any]) -> Non
     experiment = session.get_one(Experiment, claim.experiment_id)
     spec = ExperimentSpec.model_validate(experiment.spec)
     runs.finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, result, model.version))
-    _promote(session, spec, model)
+    _promote(session, spec, model, promotion_policy)
 
 
 def _experiment_result(session: Session, claim: Claim, result: dict[str, Any], version: str) -> dict[str, Any]:
@@ -100,7 +109,7 @@ def _experiment_result(session: Session, claim: Claim, result: dict[str, Any], v
     }
 
 
-def _promote(session: Session, spec: ExperimentSpec, model: Model) -> None:
+def _promote(session: Session, spec: ExperimentSpec, model: Model, policy: PromotionPolicy) -> None:
     """Promotes only if the spec asks for it and, for `if_better`, the model beats the champion on the same data set.
 
     A champion of another data set is not comparable and stays.
@@ -109,18 +118,14 @@ def _promote(session: Session, spec: ExperimentSpec, model: Model) -> None:
         return
     champion = registry.champion(session)
     if spec.promote == "if_better" and champion is not None:
-        if champion.dataset_sha256 != model.dataset_sha256 or not _beats(model.metrics, champion.metrics):
+        if champion.dataset_sha256 != model.dataset_sha256:
             return
-        reason = f"beats {champion.version} on {model.dataset}: {_recall_first(model.metrics)}"
+        if not beats(policy, model.metrics, champion.metrics, spec.calibration.target_recall):
+            return
+        reason = f"beats {champion.version} by {policy} on {model.dataset}: {_recall_first(model.metrics)}"
     else:
         reason = f"asked for by the experiment: {_recall_first(model.metrics)}"
     registry.promote(session, model.version, actor=f"experiment {model.experiment_id}", reason=reason)
-
-
-def _beats(metrics: dict[str, Any], champion: dict[str, Any]) -> bool:
-    """Recall at the threshold first, then specificity, both on the test set."""
-    order = ("recall", "specificity")
-    return tuple(metrics[name] for name in order) > tuple(champion[name] for name in order)
 
 
 def _recall_first(metrics: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
-from models_store import broker, runs
+from models_store import broker, logs, runs
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
@@ -91,8 +91,7 @@ def queued_trials(session: Session) -> dict[str, int]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.configure()
     settings = Settings()
     webhooks.require_secret(settings)
     worker = create_worker(settings)

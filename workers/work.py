@@ -70,12 +70,13 @@ def _hand_over(worker: Worker, claim: Claim) -> None:
 
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
+    settings = worker.settings
     printed = read_printed(folder_of(worker, claim.trial_id))
 
     def write(session: Session) -> None:
         if printed is not None:
             printed.keep(session, claim)
-        record(session, claim, ended, worker.settings.max_attempts)
+        record(session, claim, ended, settings.max_attempts, settings.promotion_policy)
 
     try:
         patiently(worker.database.write, write)

@@ -10,8 +10,11 @@ if commit=$(git describe --always --dirty --abbrev=40 2>/dev/null); then
   sed -i.before "s/^#*DERMATRIAGE_COMMIT=.*/DERMATRIAGE_COMMIT=$commit/" .env && rm .env.before
 fi
 
+# docker-compose.yml asks for this line, so that whoever forgot this script is told of it.
+grep -q '^SECRETS_FOLDER=.' .env || printf '\nSECRETS_FOLDER=%s\n' "${SECRETS_FOLDER:-./secrets}" >>.env
+folder=$(sed -n 's/^SECRETS_FOLDER=//p' .env | tail -n 1)
+
 # The folder keeps everyone else out; the files are readable because the containers' users, each another, have to.
-folder=${SECRETS_FOLDER:-secrets}
 mkdir -p -m 700 "$folder"
 for name in postgres_password redis_password grafana_password; do
   [ -s "$folder/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$folder/$name"

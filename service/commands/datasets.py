@@ -16,7 +16,7 @@ from models_store.storage import Storage
 from models_store.tables import DatasetRow
 from service.commands.output import AsJson, console, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("describe")

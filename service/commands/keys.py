@@ -16,7 +16,9 @@ from service import keys
 from service.commands.output import AsJson, BadInput, console, notes, show_json, show_table
 from service.keys import SCOPES, KeyNotFound, KeyRefused
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="API keys, in the database of the settings.", no_args_is_help=True, add_completion=False
+)
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Id or prefix of the key.")]
 Days = Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires; without, never.")]

@@ -1,70 +1,55 @@
-"""Predict, list models, change the champion, see every name there is."""
+"""List models, change the champion, fetch a card or a bundle, see every name there is."""
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from models_store.catalog import DISCLAIMER
-from service.client import Client, Refused
-from service.commands.output import AsJson, Finished, Url, connected, console, notes, show_json, show_table
+from service.client import DownloadAltered
+from service.commands.completing import versions
+from service.commands.output import (
+    AsJson,
+    Finished,
+    Url,
+    connected,
+    console,
+    moment,
+    notes,
+    show_json,
+    show_table,
+)
+from service.experiments.catalog_schemas import Catalog
+from service.models.schemas import ModelRead, PromotionRead
 
+LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-Images = Annotated[list[Path], typer.Argument(help="Image files.", exists=True, dir_okay=False, readable=True)]
+Version = Annotated[str, typer.Argument(help="Version of the model.", autocompletion=versions)]
 
 
-def predict(images: Images, url: Url = None, as_json: AsJson = False) -> None:
-    """Judge images with the champion; exit code 2 if any cannot be judged."""
-    with connected(url) as client:
-        answers = [_judge(client, image) for image in images]
-    if as_json:
-        show_json(answers)
-    else:
-        show_table(("image", "label", "probability", "threshold", "warnings"), map(_row, answers))
-        notes().print(DISCLAIMER)
-    if any("error" in answer for answer in answers):
-        raise Finished(2)
-
-
-def models(url: Url = None, as_json: AsJson = False) -> None:
-    """List model versions, newest first."""
-    with connected(url) as client:
-        listed = client.models()
-    if as_json:
-        show_json(listed)
-        return
-    if not listed:
-        console().print(
-            "There is no model yet. Train one: dermatriage submit --preset demo --dataset synthetic --watch"
-        )
-        return
-    show_table(
-        ("version", "", "recall", "specificity", "threshold", "winner", "data set", "created"),
-        (
-            (
-                model["version"],
-                "champion" if model["champion"] else "",
-                _rate(model["metrics"], "recall"),
-                _rate(model["metrics"], "specificity"),
-                f"{model['threshold']:.4f}",
-                model["winner"],
-                model["dataset"],
-                model["created_at"][:19],
-            )
-            for model in listed
-        ),
-    )
-
-
-def promote(
-    version: Annotated[str, typer.Argument(help="Version to make the champion.")],
-    reason: Reason,
+def models(
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
+    """List model versions, newest first."""
+    with connected(url) as client:
+        newest = list(islice(client.models(page_size=min(limit, 200)), limit))
+    if as_json:
+        show_json(newest)
+    elif newest:
+        show_table(LISTED, map(_row, newest))
+        notes().print("* the champion, which answers predictions; figures of the test set")
+    else:
+        notes().print("There is none. Train one: dermatriage submit --preset demo --dataset synthetic --watch")
+
+
+def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make a model the champion, which answers every prediction."""
     with connected(url) as client:
-        _show_move(client.promote(version, reason), as_json)
+        # The move is refused if someone else moves the champion between these two requests.
+        _show_move(client.promote(version, reason, if_match=client.model(version).etag), as_json)
 
 
 def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
@@ -73,50 +58,62 @@ def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
         _show_move(client.roll_back(reason), as_json)
 
 
+def card(version: Version, url: Url = None) -> None:
+    """Print a model's card: what it is for, its figures and its limits."""
+    with connected(url) as client:
+        typer.echo(client.card(version))
+
+
+def bundle(
+    version: Version,
+    output: Annotated[Path | None, typer.Option(help="File to write; default VERSION.zip.")] = None,
+    url: Url = None,
+) -> None:
+    """Save everything a model consists of as a zip, once its checksums are right."""
+    with connected(url) as client:
+        try:
+            target = client.bundle(version, output or Path(f"{version}.zip"))
+        except DownloadAltered as altered:
+            notes().print(str(altered))
+            raise Finished(1) from altered
+    console().print(f"Wrote {target}.", soft_wrap=True)
+
+
 def catalog(url: Url = None, as_json: AsJson = False) -> None:
     """List every architecture, strategy, class weight, preset and data set by name."""
     with connected(url) as client:
         known = client.catalog()
     if as_json:
         show_json(known)
-        return
-    rows = [(kind, item["name"], item.get("hypothesis", "")) for kind in known for item in _named(known[kind])]
-    show_table(("kind", "name", "hypothesis"), rows)
+    else:
+        show_table(("kind", "name", "hypothesis"), _names(known))
 
 
-def _judge(client: Client, image: Path) -> dict[str, Any]:
-    try:
-        return {"file": str(image), **client.predict(image.read_bytes(), image.name)}
-    except Refused as refused:
-        if refused.status >= 500:
-            raise
-        return {"file": str(image), "error": refused.detail, "remedy": refused.remedy}
-
-
-def _row(answer: dict[str, Any]) -> tuple[str, ...]:
-    if "error" in answer:
-        return answer["file"], "refused", "", "", f"{answer['error']} {answer['remedy']}"
-    warnings = "; ".join(warning["message"] for warning in answer["warnings"])
-    probability, threshold = f"{answer['probability_malignant']:.4f}", f"{answer['threshold']:.4f}"
-    return answer["file"], answer["label"], probability, threshold, warnings
-
-
-def _rate(metrics: dict[str, Any], name: str) -> str:
+def rate(metrics: Mapping[str, Any], name: str) -> str:
     return "undefined" if metrics.get(name) is None else f"{metrics[name]:.3f}"
 
 
-def _show_move(move: dict[str, Any], as_json: bool) -> None:
+def _row(model: ModelRead) -> tuple[str, ...]:
+    return (
+        model.version,
+        "*" if model.champion else "",
+        rate(model.metrics, "recall"),
+        rate(model.metrics, "specificity"),
+        model.winner,
+        model.dataset,
+        moment(model.created_at),
+    )
+
+
+def _show_move(move: PromotionRead, as_json: bool) -> None:
     if as_json:
         show_json(move)
-        return
-    before = move["previous"] or "none"
-    console().print(f"{move['version']} is the champion now (before: {before}).")
+    else:
+        console().print(f"{move.version} is the champion now (before: {move.previous or 'none'}).", soft_wrap=True)
 
 
-def _named(kind: Any) -> list[dict[str, Any]]:
-    """Catalog entries that have a name; presets are a mapping, policies plain strings."""
-    if isinstance(kind, dict):
-        return [{"name": name} for name in kind]
-    if isinstance(kind, list):
-        return [item if isinstance(item, dict) else {"name": item} for item in kind]
-    return []
+def _names(known: Catalog) -> Iterator[tuple[str, str, str]]:
+    for kind, items in known.model_dump(exclude={"disclaimer"}).items():
+        for item in items:
+            named = item if isinstance(item, dict) else {"name": item}
+            yield kind, named["name"], named.get("hypothesis", "")

@@ -3,14 +3,17 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from pydantic_core import to_jsonable_python
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from models_store.settings import Settings
-from service.client import Client
+from service.client import Client, Retries
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
@@ -19,6 +22,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 INTERRUPTED = 130
+KEY = "DERMATRIAGE_API_KEY"
+# Enough for a server that restarts a process; a person who forgot to start one waits for half a second.
+RETRIES = Retries(most=2)
 
 
 class BadInput(ValueError):
@@ -35,7 +41,7 @@ class Finished(Exception):
 
 def console() -> Console:
     # A pipe has no width: a table cut to 80 columns there would lose its ids.
-    return Console(highlight=False, width=None if os.isatty(1) else 160)
+    return Console(highlight=False, width=None if os.isatty(1) else int(os.environ.get("COLUMNS", "160")))
 
 
 def notes() -> Console:
@@ -44,22 +50,27 @@ def notes() -> Console:
 
 
 def show_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """`value` may hold answers of the client, also in lists and dictionaries."""
+    typer.echo(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    """The first column, which holds ids, names or files to copy, is never cut; others wrap."""
+    first, *others = columns
+    table = Table(Column(first, no_wrap=True, overflow="ignore"), box=None, header_style="bold", pad_edge=False)
+    for other in others:
+        table.add_column(other, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console().print(table)
 
 
-def connected(url: str | None) -> Client:
+def connected(url: str | None, retries: Retries = RETRIES, timeout_seconds: float = 60) -> Client:
     """A client of the given server, or of the one that the settings describe, with the key of DERMATRIAGE_API_KEY."""
     if url is None:
         settings = Settings()
         url = f"http://{settings.host}:{settings.port}"
-    return Client(url, key=os.environ.get("DERMATRIAGE_API_KEY"))
+    return Client(url, key=os.environ.get(KEY), retries=retries, timeout_seconds=timeout_seconds)
 
 
 def figure(metrics: Mapping[str, Any], name: str) -> str:
@@ -71,3 +82,11 @@ def figure(metrics: Mapping[str, Any], name: str) -> str:
     if interval is None:
         return f"{value:.3f}"
     return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def moment(value: datetime | None) -> str:
+    """In this machine's time: to the minute this year, to the day before."""
+    if value is None:
+        return ""
+    there = value.astimezone()
+    return there.strftime("%d %b %H:%M" if there.year == datetime.now().astimezone().year else "%Y-%m-%d")

@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
-from service.client import Client
 from service.commands.output import INTERRUPTED, Finished, console
 from service.demo import demonstrate
 from service.launcher import Stack, embedded_stack, settings_under
 from service.signals import ParentWatch, interruptible
 
+app = typer.Typer(add_completion=False)
 POLL_SECONDS = 0.5
 WithParent = Annotated[
     bool, typer.Option("--with-parent", help="End when the process that started this one has ended.", hidden=True)
 ]
 
 
+@app.command()
 def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the web server; 0: any free one.")] = None,
     var: Annotated[Path, typer.Option(help="Folder of database, store and logs.")] = Path("var"),
@@ -39,6 +40,7 @@ def up(
         out.print("Stopped. Studies that were running go on at the next start.")
 
 
+@app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="An .npz file in MedMNIST layout to train on.")] = None,
     var: Annotated[Path, typer.Option(help="Folder for the demonstration; emptied first.")] = Path("var/demo"),
@@ -54,11 +56,8 @@ def demo(
 
 
 def _welcome(stack: Stack) -> None:
-    out = console()
-    with Client(stack.url) as client:
-        dashboard = f"  Dashboard  {stack.url}/\n" if client.has_page("/") else ""
-    out.print(
-        f"\nDermaTriage runs.\n{dashboard}  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
+    console().print(
+        f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
         "In another terminal:\n"
         f"  .venv/bin/dermatriage submit --preset demo --dataset synthetic --watch --url {stack.url}\n"
         "Ctrl-C stops everything.",

@@ -1,14 +1,15 @@
-"""Submit a study, watch it, cancel it, fetch its report."""
+"""List studies, look at one, watch it, cancel it, fetch its report."""
 
 import json
-import sys
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, get_args
 
 import typer
+from rich.markup import escape
 
-from models_store.presets import PRESETS
 from service.client import Client
+from service.commands.completing import experiment_ids, statuses
 from service.commands.output import (
     INTERRUPTED,
     AsJson,
@@ -17,41 +18,66 @@ from service.commands.output import (
     Url,
     connected,
     console,
-    figure,
     notes,
     show_json,
+    show_table,
 )
+from service.commands.results import LISTED, TRIALS, experiment_lines, how_it_failed, listed, result_lines, trial_rows
+from service.experiments.schemas import Status
 from service.progress import follow
 
-ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.")]
-RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
+ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
+OfStatus = Annotated[
+    str | None, typer.Option(help=f"Only those: {', '.join(get_args(Status))}.", autocompletion=statuses)
+]
 
 
-def submit(
-    spec: Annotated[Path | None, typer.Argument(help="JSON file of the experiment; - reads standard input.")] = None,
-    preset: Annotated[str | None, typer.Option(help=f"Instead of a file: {', '.join(PRESETS)}.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set by name; replaces the one in SPEC.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the experiment to its end.")] = False,
+def experiments(
+    status: OfStatus = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit an experiment, from a file or a preset."""
-    experiment = _experiment(spec, preset, dataset)
+    """List experiments, newest first."""
+    if status is not None and status not in get_args(Status):
+        raise BadInput(f"there is no status {status!r}; choose from {', '.join(get_args(Status))}")
     with connected(url) as client:
-        submitted = client.submit(experiment)
-        if watch:
-            notes().print(f"Submitted {submitted['id']}.")
-            _watch(client, submitted["id"], as_json)
-        elif as_json:
-            show_json(submitted)
-        else:
-            console().print(f"Submitted {submitted['id']}.\nFollow it: dermatriage watch {submitted['id']}")
+        found = client.experiments(status=status, page_size=min(limit, 200))  # type: ignore[arg-type]
+        newest = list(islice(found, limit))
+    if as_json:
+        show_json(newest)
+    elif newest:
+        show_table(LISTED, map(listed, newest))
+    else:
+        notes().print("There is none. Submit one: dermatriage submit --preset demo --dataset synthetic --watch")
 
 
-def watch(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show one experiment: its test figures, recall first with intervals, and its trials."""
+    with connected(url) as client:
+        found = client.experiment(experiment)
+        trials = client.trials(experiment, epochs=False)
+    if as_json:
+        show_json({"experiment": found, "trials": trials})
+        return
+    console().print(escape("\n".join(experiment_lines(found))), soft_wrap=True)
+    if trials:
+        console().print("\nTrials, by their best epoch on the selection split:")
+        show_table(TRIALS, trial_rows(trials))
+
+
+def watch(
+    experiment: ExperimentId,
+    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, as it comes.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """Follow an experiment to its end; exit code 1 if it fails or is cancelled."""
     with connected(url) as client:
-        _watch(client, experiment, as_json)
+        if events:
+            _tell_events(client, experiment)
+        else:
+            follow_to_the_end(client, experiment, as_json)
 
 
 def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
@@ -61,7 +87,7 @@ def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -
     if as_json:
         show_json(cancelled)
     else:
-        console().print(f"{experiment} is {cancelled['status']}.")
+        console().print(f"{experiment} is {cancelled.status}.")
 
 
 def report(
@@ -73,51 +99,12 @@ def report(
     with connected(url) as client:
         content = client.report(experiment)
     target = output or Path(f"{experiment}.html")
-    target.write_bytes(content)
-    console().print(f"Wrote {target}.")
+    target.write_text(content, encoding="utf-8")
+    console().print(f"Wrote {target}.", soft_wrap=True)
 
 
-def result_lines(result: dict[str, Any]) -> list[str]:
-    """The test figures of a finished experiment, recall first, each with its 95 % interval where it has one."""
-    test, counts = result["test"], result["test"]["confusion"]
-    lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
-    lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
-    lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
-    return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
-
-
-def _experiment(spec: Path | None, preset: str | None, dataset: str | None) -> dict[str, Any]:
-    if (spec is None) == (preset is None):
-        raise BadInput("give either a JSON file or --preset NAME")
-    experiment = _preset(preset) if preset is not None else _read(spec)
-    if dataset is not None:
-        experiment["dataset"] = dataset
-    if "dataset" not in experiment:
-        raise BadInput("the experiment names no data set; add --dataset dermamnist, --dataset synthetic or your own")
-    return experiment
-
-
-def _preset(name: str) -> dict[str, Any]:
-    if name not in PRESETS:
-        raise BadInput(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
-    return dict(PRESETS[name])
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    assert path is not None
-    try:
-        content = sys.stdin.read() if str(path) == "-" else path.read_text()
-        experiment = json.loads(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read ({error})") from error
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    if not isinstance(experiment, dict):
-        raise BadInput(f'{path} must hold one JSON object, such as {{"dataset": "synthetic"}}')
-    return experiment
-
-
-def _watch(client: Client, experiment_id: str, as_json: bool) -> None:
+def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None:
+    """Shows progress, then the result. Raises `Finished` unless the experiment succeeded."""
     try:
         experiment = follow(client, experiment_id, notes() if as_json else console())
     except KeyboardInterrupt:
@@ -128,9 +115,18 @@ def _watch(client: Client, experiment_id: str, as_json: bool) -> None:
         raise Finished(INTERRUPTED) from None
     if as_json:
         show_json(experiment)
-    elif experiment["status"] == "succeeded":
-        console().print("\n".join(result_lines(experiment["result"])))
-    if experiment["status"] != "succeeded":
-        why = (experiment["error"] or {}).get("message", "")
-        notes().print(f"{experiment_id} {experiment['status']}. {why}".strip())
+    elif experiment.result is not None:
+        console().print(escape("\n".join(result_lines(experiment.result))))
+    if experiment.status != "succeeded":
+        notes().print(escape(f"{experiment_id} {experiment.status}. {how_it_failed(experiment)}".strip()))
+        raise Finished(1)
+
+
+def _tell_events(client: Client, experiment_id: str) -> None:
+    status = client.experiment(experiment_id).status
+    for event in client.watch(experiment_id):
+        line = {"number": event.number, "kind": event.kind, **event.data}
+        typer.echo(json.dumps(line))
+        status = event.data["status"] if event.kind == "experiment" and "status" in event.data else status
+    if status != "succeeded":
         raise Finished(1)

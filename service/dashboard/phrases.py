@@ -24,7 +24,11 @@ def ago(when: datetime | None) -> str:
     seconds = (datetime.now(UTC) - when.astimezone(UTC)).total_seconds()
     if seconds < 10:
         return "just now"
-    return f"{duration(seconds)} ago" if seconds < 31 * DAY else when.strftime("%Y-%m-%d")
+    for size, name in ((DAY, "days"), (HOUR, "h"), (MINUTE, "min"), (1, "s")):
+        if seconds >= size and seconds < 31 * DAY:
+            whole = int(seconds // size)
+            return f"{whole} {name if whole != 1 or size != DAY else 'day'} ago"
+    return when.strftime("%Y-%m-%d")
 
 
 def duration(seconds: float | None) -> str:

@@ -76,7 +76,7 @@ def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]
     leader, winner = _leader(experiment, spec, trials), (experiment.result or {}).get("winner")
     outcomes = {
         1: f"{leader} leads" if leader and experiment.phase > 1 else "",
-        2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 else "",
+        2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
         3: "calibrated, frozen and tested" if winner else "",
     }
     planned = {1: screened, 2: tuned, 3: ["calibrate, freeze, test once"]}

@@ -44,6 +44,8 @@ async def answer(services: Service, serving: Serving, content: bytes, key_id: st
     judged = await _judged(services, serving, content)
     prediction = _prediction(judged)
     metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
+    for warning in prediction.warnings:
+        metrics.WARNINGS.labels(warning.code).inc()
     services.recorder.add(
         Answered(
             id=prediction.prediction_id,
@@ -86,11 +88,22 @@ def _prediction(judged: Judged) -> Prediction:
         model_version=serving.version,
         dataset=serving.dataset,
         guarantee=serving.guarantee,
+        unlikeness=None if judged.unlikeness is None else round(judged.unlikeness, 3),
         warnings=[
             WarningRead.model_construct(code=warned.code, message=warned.message)
-            for warned in (*_about_model(serving), *judged.prepared.warnings)
+            for warned in (*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings)
         ],
     )
+
+
+def _about_likeness(unlikeness: float | None) -> list[Warned]:
+    if unlikeness is None or unlikeness <= 1:
+        return []
+    message = (
+        f"The image is unlike the training images ({unlikeness:.1f} times the distance within which 99 % of validation "
+        "images lie). Do not rely on this answer; send a sharp dermatoscopic image that a single lesion fills."
+    )
+    return [Warned("unlike_training", message)]
 
 
 def _about_model(serving: Serving) -> list[Warned]:

@@ -6,16 +6,23 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
 from models_store.tables import PredictionRow
-from service.deps import Identifier, Reading, Services
+from service.deps import Identifier, Reading, Service, Services
 from service.errors import Problem
 from service.openapi import problems
 from service.predictions import heatmap
 from service.predictions.answering import ACCEPTED, answer, champion
+from service.predictions.express import express_route
 from service.predictions.predictor import Serving
 from service.predictions.schemas import Explanation, Prediction, PredictionRead
 from service.security import KEY_ID
 
+
+async def _express(services: Service, request: Request, content: bytes) -> Prediction:
+    return await answer(services, await champion(services), content, request.scope.get(KEY_ID))
+
+
 router = APIRouter(tags=["predictions"])
+express = APIRouter(tags=["predictions"], route_class=express_route(_express))
 explaining = CapacityLimiter(1)
 
 UPLOAD: dict[str, Any] = {
@@ -23,7 +30,7 @@ UPLOAD: dict[str, Any] = {
 }
 
 
-@router.post(
+@express.post(
     "/predict",
     response_model=Prediction,
     responses=problems(400, 413, 415, 422, 503),

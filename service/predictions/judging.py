@@ -31,10 +31,11 @@ class Upload:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model says of one image."""
+    """What one model says of one image. `unlikeness` above 1 is unlike the training images, None is not known."""
 
     serving: Serving
     probability: float
+    unlikeness: float | None
     prepared: Prepared
 
 
@@ -84,9 +85,10 @@ def judge_together(uploads: Sequence[Upload], *, max_pixels: int) -> list[Judged
         ]
         if not chosen:
             continue
-        probabilities = serving.scorer(np.stack([image.pixels for _, image in chosen]))
-        for (place, image), probability in zip(chosen, probabilities, strict=True):
-            results[place] = Judged(serving, float(probability), image)
+        probabilities, unlikeness = serving.scorer.judge(np.stack([image.pixels for _, image in chosen]))
+        for number, (place, image) in enumerate(chosen):
+            unlike = None if unlikeness is None else float(unlikeness[number])
+            results[place] = Judged(serving, float(probabilities[number]), unlike, image)
     return [result for result in results if result is not None]
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from models_store import bundles, registry
 from models_store.bundles import BundleAltered
 from models_store.database import Database
+from models_store.likeness import load_likeness
 from models_store.scoring import ProbabilityCalibration, Scorer
 from models_store.storage import Storage
 from models_store.tables import Model
@@ -35,10 +35,6 @@ class Serving:
     weights: str
     scorer: Scorer
     validation_scores: tuple[float, ...] = ()
-
-    def probability(self, pixels: NDArray[np.uint8]) -> float:
-        """Probability of malignant of one image, uint8 (S, S, 3)."""
-        return float(self.scorer(pixels[np.newaxis])[0])
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,8 @@ class Predictor:
 def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
     """Fetches and verifies a model's bundle and lets it answer once.
 
-    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, or what ONNX Runtime raises for a bad graph.
+    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `LikenessInvalid`, or what ONNX Runtime raises for
+    a bad graph.
     """
     folder = cache_root / "models" / model.version
     bundle = bundles.fetch(storage, model.store_key, model.manifest_sha256, folder)
@@ -121,11 +118,17 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
         guarantee=bundle.calibration["guarantee"],
         synthetic=bundle.about["synthetic"],
         weights=bundle.about["weights"],
-        scorer=Scorer(bundle.onnx, calibration, intra_op_threads=inference_threads),
+        scorer=Scorer(
+            bundle.onnx,
+            calibration,
+            likeness=None if bundle.likeness is None else load_likeness(bundle.likeness),
+            intra_op_threads=inference_threads,
+        ),
         validation_scores=_validation_scores(model, storage, folder),
     )
     size = serving.scorer.input_size
-    if not 0 <= serving.probability(np.zeros((size, size, 3), np.uint8)) <= 1:
+    (probability,), _ = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8))
+    if not 0 <= probability <= 1:
         raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
     return serving
 

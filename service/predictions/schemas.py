@@ -48,6 +48,14 @@ class Prediction(BaseModel):
     model_version: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"])
     dataset: str = Field(examples=["dermamnist"])
     guarantee: dict[str, Any] = Field(examples=[GUARANTEE_EXAMPLE], description="What the threshold promises.")
+    unlikeness: float | None = Field(
+        None,
+        ge=0,
+        description="How far the image's features lie from those of the training images, as a share of the distance "
+        "within which 99 % of validation images lie. Above 1 there is the warning `unlike_training`; null where the "
+        "model's bundle is from before this was told.",
+        examples=[0.41],
+    )
     warnings: list[WarningRead]
     explanation: Explanation | None = Field(None, description="With `explain=true` alone.", examples=[None])
     disclaimer: str = Field(DISCLAIMER, examples=[DISCLAIMER])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.published import PUBLISHED, comparability, published_figures
+from benchmarks.published import EARLIER_LOOKS, PUBLISHED, comparability, published_figures
 from benchmarks.results import main
 from migrations import upgrade
 from models_store import bundles, wording
@@ -204,3 +204,14 @@ def test_a_bundle_changed_in_the_store_is_refused(
     bundles.write_json(metrics, final.evaluation | {"recall": 1.0})
     with pytest.raises(Exception, match="sha256"):
         main([experiment_id, "--out", str(tmp_path / "results.md")], settings)
+
+
+def test_earlier_looks_at_the_same_test_set_are_told(write: Write, final: FinalRecord) -> None:
+    # Given a study on a data set that was looked at before, and one on another
+    _, looked_at = write(replace(final, about=final.about | {"dataset": "ham10000_28"}))
+    _, fresh = write(final)
+
+    # Then only the first page tells of it
+    (look, *_) = EARLIER_LOOKS["ham10000_28"]
+    assert look in looked_at
+    assert "Looks at this test set" not in fresh

@@ -1,6 +1,7 @@
 """Real images, a real engine, a clean clone. `make test-deploy` runs these; a plain `pytest` leaves them out."""
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from io import BytesIO
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.deploy.installing import clean_clone, configure, deployed, free_port
+from tests.deploy.installing import clean_clone, configure, deployed, new_stack, remove_abandoned
 from tests.deploy.stack import Stack
 
 
@@ -27,13 +28,16 @@ def engine() -> None:
         asked = subprocess.run(words, capture_output=True, text=True)
         if asked.returncode:
             pytest.skip(f"`{' '.join(words)}` does not answer: {asked.stderr.strip()}")
+    # Whoever ends this run, a time limit say, gets its containers removed as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    remove_abandoned()
 
 
 @pytest.fixture(scope="session")
 def first(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The deployment that most tests share, from a clean clone of the last commit."""
-    stack = Stack(clean_clone(tmp_path_factory.mktemp("first") / "clone"), "deploy-first", free_port())
-    configure(stack, real_data, tag="test")
+    stack = new_stack(clean_clone(tmp_path_factory.mktemp("first") / "clone"), "first")
+    configure(stack, real_data)
     with deployed(stack):
         yield stack
 

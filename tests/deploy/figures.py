@@ -1,6 +1,6 @@
 """``python -m tests.deploy.figures``: measures the deployment on this machine and writes docs/operations.md's table.
 
-Builds the images of a clean clone of the last commit without the layer cache (pip's download cache stays), starts them
+Builds the images of a clean clone of the last commit without the layer cache, starts them
 on empty volumes, trains CNN_v1 on the real images for three epochs and asks `/predict` from sixteen clients.
 """
 
@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.deploy.installing import REPOSITORY, clean_clone, configure, free_port
+from tests.deploy.installing import IMAGES, REPOSITORY, clean_clone, configure, new_stack, remove
 from tests.deploy.stack import Stack
 
 PAGE = REPOSITORY / "docs" / "operations.md"
@@ -36,23 +36,23 @@ Row = tuple[str, str]
 def main() -> None:
     if not DATA.exists():
         sys.exit(f"the real data set is not at {DATA}; these figures are about it")
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="figures-") as folder:
-        stack = Stack(clean_clone(Path(folder) / "clone"), "deploy-figures", free_port())
-        configure(stack, DATA, tag="figures")
+        stack = new_stack(clean_clone(Path(folder) / "clone"), "figures")
+        configure(stack, DATA)
         stack.write_settings(**RATE)
         try:
             rows = [*build(stack), *start(stack), *train(stack), *serve(stack)]
         finally:
-            stack.down("--volumes")
-    write(rows, PAGE)
+            remove(stack)
+    write(rows, load, PAGE)
 
 
 def build(stack: Stack) -> list[Row]:
     rows = []
     for service, image in (("web", "web"), ("worker-cpu", "worker")):
         seconds = timed(lambda service=service: stack.build("--no-cache", service))  # type: ignore[misc]
-        bytes_ = int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", f"deploy-test/{image}:figures"))
-        base = int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", "python:3.11-slim"))
+        bytes_, base = size(stack, f"{IMAGES}/{image}:{stack.project}"), size(stack, "python:3.11-slim")
         rows.append(
             (f"image `{image}`", f"{bytes_ / 1e6:,.0f} MB, of which {base / 1e6:,.0f} MB are `python:3.11-slim`")
         )
@@ -132,6 +132,11 @@ def lesion() -> bytes:
     return content.getvalue()
 
 
+def size(stack: Stack, image: str) -> int:
+    """In bytes, unpacked."""
+    return int(stack.run("docker", "image", "inspect", "--format", "{{.Size}}", image))
+
+
 def timed(work: Callable[[], object]) -> float:
     began = time.monotonic()
     work()
@@ -144,8 +149,8 @@ def memory(stack: Stack, service: str) -> str:
     return used.partition(" /")[0].replace("MiB", " MiB").replace("GiB", " GiB")
 
 
-def write(rows: list[Row], page: Path) -> None:
-    """Replaces what stands between the two marks."""
+def write(rows: list[Row], load: float, page: Path) -> None:
+    """Replaces what stands between the two marks. `load`: the machine's load average when it began, 0 if idle."""
     engine = subprocess.run(
         ["docker", "version", "--format", "{{.Server.Version}}"], check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -153,8 +158,9 @@ def write(rows: list[Row], page: Path) -> None:
         ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
     measured = (
-        f"Measured by `make deploy-figures` on {datetime.now(UTC):%Y-%m-%d} with {os.cpu_count()} cores, Docker "
-        f"{engine}, commit {commit}, clients on the same machine."
+        f"Measured by `make deploy-figures` on {datetime.now(UTC):%Y-%m-%d} with {os.cpu_count()} cores whose load "
+        f"average before it was {load:.1f}, Docker {engine}, commit {commit}, clients on the same machine. Data: "
+        "HAM10000 at 28x28, seed 42. The build downloads every package."
     )
     table = ["| what | measured |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)]
     before, _, rest = page.read_text().partition(BEGIN)

@@ -47,7 +47,7 @@ class Stack:
         self.compose("build", *services, timeout=1800)
 
     def down(self, *words: str) -> None:
-        self.compose("down", "--remove-orphans", *words)
+        self.compose("--profile", "gpu", "--profile", "monitoring", "down", "--remove-orphans", *words)
 
     def kill(self, container: str) -> None:
         self.run("docker", "kill", "--signal", "KILL", container)
@@ -131,8 +131,19 @@ class Stack:
     def predict(self, image: bytes) -> dict[str, Any]:
         return dict(self.post("/predict", files={"file": ("lesion.png", image, "image/png")}))
 
+    def browse(self, address: str) -> httpx.Response:
+        """What a browser that was given the key gets, wherever it is sent to."""
+        url = httpx.URL(f"http://127.0.0.1:{self.port}").join(address)
+        return httpx.get(url, headers=self._headers(), timeout=20, trust_env=False, follow_redirects=True)
+
     def log(self) -> str:
         return self.compose("logs", "--no-color", "--tail", "40")
+
+    def printed(self, service: str) -> list[str]:
+        """Every line of the service's container, which may have ended."""
+        [container] = self.compose("ps", "--all", "--quiet", service).split()
+        ended = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True, timeout=60)
+        return (ended.stdout + ended.stderr).splitlines()
 
     def write_settings(self, **settings: str) -> None:
         """Appends to .env; where a name appears twice the last one counts."""
@@ -140,9 +151,11 @@ class Stack:
             file.writelines(f"{name}={value}\n" for name, value in settings.items())
 
     def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.key}"}
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx.request(method, url, headers=headers, timeout=20, trust_env=False, **request)
+        return httpx.request(method, url, headers=self._headers(), timeout=20, trust_env=False, **request)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "COMPOSE_PROJECT_NAME": self.project}

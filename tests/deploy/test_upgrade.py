@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.installing import REPOSITORY, clean_clone, configure, deployed, free_port
+from tests.deploy.installing import REPOSITORY, clean_clone, configure, deployed, new_stack
 from tests.deploy.stack import Stack
 from tests.deploy.test_deployment import LONGER, REAL
 
@@ -17,33 +17,44 @@ pytestmark = pytest.mark.timeout(1800)
 def previous(real_data: Path, tmp_path: Path) -> Iterator[Stack]:
     """The deployment of the last tag or, without one, of the commit before this one."""
     revision = revision_before()
+    if revision is None:
+        pytest.skip("this clone holds no commit before the last one to upgrade from (git fetch --unshallow)")
     if not git("ls-tree", "--name-only", revision, "docker-compose.yml", "Dockerfile"):
         pytest.skip(f"{revision} has no deployment to upgrade from")
-    stack = Stack(clean_clone(tmp_path / "clone", revision), "deploy-upgrade", free_port())
-    configure(stack, real_data, tag="previous")
+    stack = new_stack(clean_clone(tmp_path / "clone", revision), "upgrade")
+    configure(stack, real_data)
     with deployed(stack):
         yield stack
 
 
 def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
     previous.dermatriage("dataset", "register", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
-    identifier = previous.submit(name="upgraded", **LONGER)
-    previous.wait_until(lambda: previous.running_trial(identifier), "a trial that trains", 180)
-    old_commit = git("rev-parse", revision_before())
+    identifier = previous.submit(name="upgraded", **{**LONGER, "class_weights": ["W0", "W5"]})
+    running = previous.wait_until(lambda: previous.running_trial(identifier), "a trial that trains", 180)
+    first_epoch = f"SELECT min(created_at) FROM epochs WHERE trial_id = '{running['id']}'"
+    trained_at = previous.in_database(first_epoch)
+    old_commit = git("-C", str(previous.clone), "rev-parse", "HEAD")
 
+    # docs/operations.md, "Upgrade"
+    previous.run("docs/deployment/backup.sh", str(previous.clone.parent / "before-upgrade"))
     previous.run("git", "fetch", "--quiet", "origin", "HEAD")
     previous.run("git", "checkout", "--quiet", "--detach", git("rev-parse", "HEAD"))
     previous.run("docs/deployment/prepare.sh")
-    previous.write_settings(IMAGE_TAG="test")
+    previous.write_settings(IMAGE_TAG=f"{previous.project}-next")
     previous.build()
     previous.up()
 
     previous.wait_for_success(identifier, 900)
     commits = {trial["environment"]["commit"] for trial in previous.trials(identifier)}
     assert commits - {old_commit}, "nothing ran on the new image"
+    assert previous.in_database(first_epoch) == trained_at, "the trial that trained began anew"
+    assert previous.get("/healthz") == {"status": "ok"}
 
 
-def revision_before() -> str:
+def revision_before() -> str | None:
+    """The last tag before this commit or, without one, the commit before it."""
+    if not git("rev-list", "--max-count=1", "--skip=1", "HEAD"):
+        return None
     tags = git("tag", "--sort=-creatordate", "--merged", "HEAD~1").split()
     return tags[0] if tags else "HEAD~1"
 

@@ -96,7 +96,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
 def test_stack_answers_and_ends_with_0_and_no_process_left(up: Up, ending: signal.Signals) -> None:
     url = up.url()
     with Client(url) as client:
-        assert client.models() == []
+        assert list(client.models()) == []
     assert httpx.get(f"{url}/docs").is_success
     running = " ".join(up.pids().values())
     assert all(part in running for part in ("valkey-server", "-m workers ", "-m workers.sweeper", "-m service.web"))

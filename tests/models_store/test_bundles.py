@@ -51,7 +51,19 @@ def test_everything_the_manifest_lists_can_be_fetched(folder: Path, storage: Sto
     assert set(names) == {path.name for path in (tmp_path / "all").iterdir()} == {*COMPLETED_FILES, "manifest.json"}
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json"])
+def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
+    folder: Path, storage: Storage, tmp_path: Path
+) -> None:
+    completed(folder)
+    bundles.upload(folder, storage, KEY)
+    files = bundles.read_json(folder / "manifest.json")["files"]
+    del files[bundles.LIKENESS]
+    bundles.write_json(tmp_path / "store" / KEY / "manifest.json", {"files": files})
+    older = sha256_of(tmp_path / "store" / KEY / "manifest.json")
+    assert bundles.fetch(storage, KEY, older, tmp_path / "fetched").likeness is None
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json", "likeness.npz"])
 def test_bundle_with_one_byte_changed_is_refused(folder: Path, storage: Storage, tmp_path: Path, name: str) -> None:
     manifest_sha256 = completed(folder)
     bundles.upload(folder, storage, KEY)

@@ -15,6 +15,7 @@ from starlette.exceptions import StarletteDeprecationWarning
 
 from models_store import bundles, registry
 from models_store.database import Database
+from models_store.likeness import Likeness
 from models_store.settings import Settings
 from models_store.storage import Storage, sha256_of
 from models_store.tables import Experiment, Model, Trial
@@ -59,9 +60,12 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeModel:
-    """Stores a complete model and returns its version; `promote` makes it the champion."""
+    """Stores a complete model and returns its version; `promote` makes it the champion.
 
-    def make(*, threshold: float = 0.5, promote: bool = False, **columns: Any) -> str:
+    Without `cut` it is one from before bundles told what training images are like.
+    """
+
+    def make(*, threshold: float = 0.5, promote: bool = False, cut: float | None = 1000.0, **columns: Any) -> str:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
         about = {"dataset": "dermamnist", "synthetic": False, "weights": "imagenet", "image_size": SIZE} | columns
@@ -78,8 +82,11 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
         for name in bundles.COMPLETED_FILES:
             if name not in ("frozen.json", "model.onnx", "calibration.json"):
                 (folder / name).write_text(f"# {name} of threshold {threshold}")
+        brightness_likeness(cut or 1.0).save(folder / bundles.LIKENESS)
         bundle_sha256 = bundles.freeze(folder, about)
         manifest_sha256 = bundles.complete(folder)
+        if cut is None:
+            manifest_sha256 = _as_before_likeness(folder)
         with database.write() as session:
             experiment = Experiment(name="", priority=5, spec={}, status="succeeded", created_at=datetime.now(UTC))
             session.add(experiment)
@@ -126,8 +133,21 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
     return make
 
 
+def _as_before_likeness(folder: Path) -> str:
+    files = bundles.read_json(folder / "manifest.json")["files"]
+    del files[bundles.LIKENESS]
+    bundles.write_json(folder / "manifest.json", {"files": files})
+    return sha256_of(folder / "manifest.json")
+
+
+def brightness_likeness(cut: float) -> Likeness:
+    """The distance is that of the mean of all pixels from 0.5, in tenths."""
+    one = np.ones(1)
+    return Likeness(center=0.5 * one, directions=one[:, np.newaxis], variances=0.01 * one, remainder=0.01, cut=cut)
+
+
 def brightness_network() -> bytes:
-    """P(malignant) = softmax of (-10 m + 5, 10 m - 5), m the mean of all pixels: bright is malignant."""
+    """P(malignant) = softmax of (-10 m + 5, 10 m - 5), m the mean of all pixels, the feature; bright is malignant."""
     weights = [
         numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"),
         numpy_helper.from_array(np.array([1], np.int64), "last"),
@@ -136,8 +156,8 @@ def brightness_network() -> bytes:
     ]
     nodes = [
         helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
-        helper.make_node("MatMul", ["column", "weight"], ["scaled"]),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["features"]),
+        helper.make_node("MatMul", ["features", "weight"], ["scaled"]),
         helper.make_node("Add", ["scaled", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
@@ -145,7 +165,10 @@ def brightness_network() -> bytes:
         nodes,
         "brightness",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", SIZE, SIZE, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 1]),
+        ],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

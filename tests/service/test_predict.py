@@ -113,7 +113,7 @@ def test_promotion_elsewhere_reaches_a_running_server(client: TestClient, make_m
 
 
 def test_tampered_bundle_is_refused_and_the_old_model_stays(
-    client: TestClient, make_model: MakeModel, settings: Any
+    client: TestClient, make_model: MakeModel, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = make_model(threshold=0.5, promote=True)
     client.get("/readyz")
@@ -124,6 +124,8 @@ def test_tampered_bundle_is_refused_and_the_old_model_stays(
     ready = client.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["checks"]["model"]["refused"].startswith(f"{new}: ")
+    told = [record for record in caplog.records if record.getMessage().startswith(f"refused the model {new}: ")]
+    assert [record.levelname for record in told] == ["ERROR"]
     assert predict(client, image(9)).json()["model_version"] == old
     for path in (f"/v1/models/{new}/bundle", f"/v1/models/{new}/card"):
         expected = 503 if path.endswith("bundle") else 200

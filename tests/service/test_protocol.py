@@ -81,11 +81,16 @@ def test_two_processes_answer_as_one_and_let_nobody_tie_them_up(
     for _ in range(asked):  # a connection each, so that both processes answer
         answer = httpx.post(f"{server}/predict", files={"file": ("a.png", buffer.getvalue())}, trust_env=False)
         assert answer.json()["model_version"] == version
+    second = make_model(threshold=0.7, promote=True)
+    time.sleep(2)  # the change reaches both processes in this time
+    for _ in range(asked):
+        answer = httpx.post(f"{server}/predict", files={"file": ("a.png", buffer.getvalue())}, trust_env=False)
+        assert (answer.json()["model_version"], answer.json()["threshold"]) == (second, 0.7)
     told = httpx.get(f"{server}/metrics", trust_env=False).text
     counts = [line for line in told.splitlines() if line.startswith("dermatriage_predictions_total{")]
-    assert [float(line.split()[-1]) for line in counts] == [asked]
+    assert [float(line.split()[-1]) for line in counts] == [asked, asked]
 
     lines = [json.loads(line) for line in (tmp_path / "web.log").read_text().splitlines()]
     answers = [line for line in lines if line.get("route") == "/predict" and line["status"] == 200]
-    assert len({line["request_id"] for line in answers}) == asked
+    assert len({line["request_id"] for line in answers}) == 2 * asked
     assert answer.headers["X-Request-Id"] in {line["request_id"] for line in answers}

@@ -88,9 +88,9 @@ def test_failure_while_promoting_leaves_neither_model_nor_opening(
     ("promote", "second", "champion"),
     [
         ("never", {"recall": 0.99}, 0),
-        ("if_better", {"recall": 0.92}, 1),
-        ("if_better", {"recall": 0.90, "specificity": 0.99}, 0),
-        ("if_better", {"recall": 0.91, "specificity": 0.71}, 1),
+        ("if_better", {"recall": 0.99, "specificity": 0.69}, 0),
+        ("if_better", {"recall": 0.89, "specificity": 0.99}, 0),
+        ("if_better", {"recall": 0.90, "specificity": 0.71}, 1),
         ("if_better", {"recall": 0.91, "specificity": 0.70}, 0),
         ("always", {"recall": 0.10}, 1),
     ],

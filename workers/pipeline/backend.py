@@ -14,6 +14,7 @@ Backend = Literal["tensorflow", "jax"]
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+FEATURES_NAME = "features"
 
 
 class BackendAlreadyChosen(RuntimeError):
@@ -27,6 +28,7 @@ class FrozenGraph:
     graph_def: Any
     input_tensor: str
     output_tensor: str
+    features_tensor: str
 
 
 def configure(backend: Backend, seed: int, deterministic: bool = True, threads: int | None = None) -> None:
@@ -86,19 +88,22 @@ def environment() -> dict[str, str | int]:
 
 
 def frozen_graph(model: Any) -> FrozenGraph:
-    """The inference graph of `model`, variables turned into constants, input `image` and output `probabilities`.
+    """The inference graph of `model`, variables turned into constants: from `image` to `probabilities` and `features`.
 
-    Needs the TensorFlow backend. The batch size stays free; the image size is the model's.
+    `model` maps an image to both. Needs the TensorFlow backend. The batch size stays free; the image size is the
+    model's.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     def infer(image: Any) -> Any:
-        return tf.identity(model(image, training=False), name=OUTPUT_NAME)
+        probabilities, features = model(image, training=False)
+        return tf.identity(probabilities, name=OUTPUT_NAME), tf.identity(features, name=FEATURES_NAME)
 
     image = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT_NAME)
     frozen = convert_variables_to_constants_v2(tf.function(infer, autograph=False).get_concrete_function(image))
-    return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].name, frozen.outputs[0].name)
+    probabilities, features = (output.name for output in frozen.outputs)
+    return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].name, probabilities, features)
 
 
 def _configure_tensorflow(deterministic: bool, threads: int | None) -> None:

@@ -10,7 +10,8 @@ import onnxruntime
 import tf2onnx
 from numpy.typing import NDArray
 
-from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME, frozen_graph
+from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
+from workers.pipeline.features import with_features
 
 LARGEST_DIFFERENCE = 1e-5
 PARITY_IMAGES = 256
@@ -32,17 +33,21 @@ class Parity:
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:
-    """Write `model` to `path` as ONNX: input `image` (N, S, S, 3), output `probabilities` (N, 2), N free.
+    """Write `model` to `path` as ONNX: `image` (N, S, S, 3) to `probabilities` (N, 2) and `features` (N, D), N free.
 
     Needs the TensorFlow backend. The graph is frozen first: converting the function directly loses the inputs of
     EfficientNetB0's Normalization. The file appears whole or not at all. Raises onnx.checker.ValidationError.
     """
-    graph = frozen_graph(model)
+    graph = frozen_graph(with_features(model))
     network, _ = tf2onnx.convert.from_graph_def(
         graph.graph_def,
         input_names=[graph.input_tensor],
-        output_names=[graph.output_tensor],
-        tensors_to_rename={graph.input_tensor: INPUT_NAME, graph.output_tensor: OUTPUT_NAME},
+        output_names=[graph.output_tensor, graph.features_tensor],
+        tensors_to_rename={
+            graph.input_tensor: INPUT_NAME,
+            graph.output_tensor: OUTPUT_NAME,
+            graph.features_tensor: FEATURES_NAME,
+        },
         opset=OPSET,
     )
     onnx.checker.check_model(network, full_check=True)

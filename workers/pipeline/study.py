@@ -19,6 +19,7 @@ from workers.pipeline.card import model_card
 from workers.pipeline.data import StudyData, scaled, study_data
 from workers.pipeline.evaluation import Evaluation, evaluate
 from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
+from workers.pipeline.likeness import fit_likeness
 from workers.pipeline.metrics import binary_metrics
 from workers.pipeline.misses import pictured
 from workers.pipeline.models import build_model, load_model, load_weights_from
@@ -110,8 +111,10 @@ def finalize(
     probabilities, calibration = _calibrate(Scorer(folder / "model.onnx"), data, spec)
     parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, calibration.threshold)
     about = _about(candidate, spec, dataset, data)
-    record = _write_calibration(folder, probabilities, calibration)
     scorer = Scorer(folder / "model.onnx", probabilities.calibration)
+    likeness, told = fit_likeness(scorer, data, spec.seed)
+    likeness.save(folder / bundles.LIKENESS)
+    record = _write_calibration(folder, probabilities, calibration, told)
     validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
     bundles.write_json(folder / "validation.json", validation)
     frozen_sha256 = bundles.freeze(folder, about)
@@ -185,13 +188,16 @@ def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: Stud
     }
 
 
-def _write_calibration(folder: Path, probabilities: ProbabilityChoice, calibration: Calibration) -> dict[str, Any]:
+def _write_calibration(
+    folder: Path, probabilities: ProbabilityChoice, calibration: Calibration, likeness: dict[str, Any]
+) -> dict[str, Any]:
     record = {
         "threshold": calibration.threshold,
         "guarantee": calibration.guarantee.model_dump(mode="json"),
         "probability_calibration": probabilities.calibration.model_dump(mode="json"),
         "probabilities": probabilities.model_dump(mode="json"),
         "decision": calibration.model_dump(mode="json"),
+        "likeness": likeness,
     }
     bundles.write_json(folder / "calibration.json", record)
     return record

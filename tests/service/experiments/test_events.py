@@ -17,12 +17,12 @@ from sqlalchemy.exc import OperationalError
 
 from models_store import runs
 from models_store.database import Database
-from models_store.runs import Claim, EpochReport, PlannedTrial
+from models_store.runs import Claim, EpochReport
 from models_store.settings import Settings
-from models_store.specs import ExperimentSpec
 from models_store.storage import Storage
 from service.app import create_app
 from service.experiments import events
+from tests.service.recorded import claimed_trial
 
 LEASE = timedelta(minutes=1)
 
@@ -52,13 +52,7 @@ def url(app: FastAPI) -> Iterator[str]:
 @pytest.fixture
 def claim(database: Database) -> Claim:
     """A trial that runs, two events into its experiment: queued, phase; and its own: running."""
-    spec = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1",), strategies=()).model_dump(mode="json")
-    with database.write() as session:
-        experiment = runs.submit(session, spec)
-        runs.open_phase(session, experiment.id, 1, [PlannedTrial(name="a", kind="train", queue="cpu", spec={})])
-        claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
-    assert claim is not None
-    return claim
+    return claimed_trial(database, LEASE)
 
 
 def report_epoch(database: Database, claim: Claim, number: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from workers.pipeline.backend import BackendAlreadyChosen, configure, environment, frozen_graph
+from workers.pipeline.features import with_features
 
 TRAIN_TWICE = """
 import json
@@ -63,7 +64,7 @@ def test_environment_names_versions_and_device() -> None:
 def test_frozen_graph_has_no_variables_and_a_free_batch_size() -> None:
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
 
-    graph = frozen_graph(model)
+    graph = frozen_graph(with_features(model))
 
     nodes = {node.name: node for node in graph.graph_def.node}
     assert not [node.op for node in nodes.values() if "Variable" in node.op]

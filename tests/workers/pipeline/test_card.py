@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,16 @@ def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
     card = a_final_record(lesions=False).card()
     assert "**Leakage: not known.**" in card
     assert "these figures cannot be given" in section(card, "On lesions that training never saw")
+
+
+def test_card_tells_the_cut_of_the_likeness_or_that_it_is_not_known(final: FinalRecord) -> None:
+    title = "Images unlike the training images"
+    told = section(final.card(), title)
+    assert "**1.700**" in told
+    assert "99 % of the 500 calibration images" in told
+    assert "one such image in 100" in told
+    older = replace(final, calibration={key: final.calibration[key] for key in final.calibration if key != "likeness"})
+    assert "Not known" in section(older.card(), title)
 
 
 def test_environment_and_commit_are_on_the_card_or_said_to_be_missing(final: FinalRecord) -> None:

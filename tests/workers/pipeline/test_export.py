@@ -52,7 +52,7 @@ def test_export_has_named_input_and_output_and_a_free_batch_size(exported: Path)
     graph = onnx.load(exported).graph
 
     assert [value.name for value in graph.input] == ["image"]
-    assert [value.name for value in graph.output] == ["probabilities"]
+    assert [value.name for value in graph.output] == ["probabilities", "features"]
     for count in (1, 3):
         assert onnx_probabilities(exported, IMAGES[:count]).shape == (count,)
     assert [file.name for file in exported.parent.iterdir()] == ["model.onnx"]

@@ -1,127 +1,25 @@
 """The command line against a real server: what it prints, and the exit codes that scripts rely on."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
-from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from PIL import Image
 
 from models_store.database import Database
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
-from models_store.tables import Experiment, Trial
-from service import cli, keys, ports
+from service import keys
 from service.app import create_app
 from service.demo import dataset_name
+from tests.service.recorded import add_failed_trial, end_experiment
+from tests.service.served import served
 
+Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]
 SMALL = (70, 40, 40)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How one call of the command line ended."""
-
-    exit_code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Dermatriage = Callable[..., Ended]
-
-
-@pytest.fixture
-def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
-    """One database is enough here: the command line talks HTTP."""
-    copy = tmp_path / "test.db"
-    copy.write_bytes(migrated_sqlite.read_bytes())
-    return f"sqlite:///{copy}"
-
-
-@pytest.fixture
-def dermatriage(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Dermatriage:
-    """Runs the command line in an empty folder, with the test's own database and store."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("database_url", "store_url", "cache_root"):
-        monkeypatch.setenv(f"DERMATRIAGE_{name.upper()}", str(getattr(settings, name)))
-    monkeypatch.setenv("DERMATRIAGE_PORT", str(ports.free()))
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["dermatriage", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Ended(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
-
-    return run
-
-
-@pytest.fixture
-def server(app: FastAPI, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:  # noqa: ARG001
-    with served(app) as url:
-        monkeypatch.setenv("DERMATRIAGE_URL", url)
-        yield url
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    port = ports.free()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none"))
-    thread = Thread(target=server.run)
-    thread.start()
-    deadline = monotonic() + 30
-    while not server.started and monotonic() < deadline:
-        sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
-
-
-def end_experiment(database: Database, experiment_id: str, status: str, **values: Any) -> None:
-    with database.write() as session:
-        experiment = session.get_one(Experiment, experiment_id)
-        experiment.status = status
-        experiment.finished_at = datetime.now(UTC)
-        for name, value in values.items():
-            setattr(experiment, name, value)
-
-
-def add_failed_trial(database: Database, experiment_id: str) -> None:
-    with database.write() as session:
-        session.add(
-            Trial(
-                experiment_id=experiment_id,
-                phase=1,
-                position=0,
-                name="CNN_v1/W3",
-                kind="train",
-                queue="cpu",
-                priority=5,
-                spec={},
-                status="collapsed",
-                error={"kind": "collapsed", "message": "no epoch was eligible"},
-                created_at=datetime.now(UTC),
-                finished_at=datetime.now(UTC),
-            )
-        )
 
 
 def test_unreachable_server_is_exit_code_3_and_says_how_to_start_one(dermatriage: Dermatriage) -> None:
@@ -328,7 +226,7 @@ def test_server_that_asks_for_keys_gets_the_one_of_the_environment(
         monkeypatch.setenv("DERMATRIAGE_API_KEY", text)
         answered = dermatriage("models", "--url", url, "--json")
 
-    assert refused.exit_code == 2
+    assert refused.exit_code == 4
     assert "key" in refused.err
     assert (answered.exit_code, answered.json) == (0, [])
 

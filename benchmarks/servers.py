@@ -1,0 +1,100 @@
+"""The three servers that are compared, as processes: how each is started, and what the kernel says of it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.end_to_end.stack import free_port
+
+READY_SECONDS = 180.0
+POLL_SECONDS = 0.01
+# Nothing reports home, and TensorFlow finds no GPU that the others would not use.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running server, and the seconds and CPU seconds from its start to its first prediction."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    start_seconds: float
+    start_cpu_seconds: float
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used so far, in the kernel and out of it."""
+        return sum(_cpu_seconds(pid) for pid in _tree(self.process.pid))
+
+    def megabytes(self) -> tuple[float, float]:
+        """Resident, and proportional: what is shared counts in parts."""
+        figures = [_memory(pid) for pid in _tree(self.process.pid)]
+        return sum(resident for resident, _ in figures), sum(proportional for _, proportional in figures)
+
+
+def service(settings: Mapping[str, object], port: int) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of this product's web process."""
+    environment = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in settings.items()}
+    return [sys.executable, "-m", "service.web"], environment | {"DERMATRIAGE_PORT": str(port)}
+
+
+def peer(module: str, model: Path, port: int, processes: int, threads: int) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a server in `benchmarks/peers`, run by uvicorn as ours is, without its log."""
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", "--port", str(port)]
+    quiet = ["--workers", str(processes), "--log-level", "warning", "--no-access-log"]
+    return [*command, *quiet], {"MODEL": str(model), "THREADS": str(threads)}
+
+
+@contextmanager
+def running(name: str, command: list[str], environment: dict[str, str], port: int, first: bytes) -> Iterator[Server]:
+    """The server, once it has answered the request `first` with 200; it has ended afterwards."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=os.environ | QUIET | environment, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_answer(name, process, port, first)
+        seconds = time.perf_counter() - began
+        yield Server(name, port, process, seconds, sum(_cpu_seconds(pid) for pid in _tree(process.pid)))
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def ports(names: tuple[str, ...]) -> dict[str, int]:
+    return {name: free_port() for name in names}
+
+
+def _wait_for_answer(name: str, process: subprocess.Popen[bytes], port: int, first: bytes) -> None:
+    deadline, answer = time.monotonic() + READY_SECONDS, b""
+    while not answer.startswith(b"HTTP/1.1 200"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the server {name} did not answer; it last said {answer[:500]!r}")
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.settimeout(READY_SECONDS)
+            connection.sendall(first)
+            answer = connection.recv(65536)
+        time.sleep(POLL_SECONDS)
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [pid, *(below for child in children for below in _tree(int(child)))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return kilobytes["Rss"] / 1024, kilobytes["Pss"] / 1024

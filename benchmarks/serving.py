@@ -1,0 +1,192 @@
+"""How fast predictions are, beside what one would write otherwise and beside the floor.
+
+    python -m benchmarks.serving [--seconds 2] [--rounds 3] [--processes 1] [--report docs/serving.md]
+
+Three servers on this machine with as many processes and threads: (a) this service with every feature on, (b) FastAPI
+around Keras' `model.predict`, (c) a bare FastAPI endpoint that decodes and calls ONNX Runtime. 1, 16 and 64 clients
+upload images of 28x28 pixels to CNN_v1 and ResNet_v1, the servers by turns, so that whatever else the machine does
+falls on all alike. Takes about five minutes on two cores. Expected: on CNN_v1 at 16 clients (a) answers 40 times as
+much as (b) and 0.6 times as much as (c), on ResNet_v1 as much as (c). An answer other than 200 makes the exit status 1.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks import load, servers
+from benchmarks.load import Load
+from benchmarks.servers import Server
+from benchmarks.serving_page import write_page
+from benchmarks.untrained import promote_untrained
+from migrations import upgrade
+from models_store.database import Database
+from models_store.datasets.layout import read_split
+from models_store.datasets.synthetic import generate
+from models_store.settings import Settings
+from service import keys
+
+ARCHITECTURES = ("CNN_v1", "ResNet_v1")
+CLIENTS = (1, 16, 64)
+NAMES = ("a", "b", "c")
+STARTS = 3
+HEATMAPS = 15
+NO_LIMIT = 10**9  # requests a minute: a single key asks for everything here
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One server under one number of clients in one round."""
+
+    load: Load
+    cpu_milliseconds: float
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        """Answers a second, median and 99th percentile in milliseconds, CPU milliseconds of the server an answer."""
+        return self.load.per_second, self.load.percentile(50), self.load.percentile(99), self.cpu_milliseconds
+
+
+@dataclass
+class Measured:
+    """All of one architecture. Memory in megabytes, resident and proportional, after the load."""
+
+    architecture: str
+    cells: dict[tuple[str, int], list[Cell]] = field(default_factory=dict)
+    starts: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    memory: dict[str, tuple[float, float]] = field(default_factory=dict)
+    heatmap_milliseconds: float = 0.0
+
+    def median(self, name: str, clients: int) -> tuple[float, ...]:
+        columns = zip(*(cell.figures for cell in self.cells[name, clients]), strict=True)
+        return tuple(statistics.median(column) for column in columns)
+
+    def ratio(self, name: str, clients: int) -> float:
+        """Answers of (a) for one of `name`: the median over rounds, each round its own comparison."""
+        pairs = zip(self.cells["a", clients], self.cells[name, clients], strict=True)
+        return statistics.median(ours.load.per_second / other.load.per_second for ours, other in pairs)
+
+
+def main() -> int:
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that every server ends too
+    busy_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="serving-") as name:
+        images = _images(Path(name))
+        measured = [measure(architecture, Path(name) / architecture, images, asked) for architecture in ARCHITECTURES]
+    write_page(asked.report, measured, asked, busy_before)
+    print(asked.report.read_text())
+    return int(any(cell.load.failed for each in measured for cells in each.cells.values() for cell in cells))
+
+
+def measure(architecture: str, folder: Path, images: Sequence[bytes], asked: argparse.Namespace) -> Measured:
+    """Starts the three servers, lets them answer by turns, and asks the kernel what they took."""
+    key, model = _store(architecture, folder)
+    at = servers.ports(NAMES)
+    headers = [("Authorization", f"Bearer {key}")]
+    requests = {name: [load.upload(image, at[name], headers) for image in images] for name in NAMES}
+    commands = {
+        "a": servers.service(_settings(folder) | {"web_processes": asked.processes}, at["a"]),
+        "b": servers.peer("keras_predict", model / "model.keras", at["b"], asked.processes, asked.threads),
+        "c": servers.peer("floor", model / "model.onnx", at["c"], asked.processes, asked.threads),
+    }
+    found = Measured(architecture)
+    for name in ("a", "c") * (STARTS - 1):  # once is enough for what takes ten seconds
+        with servers.running(name, *commands[name], at[name], requests[name][0]) as server:
+            found.starts.setdefault(name, []).append((server.start_seconds, server.start_cpu_seconds))
+    print(f"{architecture}: started each server; now all of them", file=sys.stderr)
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(servers.running(name, *commands[name], at[name], requests[name][0])) for name in NAMES
+        ]
+        for server in started:
+            found.starts.setdefault(server.name, []).append((server.start_seconds, server.start_cpu_seconds))
+            load.measure(server.port, requests[server.name], 1, 1.0)  # the first answers are slower
+        for round_number in range(asked.rounds):
+            print(f"{architecture}: round {round_number + 1} of {asked.rounds}", file=sys.stderr)
+            for clients in CLIENTS:
+                for server in started:
+                    cell = _ask(server, requests[server.name], clients, asked.seconds)
+                    found.cells.setdefault((server.name, clients), []).append(cell)
+        found.memory = {server.name: server.megabytes() for server in started}
+        found.heatmap_milliseconds = _heatmap(at["a"], images, headers)
+    return found
+
+
+def _ask(server: Server, requests: Sequence[bytes], clients: int, seconds: float) -> Cell:
+    before = server.cpu_seconds()
+    seen = load.measure(server.port, requests, clients, seconds)
+    return Cell(seen, 1000 * (server.cpu_seconds() - before) / len(seen.milliseconds))
+
+
+def _heatmap(port: int, images: Sequence[bytes], headers: Sequence[tuple[str, str]]) -> float:
+    """Median of the milliseconds that answers with a heatmap say it took."""
+    taken = []
+    for image in images[:HEATMAPS]:
+        head, _, body = load.upload(image, port, headers).partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/predict?explain=true", body, fields)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            taken.append(json.load(answer)["explanation"]["milliseconds"])
+    return statistics.median(taken)
+
+
+def _store(architecture: str, folder: Path) -> tuple[str, Path]:
+    """An API key, and the folder of the model's bundle in the store."""
+    settings = Settings(**_settings(folder), _env_file=None)
+    database = Database(settings.database_url)
+    upgrade(database)
+    bundle = promote_untrained(architecture, settings, database)
+    with database.write() as session:
+        text = keys.create(session, "benchmark", ["predict"])[1]
+    database.dispose()
+    return text, folder / "store" / bundle
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    return {
+        "database_url": f"sqlite:///{folder / 'dermatriage.db'}",
+        "store_url": str(folder / "store"),
+        "cache_root": str(folder / "cache"),
+        "auth": "keys",
+        "requests_per_minute": NO_LIMIT,
+    }
+
+
+def _images(folder: Path) -> list[bytes]:
+    """Generated lesions as PNG, some two kilobytes each."""
+    generate(folder / "images.npz", counts=(320, 160, 80), seed=2)
+    contents = []
+    for pixels in read_split(folder / "images.npz", "test").images:
+        picture = io.BytesIO()
+        Image.fromarray(pixels).save(picture, "PNG")
+        contents.append(picture.getvalue())
+    return contents
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each server, number of clients and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1, help="web processes of each server")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one run of the network")
+    parser.add_argument("--report", type=Path, default=Path("docs/serving.md"), help="where to write the page")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    from workers.pipeline.backend import configure
+
+    configure("tensorflow", seed=1)
+    raise SystemExit(main())

@@ -1,0 +1,150 @@
+"""The words, tables and plot of docs/serving.md."""
+
+import argparse
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.grouped_bars import grouped_bars
+
+if TYPE_CHECKING:
+    from benchmarks.serving import Measured
+
+SERVERS = {
+    "a": "this service",
+    "b": "FastAPI + `model.predict`",
+    "c": "floor: bare FastAPI + ONNX Runtime",
+}
+PLOT = Path("docs/images/serving.svg")
+MOST_MEGABYTES, MOST_START_SECONDS = 350, 3
+PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "keras", "tensorflow")
+
+
+def write_page(path: Path, measured: Sequence["Measured"], asked: argparse.Namespace, busy_before: float) -> None:
+    """Writes the page, and beside it its plot."""
+    plot = path.parent / PLOT.relative_to("docs")
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    plot.write_text(_plot(measured))
+    sections = [_head(asked, busy_before), _goals(measured), _figure(plot.relative_to(path.parent), measured)]
+    sections += [_speed(each) for each in measured]
+    sections += [_memory_and_start(measured), _heatmaps(measured), HOW]
+    path.write_text("\n\n".join(sections) + "\n")
+
+
+def _head(asked: argparse.Namespace, busy_before: float) -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"""# How fast predictions are
+
+Written by `python -m benchmarks.serving`; do not edit.
+
+Machine: {_processor()}, {len(os.sched_getaffinity(0))} CPUs, Python {platform.python_version()}, {versions};
+{datetime.now(UTC):%Y-%m-%d}. The load average was {busy_before:.1f} before the run and {os.getloadavg()[0]:.1f} at its
+end. Each server: {asked.processes} process(es), {asked.threads} thread(s) for a run of the network. The client shares
+the CPUs with the servers, and so did whatever else ran: **compare the ratios**, in which both sides had the same
+neighbours, not the absolute figures. Medians of {asked.rounds} rounds of {asked.seconds:g} s, the servers by turns.
+
+- **a**, this service with everything on: API keys, rate limits, record, batching, metrics, a JSON log line a request,
+  calibrated probabilities, warnings (also of images unlike the training images), security headers, hot swap.
+- **b**, what one would write otherwise: `benchmarks/peers/keras_predict.py`, FastAPI around Keras' `model.predict`.
+- **c**, the floor: `benchmarks/peers/floor.py`, which decodes and calls ONNX Runtime and does nothing else.
+
+The networks are untrained (`weights: none`), which changes nothing about their speed."""
+
+
+def _goals(measured: Sequence["Measured"]) -> str:
+    small, large = measured
+    resident = small.memory["a"][0]
+    start = statistics.median(seconds for seconds, _ in small.starts["a"])
+    rows = [
+        ("CNN_v1, 16 clients, a / b", "40", f"{small.ratio('b', 16):.0f}", small.ratio("b", 16) >= 40),
+        ("CNN_v1, 16 clients, a / c", "0.6", f"{small.ratio('c', 16):.2f}", small.ratio("c", 16) >= 0.6),
+        ("ResNet_v1, 16 clients, a / c", "1.0", f"{large.ratio('c', 16):.2f}", large.ratio("c", 16) >= 1.0),
+        (
+            "web process with CNN_v1, resident, after the load",
+            f"< {MOST_MEGABYTES} MB",
+            f"{resident:.0f} MB",
+            resident < MOST_MEGABYTES,
+        ),
+        (
+            "first answer after the start, CNN_v1",
+            f"< {MOST_START_SECONDS} s",
+            f"{start:.1f} s",
+            start < MOST_START_SECONDS,
+        ),
+    ]
+    lines = [f"| {what} | {goal} | {found} | {'yes' if met else '**no**'} |" for what, goal, found, met in rows]
+    return "\n".join(("| goal | wanted | measured | met |", "|---|---|---|---|", *lines))
+
+
+def _figure(plot: Path, measured: Sequence["Measured"]) -> str:
+    best = ", ".join(f"{each.median('a', 16)[0]:.0f} on {each.architecture}" for each in measured)
+    return f"![Answers a second by server and number of clients; at 16 clients this service gives {best}]({plot})"
+
+
+def _speed(each: "Measured") -> str:
+    lines = ["| clients | server | answers/s | p50 ms | p99 ms | CPU ms an answer |", "|---|---|---|---|---|---|"]
+    clients = sorted({number for _, number in each.cells})
+    for number in clients:
+        for name, title in SERVERS.items():
+            rate, median, tail, cpu = each.median(name, number)
+            lines.append(f"| {number} | {name}: {title} | {rate:.0f} | {median:.1f} | {tail:.1f} | {cpu:.2f} |")
+    ratios = ["| clients | a / b | a / c |", "|---|---|---|"]
+    ratios += [f"| {number} | {each.ratio('b', number):.0f} | {each.ratio('c', number):.2f} |" for number in clients]
+    return "\n".join((f"## {each.architecture}", "", *lines, "", "Answers a second as ratios:", "", *ratios))
+
+
+def _memory_and_start(measured: Sequence["Measured"]) -> str:
+    lines = [
+        "| network | server | resident MB | proportional MB | first answer after | of it CPU time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in measured:
+        for name, title in SERVERS.items():
+            resident, proportional = each.memory[name]
+            seconds, cpu = (statistics.median(column) for column in zip(*each.starts[name], strict=True))
+            lines.append(
+                f"| {each.architecture} | {name}: {title} | {resident:.0f} | {proportional:.0f} | {seconds:.1f} s | "
+                f"{cpu:.1f} s |"
+            )
+    return "\n".join(("## Memory after the load, and start", "", *lines))
+
+
+def _heatmaps(measured: Sequence["Measured"]) -> str:
+    taken = " and ".join(f"{each.heatmap_milliseconds:.0f} ms for {each.architecture}" for each in measured)
+    return f"""## Heatmap
+
+`?explain=true` covers 144 parts of the image in turn. It took {taken} (median, as each answer says itself). One is made
+at a time in each process, so that it does not hold up the answers of others."""
+
+
+def _plot(measured: Sequence["Measured"]) -> str:
+    panels = {}
+    for each in measured:
+        clients = sorted({number for _, number in each.cells})
+        panels[each.architecture] = {
+            f"{number} client{'s' if number > 1 else ''}": [each.median(name, number)[0] for name in SERVERS]
+            for number in clients
+        }
+    titles = [f"{name}: {title.replace('`', '')}" for name, title in SERVERS.items()]
+    return grouped_bars(panels, titles, "answers a second (each step ten times as much)")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+HOW = """## How it was measured
+
+Each client keeps one connection and sends its next image when the last one was answered (a closed loop), so more
+clients mean longer waits where a server is saturated. All servers get the same bytes, the API key included: generated
+lesions of 28x28 pixels as PNG in a multipart form. Answers are timed from the first byte sent to the last received.
+`CPU ms an answer` is what the kernel charged the server's processes, and hardly depends on what else ran. The rate
+limit is set out of the way. A ratio is the median over rounds of the ratio in each round."""

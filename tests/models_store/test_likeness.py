@@ -1,0 +1,79 @@
+"""How far features lie from those of training images, and what of a stored likeness is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models_store.likeness import Likeness, LikenessInvalid, load_likeness
+from models_store.scoring import Scorer
+from tests.models_store.test_scoring import a_graph
+
+
+def a_likeness() -> Likeness:
+    """Wide along the first of three axes, narrow along the others."""
+    return Likeness(
+        center=np.array([1.0, 2.0, 3.0]),
+        directions=np.eye(3)[:, :1],
+        variances=np.array([4.0]),
+        remainder=0.25,
+        cut=2.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("apart", "squared"), [((0, 0, 0), 0), ((2, 0, 0), 1), ((0, 1, 0), 4), ((0, 0, 1), 4), ((2, 1, 1), 9)]
+)
+def test_distance_by_hand(apart: tuple[float, ...], squared: float) -> None:
+    features = np.array([[1.0, 2.0, 3.0]], np.float32) + np.array([apart], np.float32)
+    assert a_likeness().distances(features) == pytest.approx(np.sqrt([squared / 3]))
+    assert a_likeness().unlikeness(features) == pytest.approx(np.sqrt([squared / 3]) / 2)
+
+
+def test_what_was_saved_gives_the_same_distances(tmp_path: Path) -> None:
+    a_likeness().save(tmp_path / "likeness.npz")
+    features = np.random.default_rng(0).normal(size=(5, 3))
+    loaded = load_likeness(tmp_path / "likeness.npz")
+    np.testing.assert_array_equal(loaded.unlikeness(features), a_likeness().unlikeness(features))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"cut": float("nan")},
+        {"cut": 0.0},
+        {"remainder": -1.0},
+        {"variances": np.array([0.0])},
+        {"variances": np.array([1.0, 1.0])},
+        {"center": np.array([np.inf, 0, 0])},
+    ],
+)
+def test_likeness_that_cannot_be_used_is_refused(tmp_path: Path, broken: dict[str, float]) -> None:
+    replace(a_likeness(), **broken).save(tmp_path / "likeness.npz")  # type: ignore[arg-type]
+    with pytest.raises(LikenessInvalid, match="train it again"):
+        load_likeness(tmp_path / "likeness.npz")
+
+
+def test_file_that_carries_code_or_lacks_an_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "likeness.npz"
+    for arrays in ({"center": np.array([object()])}, {"center": np.zeros(3)}):
+        np.savez(path, **arrays)
+        with pytest.raises(LikenessInvalid):
+            load_likeness(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(LikenessInvalid):
+        load_likeness(path)
+
+
+def test_graph_without_those_features_does_not_go_with_a_likeness() -> None:
+    with pytest.raises(ValueError, match="do not belong together"):
+        Scorer(a_graph(), likeness=a_likeness())
+
+
+def test_graph_without_features_still_scores_and_tells_no_likeness() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    scorer = Scorer(a_graph())
+    probabilities, unlikeness = scorer.judge(images)
+    np.testing.assert_array_equal(probabilities, scorer(images))
+    assert unlikeness is None

@@ -1,0 +1,166 @@
+"""What is sent again, how often and when: by the rule alone, and against a real server that fails as told."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from service import ports
+from service.client import Client, Refused, Retries, ServerUnreachable
+from service.client.retrying import retry_after_seconds
+from tests.service.served import Play, Scripted, served
+
+Connect = Callable[..., Any]
+CATALOG: dict[str, Any] = {
+    "architectures": [],
+    "strategies": [],
+    "class_weights": [],
+    "selection_policies": [],
+    "calibration_policies": [],
+    "presets": {},
+    "datasets": [],
+    "disclaimer": "for research",
+}
+GOOD = Play(body=CATALOG)
+PROBLEM = {"content-type": "application/problem+json"}
+NO_CHAMPION = {
+    "type": "urn:dermatriage:problem:no-champion",
+    "title": "No model",
+    "detail": "none",
+    "remedy": "promote",
+}
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    retries = Retries(first_seconds=1, longest_seconds=5)
+
+    pauses = [retries.pause(failures) for failures in range(1, 6)]
+
+    assert [most / 2 <= pause <= most for pause, most in zip(pauses, [1, 2, 4, 5, 5], strict=True) if pause] == [
+        True
+    ] * 5
+
+
+def test_server_that_asks_for_too_long_is_not_waited_for() -> None:
+    assert Retries(longest_seconds=30).pause(1, asked=30) == 30
+    assert Retries(longest_seconds=30).pause(1, asked=31) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("5", 5), ("0", 0), (" 7 ", 7), ("", None), ("soon", None), ("-1", None)]
+)
+def test_retry_after_is_read_as_seconds(value: str, seconds: float | None) -> None:
+    assert retry_after_seconds({"retry-after": value}) == seconds
+
+
+def test_retry_after_is_read_as_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
+
+    assert 50 < (retry_after_seconds({"retry-after": soon}) or 0) <= 60
+    assert retry_after_seconds({"retry-after": past}) == 0
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [Play(502), Play(503), Play(504)],
+        [Play(429, headers={"Retry-After": "0"})],
+        [Play(503, NO_CHAMPION, PROBLEM | {"Retry-After": "0"})],
+        [Play(body=b'{"archi', breaks=True)],
+    ],
+    ids=["gateway", "too many", "busy", "broken off"],
+)
+def test_passing_failure_of_a_read_is_made_good(connect: Connect, failures: list[Play]) -> None:
+    script = Scripted([*failures, GOOD])
+
+    with served(script) as url:
+        catalog = connect(url).catalog()
+
+    assert catalog.disclaimer == "for research"
+    assert len(script.asked) == len(failures) + 1
+
+
+def test_attempts_are_bounded(connect: Connect) -> None:
+    script = Scripted([Play(503)])
+
+    with served(script) as url, pytest.raises(Refused) as refused:
+        connect(url, retries=Retries(most=2, first_seconds=0.01)).catalog()
+
+    assert refused.value.status == 503
+    assert len(script.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Play(429, headers={"Retry-After": "3600"}), Play(503, NO_CHAMPION, PROBLEM), Play(500), Play(404)],
+    ids=["an hour", "no champion", "internal", "not found"],
+)
+def test_failure_that_stays_is_asked_for_once(connect: Connect, failure: Play) -> None:
+    script = Scripted([failure, GOOD])
+
+    with served(script) as url, pytest.raises(Refused):
+        connect(url).catalog()
+
+    assert len(script.asked) == 1
+
+
+def test_promotion_and_rollback_are_never_sent_twice(connect: Connect) -> None:
+    script = Scripted([Play(502)])
+
+    with served(script) as url:
+        client = connect(url)
+        with pytest.raises(Refused):
+            client.promote("mdl_1", "better")
+        with pytest.raises(Refused):
+            client.roll_back("worse")
+
+    assert [asked["path"] for asked in script.asked] == ["/v1/models/mdl_1/promote", "/v1/models/rollback"]
+
+
+def test_submission_is_sent_again_under_the_same_idempotency_key(connect: Connect) -> None:
+    script = Scripted([Play(breaks=True), Play(502), Play(422, {"title": "no", "detail": "refused"}, PROBLEM)])
+
+    with served(script) as url, pytest.raises(Refused):
+        connect(url).submit({"dataset": "synthetic"})
+
+    keys = [asked["idempotency-key"] for asked in script.asked]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> None:
+    line = b'{"index":0,"file":"a.png","problem":{"status":415}}\n'
+    script = Scripted([Play(503), Play(body=line, breaks=True), Play(body=line)])
+
+    with served(script) as url:
+        results = connect(url).predict_batch([("a.png", b"a"), ("b.png", b"b")])
+        first = next(results)
+        with pytest.raises(ServerUnreachable):
+            next(results)
+
+    assert first.file == "a.png"
+    assert len(script.asked) == 2
+
+
+def test_nothing_at_the_address_is_an_error_of_its_own(connect: Connect) -> None:
+    client = connect(f"http://127.0.0.1:{ports.free()}")
+
+    assert client.healthy() is False
+    with pytest.raises(ServerUnreachable, match="no DermaTriage server answers"):
+        client.catalog()
+
+
+@pytest.mark.parametrize("url", ["nowhere.example", "ftp://nowhere.example", "http://[::1"])
+def test_what_is_no_address_is_said_so(url: str) -> None:
+    with pytest.raises(ServerUnreachable, match="is not the address of a server"), Client(url) as client:
+        client.catalog()
+
+
+def test_server_of_another_kind_is_told_by_its_answer(connect: Connect) -> None:
+    with served(Scripted([Play(body=b"<html>")])) as url, pytest.raises(Refused) as refused:
+        connect(url).catalog()
+
+    assert refused.value.kind == "not-dermatriage"

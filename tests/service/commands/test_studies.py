@@ -1,0 +1,153 @@
+"""Submitting with changes, listing and looking at studies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_store.database import Database
+from tests.service.recorded import add_failed_trial, end_experiment
+
+Dermatriage = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("server")
+SUBMIT = ("submit", "--preset", "demo", "--dataset", "synthetic", "--json")
+RESULT: dict[str, Any] = {
+    "winner": "CNN_v1/LowLR",
+    "threshold": 0.31,
+    "model_version": "mdl_1",
+    "guarantee": {"holds": True, "sentence": "With 95 % confidence, at least 90 % are called malignant."},
+    "test": {
+        "recall": 0.91,
+        "specificity": 0.7,
+        "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
+        "intervals": {"recall": {"low": 0.85, "high": 0.95}},
+    },
+}
+
+
+def test_options_replace_what_the_preset_says(dermatriage: Dermatriage) -> None:
+    spec = dermatriage(
+        *SUBMIT,
+        *("--name", "monday", "--architecture", "CNN_v1", "--architecture", "CNN_v2", "--class-weight", "W5"),
+        *("--strategy", "LowLR", "--epochs", "7", "--patience", "3", "--seed", "0", "--priority", "0"),
+        *("--queue", "gpu", "--promote", "never", "--weights", "none", "--set", "calibration.target_recall=0.95"),
+        *("--set", "selection.policy=val_f2"),
+    ).json["spec"]
+
+    expected = {
+        "name": "monday",
+        "architectures": ["CNN_v1", "CNN_v2"],
+        "class_weights": ["W5"],
+        "strategies": ["LowLR"],
+        "epochs": 7,
+        "patience": 3,
+        "seed": 0,
+        "priority": 0,
+        "queue": "gpu",
+        "promote": "never",
+        "weights": "none",
+    }
+    assert {field: spec[field] for field in expected} == expected
+    assert spec["calibration"]["target_recall"] == 0.95
+    assert spec["selection"]["policy"] == "val_f2"
+
+
+def test_options_replace_what_the_file_says(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"dataset": "dermamnist", "epochs": 3}))
+
+    spec = dermatriage("submit", "spec.json", "--dataset", "synthetic", "--json").json["spec"]
+
+    assert (spec["dataset"], spec["epochs"]) == ("synthetic", 3)
+
+
+def test_every_finding_of_the_server_is_a_line_with_its_field(dermatriage: Dermatriage) -> None:
+    ended = dermatriage(*SUBMIT, "--epochs", "0", "--priority", "11", "--set", "selection.min_specificity=2")
+
+    assert ended.exit_code == 2
+    for field in ("  /epochs: ", "  /priority: ", "  /selection/min_specificity: "):
+        assert field in ended.err
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "=3", "a..b=1", "name.x=1"])
+def test_assignment_that_names_no_field_is_exit_code_2(dermatriage: Dermatriage, assignment: str) -> None:
+    ended = dermatriage(*SUBMIT, "--set", assignment)
+
+    assert ended.exit_code == 2
+    assert f"--set {assignment}" in ended.err
+
+
+def test_same_idempotency_key_submits_once(dermatriage: Dermatriage) -> None:
+    first, again = (dermatriage(*SUBMIT, "--idempotency-key", "monday").json for _ in range(2))
+
+    assert first["id"] == again["id"]
+
+
+@pytest.mark.parametrize("verb", ["experiments", "studies"])
+def test_experiments_are_listed_newest_first_and_by_status(dermatriage: Dermatriage, verb: str) -> None:
+    made = [dermatriage(*SUBMIT, "--name", f"study {number}").json["id"] for number in range(3)]
+    dermatriage("cancel", made[0])
+
+    assert [each["id"] for each in dermatriage(verb, "--json").json] == made[::-1]
+    assert [each["id"] for each in dermatriage(verb, "--limit", "1", "--json").json] == made[2:]
+    assert [each["id"] for each in dermatriage(verb, "--status", "cancelled", "--json").json] == made[:1]
+    table = dermatriage(verb).out
+    assert all(each in table for each in (*made, "study 2", "cancelled", "queued"))
+
+
+def test_unknown_status_is_exit_code_2_with_the_known_ones(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("experiments", "--status", "done")
+
+    assert ended.exit_code == 2
+    assert "succeeded" in ended.err
+
+
+def test_one_study_shows_recall_first_its_promise_and_why_a_trial_collapsed(
+    dermatriage: Dermatriage, database: Database
+) -> None:
+    submitted = dermatriage(*SUBMIT, "--name", "[red]first").json
+    add_failed_trial(database, submitted["id"])
+    end_experiment(database, submitted["id"], "succeeded", result=RESULT)
+
+    shown = dermatriage("show", submitted["id"]).out
+
+    figures = shown.split("Test set", 1)[1].splitlines()
+    assert figures[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
+    assert "[red]first" in shown
+    assert "With 95 % confidence" in shown
+    assert "mdl_1" in shown
+    [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
+    assert "collapsed" in trial
+    assert "no epoch was eligible" in trial
+
+
+def test_one_study_as_json_holds_the_experiment_and_its_trials(dermatriage: Dermatriage, database: Database) -> None:
+    submitted = dermatriage(*SUBMIT).json
+    add_failed_trial(database, submitted["id"])
+
+    shown = dermatriage("show", submitted["id"], "--json").json
+
+    assert shown["experiment"]["id"] == submitted["id"]
+    assert [trial["status"] for trial in shown["trials"]] == ["collapsed"]
+
+
+def test_events_are_lines_of_json_to_the_end(dermatriage: Dermatriage) -> None:
+    submitted = dermatriage(*SUBMIT).json
+    dermatriage("cancel", submitted["id"])
+
+    ended = dermatriage("watch", submitted["id"], "--events")
+
+    events = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.exit_code == 1
+    assert [event["number"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[-1]["kind"], events[-1]["status"]) == ("experiment", "cancelled")
+
+
+def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    submitted = dermatriage(*SUBMIT).json
+
+    ended = dermatriage("report", submitted["id"], "--output", "study.html")
+
+    assert ended.exit_code == 0
+    assert (tmp_path / "study.html").read_text().startswith("<!doctype html>")

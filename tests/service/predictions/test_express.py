@@ -1,0 +1,88 @@
+"""The short way gives the answers of the general one, and takes nothing that the general one would read otherwise."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.predictions.express import MOST_BYTES, only_file
+
+PLAIN = "multipart/form-data; boundary=xYz"
+HEAD = 'Content-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n'
+
+
+def image() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((28, 28, 3), (150, 90, 80), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def form(content: bytes = b"PIXELS", head: str = HEAD, end: bytes = b"\r\n--xYz--\r\n") -> bytes:
+    return b"--xYz\r\n" + head.encode() + b"\r\n" + content + end
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "content"),
+    [
+        (PLAIN, form(), b"PIXELS"),
+        (PLAIN, form(b""), b""),
+        (PLAIN, form(b"\r\n--xY\r\n\r\n"), b"\r\n--xY\r\n\r\n"),
+        (PLAIN, form(end=b"\r\n--xYz--"), b"PIXELS"),
+        ('Multipart/Form-Data;boundary="xYz"', form(), b"PIXELS"),
+        (PLAIN, form(head=HEAD.lower().replace("content-type: image/png\r\n", "")), b"PIXELS"),
+    ],
+)
+def test_plain_form_is_read_to_the_byte(content_type: str, body: bytes, content: bytes) -> None:
+    assert only_file(content_type, body) == content
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", form()),
+        ("multipart/form-data", form()),
+        ('multipart/form-data; boundary="xYz', form()),
+        ("multipart/form-data; charset=utf-8; boundary=xYz", form()),
+        ("multipart/form-data; boundary=other", form()),
+        (PLAIN, b""),
+        (PLAIN, b"preamble\r\n" + form()),
+        (PLAIN, form(end=b"")),
+        (PLAIN, form(end=b"\r\n--xYz--\r\nepilogue")),
+        (PLAIN, form(end=b"\r\n--xYz\r\n") + form()[7:]),
+        (PLAIN, form(head=HEAD.replace('"file"', '"files"'))),
+        (PLAIN, form(head='Content-Disposition: form-data; name="file"\r\n')),
+        (PLAIN, form(head=HEAD.replace("a.png", ""))),
+        (PLAIN, form(head=HEAD.replace("a.png", r"a\".png"))),
+        (PLAIN, form(head=HEAD + "Content-Transfer-Encoding: base64\r\n")),
+        (PLAIN, form(head=HEAD.replace('; filename="a.png"', "; filename*=utf-8''a.png; filename=\"a.png\""))),
+    ],
+)
+def test_any_other_form_takes_the_general_way(content_type: str, body: bytes) -> None:
+    assert only_file(content_type, body) is None
+
+
+def general(client: TestClient, content: bytes) -> Any:
+    """A second field makes the form one for the general parser."""
+    return client.post("/predict", files={"file": ("a.png", content)}, data={"note": "second field"})
+
+
+def test_both_ways_give_the_same_answer(client: TestClient, make_model: Callable[..., str]) -> None:
+    make_model(promote=True, synthetic=True)
+    short, long = client.post("/predict", files={"file": ("a.png", image())}), general(client, image())
+    assert short.headers["content-type"] == long.headers["content-type"] == "application/json"
+    ids = {short.json()["prediction_id"], long.json()["prediction_id"]}
+    assert len(ids) == 2
+    assert list(short.json()) == list(long.json())
+    assert short.json() | {"prediction_id": ""} == long.json() | {"prediction_id": ""}
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MOST_BYTES // 2)])
+def test_both_ways_refuse_alike(client: TestClient, make_model: Callable[..., str], content: bytes) -> None:
+    make_model(promote=True)
+    short, long = client.post("/predict", files={"file": ("a.png", content)}), general(client, content)
+    assert (short.status_code, short.json()) == (long.status_code, long.json())
+    assert short.status_code in (415, 422)

@@ -1,0 +1,63 @@
+"""The application, or a script of answers, on a real server in a thread."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Thread
+from time import monotonic, sleep
+from typing import Any
+
+import uvicorn
+
+
+@contextmanager
+def served(app: Any, port: int = 0) -> Iterator[str]:
+    """The address of `app`, as long as the block lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none", timeout_graceful_shutdown=1))
+    thread = Thread(target=server.run)
+    thread.start()
+    deadline = monotonic() + 30
+    while not server.started and monotonic() < deadline:
+        sleep(0.02)
+    try:
+        listening: socket.socket = server.servers[0].sockets[0]
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@dataclass(frozen=True)
+class Play:
+    """One answer; `breaks` ends the connection after the body instead of the answer."""
+
+    status: int = 200
+    body: Any = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    breaks: bool = False
+
+
+@dataclass
+class Scripted:
+    """An ASGI application that answers by a script, the last play over and over, and keeps what was asked."""
+
+    plays: list[Play]
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append({"method": scope["method"], "path": scope["path"], **headers})
+        play = self.plays[min(len(self.asked), len(self.plays)) - 1]
+        body = play.body if isinstance(play.body, bytes) else json.dumps(play.body).encode()
+        shown = {"content-type": "application/json", **play.headers}
+        encoded = [(name.encode(), value.encode()) for name, value in shown.items()]
+        await send({"type": "http.response.start", "status": play.status, "headers": encoded})
+        await send({"type": "http.response.body", "body": body, "more_body": play.breaks})
+        if play.breaks:
+            raise ConnectionAbortedError("as the script says")

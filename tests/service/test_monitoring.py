@@ -1,0 +1,59 @@
+"""What Prometheus and Grafana are told to look at is what `/metrics` tells."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from service import standing
+from tests.service.conftest import MakeModel
+from tests.service.predictions.test_record import image
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+NAME = re.compile(r"\bdermatriage_[a-z_]+")
+Told = dict[str, set[str]]
+OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
+
+
+@pytest.fixture
+def told(app: FastAPI, client: TestClient, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """The names of the series of each metric, once everything there is to tell has happened."""
+    monkeypatch.setattr(standing, "FEWEST_SCORES", 1)
+    make_model(promote=True)
+    assert client.post("/predict", files={"file": ("a.png", image(1))}).status_code == 200
+    app.state.service.recorder.close()
+    service: Any = app.state.service
+    service.predictor.serving = type(service.predictor.serving)(
+        **{**vars(service.predictor.serving), "validation_scores": (0.5,)}
+    )
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {
+        family.name: {family.name + end for end in OF_A_HISTOGRAM}
+        if family.type == "histogram"
+        else {family.name + "_total" if family.type == "counter" else family.name}
+        for family in families
+        if family.name.startswith("dermatriage_") and not family.name.endswith("_created")
+    }
+
+
+def test_dashboard_and_alerts_ask_for_series_that_exist(told: Told) -> None:
+    series = set().union(*told.values())
+    dashboard = json.loads((DOCS / "deployment/grafana/dashboards/dermatriage.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    asked.append((DOCS / "deployment/prometheus/alerts.yml").read_text())
+    named = {name for text in asked for name in NAME.findall(text)}
+    assert len(named) > 5
+    assert named <= series
+
+
+def test_page_on_operations_lists_every_metric_and_every_alert(told: Told) -> None:
+    page = (DOCS / "operations.md").read_text()
+    alerts = re.findall(r"- alert: (\w+)", (DOCS / "deployment/prometheus/alerts.yml").read_text())
+    assert set(re.findall(r"^\| `([A-Z]\w+)` \|", page, re.MULTILINE)) == set(alerts)
+    listed = set(re.findall(r"^\| `(dermatriage_[a-z_]+)", page, re.MULTILINE))
+    assert {name.removesuffix("_total") for name in listed} == set(told)

@@ -1,0 +1,100 @@
+"""What training images are like is learnt from the exported network, which answers as it did without."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+from sklearn.covariance import LedoitWolf
+
+from models_store.catalog import ARCHITECTURES, CustomCNN
+from models_store.likeness import load_likeness
+from models_store.scoring import Scorer
+from models_store.specs import ExperimentSpec
+from tests.workers.pipeline.small_study import NUMPY_COPY, small_data, small_model
+from workers.pipeline import likeness as fitting
+from workers.pipeline import plan
+from workers.pipeline.export import export_onnx
+from workers.pipeline.features import with_features
+from workers.pipeline.likeness import USUAL_SHARE, fit_likeness, fitted_to
+from workers.pipeline.models import build_model
+
+pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
+
+
+def test_distance_is_mahalanobis_where_every_direction_is_kept() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 6)) @ random.normal(size=(6, 6))
+    others = random.normal(size=(9, 6)) * 3
+    expected = LedoitWolf().fit(features).mahalanobis(others)
+    np.testing.assert_allclose(np.square(fitted_to(features).distances(others)) * 6, expected, rtol=1e-8)
+
+
+def test_more_features_than_images_or_than_directions_kept_still_tell_what_is_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_DIRECTIONS", 8)
+    random = np.random.default_rng(0)
+    usual = random.normal(size=(60, 80)) * np.linspace(3, 0.1, 80)
+    fitted = fitted_to(usual[:40])
+    assert fitted.directions.shape == (80, 8)
+    assert fitted.distances(usual[40:] + 5).min() > fitted.distances(usual[40:]).max()
+
+
+def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) -> None:
+    export_onnx(small_model(), tmp_path / "model.onnx")
+    scorer, data = Scorer(tmp_path / "model.onnx"), small_data()
+    likeness, told = fit_likeness(scorer, data, seed=1)
+    again, _ = fit_likeness(scorer, data, seed=1)
+    unlikeness = likeness.unlikeness(scorer.features(data.calibration.images))
+    assert np.mean(unlikeness <= 1) >= USUAL_SHARE
+    assert unlikeness.max() == pytest.approx(1)
+    np.testing.assert_array_equal(
+        again.distances(scorer.features(data.train.images)), likeness.distances(scorer.features(data.train.images))
+    )
+    assert (told["cut"], told["features"], told["calibration_images"]) == (likeness.cut, 4, 60)
+
+
+def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_path: Path) -> None:
+    export_onnx(small_model(), tmp_path / "model.onnx")
+    data = small_data()
+    likeness, _ = fit_likeness(Scorer(tmp_path / "model.onnx"), data, seed=1)
+    likeness.save(tmp_path / "likeness.npz")
+    scorer = Scorer(tmp_path / "model.onnx", likeness=load_likeness(tmp_path / "likeness.npz"))
+    probabilities, unlikeness = scorer.judge(data.train.images)
+    np.testing.assert_array_equal(probabilities, scorer.raw(data.train.images))
+    assert unlikeness is not None
+    np.testing.assert_array_equal(unlikeness, likeness.unlikeness(scorer.features(data.train.images)))
+
+
+def test_features_are_the_channel_means_behind_each_pooling_and_leave_the_answer_alone() -> None:
+    model = small_model()
+    images = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
+    probabilities, features = (np.asarray(output) for output in with_features(model)(images, training=False))
+    np.testing.assert_array_equal(probabilities, np.asarray(model(images, training=False)))
+    (pooling,) = (layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D))
+    pooled = np.asarray(keras.Model(model.inputs[0], pooling.output)(images, training=False))
+    np.testing.assert_allclose(features, pooled.mean((1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["CNN_v1", "CNN_v2", "ResNet_v1", "VGG_v1", "EffNet_v1"])
+def test_every_kind_of_network_has_features(name: str) -> None:
+    architecture = ARCHITECTURES[name]
+    (trial,) = plan.screening(ExperimentSpec(dataset="d", architectures=(name,), weights="none")).values()
+    number = with_features(build_model(trial, 28, base_weights=None, seed=1)).outputs[1].shape[1]
+    channels = {"ResNet50": 2048, "VGG16": 512, "EfficientNetB0": 1280}
+    if isinstance(architecture, CustomCNN):
+        assert number == sum(architecture.filters * 2**block for block in range(architecture.depth))
+    else:
+        assert number == channels[architecture.base]
+
+
+def test_export_serves_features_beside_probabilities_from_one_run(tmp_path: Path) -> None:
+    export_onnx(small_model(), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).random((3, 8, 8, 3), dtype=np.float32)
+    alone = session.run(["probabilities"], {"image": images})[0]
+    together, features = session.run(["probabilities", "features"], {"image": images})
+    np.testing.assert_array_equal(alone, together)
+    assert features.shape == (3, 4)
