@@ -205,6 +205,7 @@ def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
         100 * threshold, abs=0.01
     )
     expect(page.locator("#guarantee")).to_contain_text("confidence")
+    expect(page.locator("#unlikeness")).to_contain_text("of the distance within which 99 %")
     # When the heatmap is weakened and hidden
     page.get_by_label("Strength of the heatmap").fill("30")
     assert page.evaluate("document.getElementById('heat').style.opacity") == "0.3"
