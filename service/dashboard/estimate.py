@@ -29,6 +29,7 @@ class Estimate:
     """From `least` to `most` seconds: the quickest or the slowest network may win, and every epoch be trained.
 
     `slots` is how many trials run at once on the workers there are; without any, the seconds are those of one.
+    Where `unknown` names networks, nothing is known of their epochs, and there are no seconds.
     """
 
     least: float
@@ -37,6 +38,7 @@ class Estimate:
     slots: int
     recorded: Sequence[str]
     tabled: Sequence[str]
+    unknown: Sequence[str]
     machine: str
 
 
@@ -52,23 +54,34 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     recorded = _recorded(session, spec)
     images, size = _extent(session, spec.dataset)
     scale = images * (size / table()["image_size"]) ** 2
-    seconds = {
-        name: recorded.get(name, table()["seconds_an_image"][name] * scale) for name in sorted(set(spec.architectures))
-    }
-    start = table()["start_seconds"]
-    at_once = max(1, slots)
-    screening = [start + spec.epochs * seconds[name] for name in spec.architectures for _ in spec.class_weights]
-    tuned = [start + spec.epochs * cost for cost in (min(seconds.values()), max(seconds.values()))]
-    least, most = (_spread(screening, at_once) + _spread([one] * len(spec.strategies), at_once) for one in tuned)
+    tabled = {name: cost * scale for name, cost in table()["seconds_an_image"].items()}
+    names = sorted(set(spec.architectures))
+    unknown = [name for name in names if name not in recorded and name not in tabled]
+    least, most = (
+        (0.0, 0.0)
+        if unknown
+        else _seconds(spec, {name: recorded[name] if name in recorded else tabled[name] for name in names}, slots)
+    )
     return Estimate(
-        least=least + FINAL_SECONDS,
-        most=most + FINAL_SECONDS,
-        trials=len(screening) + len(spec.strategies) + 1,
+        least=least,
+        most=most,
+        trials=len(spec.architectures) * len(spec.class_weights) + len(spec.strategies) + 1,
         slots=slots,
-        recorded=[name for name in seconds if name in recorded],
-        tabled=[name for name in seconds if name not in recorded],
+        recorded=[name for name in names if name in recorded],
+        tabled=[name for name in names if name not in recorded and name in tabled],
+        unknown=unknown,
         machine=str(table()["machine"]),
     )
+
+
+def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> tuple[float, float]:
+    """Of the whole study, if the quickest network wins Phase 1 and if the slowest does."""
+    start = table()["start_seconds"]
+    at_once = max(1, slots)
+    screening = [start + spec.epochs * epochs[name] for name in spec.architectures for _ in spec.class_weights]
+    tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
+    least, most = (_spread(screening, at_once) + _spread([one] * len(spec.strategies), at_once) for one in tuned)
+    return least + FINAL_SECONDS, most + FINAL_SECONDS
 
 
 def _spread(trials: Sequence[float], slots: int) -> float:

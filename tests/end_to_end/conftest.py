@@ -70,7 +70,7 @@ def journey(browser: Browser, studio: Stack) -> Journey:
         for strategy in ("HighDropout", "LowLR"):
             page.get_by_label(strategy).uncheck()
         page.get_by_label("Epochs").fill(str(EPOCHS))
-        page.get_by_text("at most, for 2 trials").wait_for()
+        page.locator("#estimate", has_text="2 trials").wait_for()
         page.get_by_role("button", name="Submit").click()
         page.wait_for_url("**/studies/exp_*")
         experiment_id = page.url.rpartition("/")[2]

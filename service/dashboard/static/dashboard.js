@@ -223,39 +223,42 @@ function replaceStanding(html) {
   if (again) after.querySelector(`[aria-label="${CSS.escape(again)}"]`)?.focus({ preventScroll: true });
 }
 
+/** Each plot in a task of its own, so that the page answers a hand in between. */
 function drawCurves(curves, hidden, withTrain) {
-  for (const [figure, title] of Object.entries(curves.figures)) {
-    const data = [];
-    let last = 1;
-    curves.trials.forEach((trial, i) => {
-      const numbers = trial.columns.number;
-      if (hidden.has(trial.id) || numbers.length === 0) return;
-      last = Math.max(last, numbers.at(-1));
-      const line = { color: COLOURS[i % COLOURS.length], width: 2, dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] };
-      const mode = numbers.length > 1 ? "lines" : "markers";
-      const validation = trial.columns[`val_${figure}`];
-      data.push({ x: numbers, y: validation, mode, name: trial.name, line });
-      if (withTrain) {
-        const dotted = { color: line.color, width: 1.3, dash: "dot" };
-        data.push({ x: numbers, y: trial.columns[figure], mode, name: `${trial.name}, train`, line: dotted, opacity: 0.75 });
-      }
-      const at = numbers.indexOf(trial.best);
-      if (at >= 0) {
-        const marker = { color: line.color, size: 9 };
-        data.push({ x: [trial.best], y: [validation[at]], mode: "markers", name: `${trial.name}, best epoch`, marker });
-      }
-    });
-    const layout = { xaxis: { title: { text: "Epoch" }, range: [0.5, last + 0.5], rangemode: "tozero" }, yaxis: {}, hovermode: "closest" };
-    if (last <= 10) layout.xaxis.dtick = 1;
-    if (figure !== "loss") layout.yaxis.range = [-0.02, 1.02];
-    if (figure === "specificity" && curves.floor !== null) {
-      const style = { color: "#8a94a0", width: 1.2, dash: "dash" };
-      layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: curves.floor, y1: curves.floor, line: style }];
+  for (const figure of Object.keys(curves.figures)) setTimeout(() => drawCurve(curves, hidden, withTrain, figure), 0);
+}
+
+function drawCurve(curves, hidden, withTrain, figure) {
+  const data = [];
+  let last = 1;
+  curves.trials.forEach((trial, i) => {
+    const numbers = trial.columns.number;
+    if (hidden.has(trial.id) || numbers.length === 0) return;
+    last = Math.max(last, numbers.at(-1));
+    const line = { color: COLOURS[i % COLOURS.length], width: 2, dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] };
+    const mode = numbers.length > 1 ? "lines" : "markers";
+    const validation = trial.columns[`val_${figure}`];
+    data.push({ x: numbers, y: validation, mode, name: trial.name, line });
+    if (withTrain) {
+      const dotted = { color: line.color, width: 1.3, dash: "dot" };
+      data.push({ x: numbers, y: trial.columns[figure], mode, name: `${trial.name}, train`, line: dotted, opacity: 0.75 });
     }
-    const element = document.getElementById(`curve-${figure}`);
-    element.setAttribute("aria-label", inWords(curves, figure, title));
-    plot(element, { data, layout });
+    const at = numbers.indexOf(trial.best);
+    if (at >= 0) {
+      const marker = { color: line.color, size: 9 };
+      data.push({ x: [trial.best], y: [validation[at]], mode: "markers", name: `${trial.name}, best epoch`, marker });
+    }
+  });
+  const layout = { xaxis: { title: { text: "Epoch" }, range: [0.5, last + 0.5] }, yaxis: {}, hovermode: "closest" };
+  if (last <= 10) layout.xaxis.dtick = 1;
+  if (figure !== "loss") layout.yaxis.range = [-0.02, 1.02];
+  if (figure === "specificity" && curves.floor !== null) {
+    const style = { color: "#8a94a0", width: 1.2, dash: "dash" };
+    layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: curves.floor, y1: curves.floor, line: style }];
   }
+  const element = document.getElementById(`curve-${figure}`);
+  element.setAttribute("aria-label", inWords(curves, figure, curves.figures[figure]));
+  plot(element, { data, layout });
 }
 
 function inWords(curves, figure, title) {

@@ -1,24 +1,35 @@
 """The form of a new study is the contract: every field of it, its defaults, its words, and its refusals."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from typing import Any
 
 import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from models_store.catalog import ARCHITECTURES
 from models_store.database import Database
 from models_store.presence import Presence, take_back, tell
 from models_store.presets import PRESETS
 from models_store.settings import Settings
 from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
-from service.dashboard.estimate import estimate, table
+from service.dashboard.estimate import COSTS, estimate
 from tests.service.dashboard.conftest import MakeStudy
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
+
+
+@pytest.fixture(autouse=True)
+def known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of two milliseconds an image, and none of the last network."""
+    costs = dict.fromkeys([*ARCHITECTURES][:-1], 0.002)
+    table = {"machine": "2 cores", "image_size": 28, "start_seconds": 6.0, "seconds_an_image": costs}
+    monkeypatch.setattr("service.dashboard.estimate.table", lambda: table)
 
 
 def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -40,7 +51,7 @@ def submitted(client: TestClient, database: Database, **fields: Any) -> dict[str
 
 
 def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: TestClient) -> None:
-    page = client.get("/studies/new").text
+    page = unescape(client.get("/studies/new").text)
     for name, description in leaves(ExperimentSpec.model_json_schema()):
         assert f'name="{name}"' in page
         assert re.sub(r"`([^`]+)`", r"<code>\1</code>", description) in page
@@ -128,10 +139,23 @@ def test_the_estimate_comes_from_the_table_and_says_so(client: TestClient, datab
     assert "for 2 trials" in said
     assert "No worker listens to the queue <code>cpu</code> now" in said
     with database.read() as session:
-        one = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 1)
-        four = estimate(session, ExperimentSpec.model_validate({"dataset": "synthetic", "strategies": []}), 4)
-    assert len(one.tabled) == 13
-    assert one.most / 4 < four.most < one.most
+        asked = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
+        one, four = (estimate(session, ExperimentSpec.model_validate(asked), slots) for slots in (1, 4))
+    assert len(one.tabled) == 12
+    assert one.most == pytest.approx(12 * (6 + 30 * 7007 * 0.002) + 60)
+    assert four.most == pytest.approx(3 * (6 + 30 * 7007 * 0.002) + 60)
+
+
+def test_without_any_figure_there_is_no_estimate_and_the_form_says_why(client: TestClient) -> None:
+    said = client.post("/studies/estimate", data=FORM | {"architectures": ["EffNet_v3"]}, headers={"X-Fragment": "1"})
+    assert "No estimate yet" in said.text
+    assert "no epoch of EffNet_v3 was recorded" in said.text
+
+
+def test_the_table_that_is_shipped_has_figures_of_networks_alone() -> None:
+    costs = json.loads(COSTS.read_text())
+    assert set(costs["seconds_an_image"]) <= set(ARCHITECTURES)
+    assert all(cost > 0 for cost in costs["seconds_an_image"].values())
 
 
 def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
@@ -152,7 +176,7 @@ def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
         guess = estimate(session, ExperimentSpec.model_validate(asked), 0)
         elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), 0)
     assert (guess.recorded, guess.tabled) == (["CNN_v1"], [])
-    assert guess.least == guess.most == pytest.approx(10 * 200 + table()["start_seconds"] + 60)
+    assert guess.least == guess.most == pytest.approx(10 * 200 + 6 + 60)
     assert elsewhere.tabled == ["CNN_v1"]
 
 
