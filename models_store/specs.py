@@ -112,7 +112,7 @@ class ExperimentSpec(Spec):
     promote: Literal["never", "if_better", "always"] = Field(
         "never",
         description="Whether the finished model becomes the champion that answers `/predict`; `if_better` asks that it "
-        "beats the champion on the same data set by the server's `PROMOTION_POLICY`.",
+        "beats the champion on the same data set by the setting `PROMOTION_POLICY`.",
     )
 
     @model_validator(mode="after")

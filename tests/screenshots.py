@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from migrations import upgrade
 from models_store.database import Database
@@ -52,11 +52,16 @@ LONG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Shot:
-    """One page, by the name of its picture; `whole` shows all of it, else as much as the screen."""
+    """One page, by the name of its picture; `whole` shows all of it, else as much as the screen.
+
+    `press` names a button to press first, and `until` what has to be visible then.
+    """
 
     name: str
     path: str
     whole: bool = True
+    press: str | None = None
+    until: str = "main"
 
 
 def main() -> None:
@@ -78,7 +83,8 @@ def main() -> None:
             Shot("study-running", f"/studies/{going}"),
             Shot("result", f"{study}/result"),
             Shot("models", "/models"),
-            Shot("try-it", "/try"),
+            Shot("model", f"/models/{stack.read(finished)['result']['model_version']}", whole=False),
+            Shot("try-it", "/try", press="drawn as melanoma", until="#answer"),
             Shot("system", "/system"),
         ]
         photograph(browser, f"http://127.0.0.1:{stack.web_port}", shots)
@@ -122,6 +128,10 @@ def photograph(browser: Browser, home: str, shots: list[Shot]) -> None:
 
 def _photograph(visitor: Visit, shot: Shot, path: Path, look: str) -> None:
     visitor.open(shot.path)
+    if shot.press is not None:
+        expect(visitor.page.locator("body[data-ready]")).to_be_attached()
+        visitor.page.get_by_role("button", name=shot.press).click()
+    expect(visitor.page.locator(shot.until)).to_be_visible(timeout=30_000)
     visitor.page.wait_for_timeout(1500)  # for plots to be drawn and estimates to arrive
     taken = visitor.page.screenshot(full_page=shot.whole and look != "phone")
     with Image.open(io.BytesIO(taken)) as image:

@@ -10,13 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store import registry
-from models_store.storage import StoredFileAltered, StoredFileMissing
 from models_store.tables import Model, Promotion
 from service.deps import Identifier, Reading, Services, Writing
 from service.errors import Problem
-from service.models import downloads
+from service.models import downloads, scores
 from service.models.schemas import History, ModelRead, PromotionRead, Why
-from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.openapi import problems
 from service.pages import Page, Turned, page
 from service.security import Caller
@@ -27,6 +25,7 @@ class MarkdownResponse(PlainTextResponse):
 
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+router.include_router(scores.router)
 
 IfMatch = Annotated[
     str | None,
@@ -119,24 +118,6 @@ def read_bundle(version: Identifier, session: Reading, services: Services) -> Re
         "ETag": f'"{model.manifest_sha256}"',
     }
     return StreamingResponse(downloads.chunks(packed), media_type="application/zip", headers=headers)
-
-
-@router.get("/{version}/validation", responses=problems(404, 422, 503))
-def read_validation_scores(version: Identifier, session: Reading, services: Services) -> ValidationRead:
-    """The scores of the validation images, for moving the threshold; test figures exist only at the sealed one."""
-    model = registry.model(session, version)
-    try:
-        return read_validation(model, services.storage)
-    except ValidationNotKept as lacking:
-        raise Problem(
-            404,
-            "validation-not-kept",
-            "The bundle keeps no validation scores",
-            str(lacking),
-            "Run the study again: models made from now on keep them.",
-        ) from lacking
-    except (StoredFileAltered, StoredFileMissing) as changed:
-        raise downloads.altered(changed) from changed
 
 
 def _show(model: Model, champion: Model | None) -> ModelRead:

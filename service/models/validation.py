@@ -49,7 +49,10 @@ class ValidationRead(BaseModel):
     threshold: float = Field(description="The sealed threshold.", examples=[0.31])
     recorded: Recorded
     calibration: Scored = Field(description="The images that set the threshold.")
-    selection: Scored | None = Field(description="The images that chose epoch and network.")
+    selection: Scored | None = Field(
+        description="The images that chose epoch and network.",
+        examples=[{"scores": [0.05, 0.4, 0.7], "malignant": [False, False, True]}],
+    )
 
 
 def read_validation(model: Model, storage: Storage) -> ValidationRead:

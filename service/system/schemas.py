@@ -94,7 +94,9 @@ class SystemRead(BaseModel):
         examples=[{name: {"ok": True, "detail": "answers", "refused": None} for name in ("database", "store")}],
     )
     versions: Versions
-    workers_heard: bool = Field(description="False while the broker is away: only leases tell of workers then.")
+    workers_heard: bool = Field(
+        description="False while the broker is away: only leases tell of workers then.", examples=[True]
+    )
     workers: list[WorkerRead]
     queues: list[QueueRead]
     champion: str | None = Field(

@@ -1,6 +1,7 @@
 """What an operator does first: clone, prepare, write the settings of this machine. And nothing is left at the end."""
 
 import os
+import random
 import re
 import socket
 import subprocess
@@ -95,6 +96,9 @@ def docker(*words: str) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the kernel gives to outgoing connections, because it is let go at every `down` of a test."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("none of a hundred ports between 20000 and 32000 is free")

@@ -11,23 +11,21 @@ import uvicorn
 
 from models_store.settings import Settings
 from service.app import create_app
+from service.web import KEEP_ALIVE_SECONDS
 from tests.end_to_end.stack import free_port
 
 
 @contextmanager
 def served(folder: Path, database_url: str, **settings: Any) -> Iterator[str]:
-    """Its address. The database has to be migrated; there is no broker."""
+    """Its address. The database has to be migrated; there is no broker unless `settings` name one."""
     port = free_port()
-    chosen = Settings(
-        database_url=database_url,
-        broker_url="redis://127.0.0.1:1/0",
-        store_url=str(folder / "store"),
-        cache_root=folder / "cache",
-        port=port,
-        _env_file=None,
-        **settings,
+    places = {"broker_url": "redis://127.0.0.1:1/0", "store_url": str(folder / "store"), "cache_root": folder / "cache"}
+    chosen = Settings(**places | settings, database_url=database_url, port=port, _env_file=None)
+    # As the product: a connection that a slow browser left idle is not closed under its next request.
+    config = uvicorn.Config(
+        create_app(chosen), port=port, log_level="error", lifespan="on", timeout_keep_alive=KEEP_ALIVE_SECONDS
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=port, log_level="error", lifespan="on"))
+    server = uvicorn.Server(config)
     running = threading.Thread(target=server.run)
     running.start()
     try:

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +9,20 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from migrations import upgrade
 from models_store.database import Database
-from models_store.settings import Settings
 from models_store.storage import Storage
 from models_store.wording import rate
-from service.app import create_app
 from service.models.tradeoff import outcome
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
-from tests.end_to_end.stack import free_port
+from tests.end_to_end.serving import served
 from tests.furnished import furnish
+
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 # Each colour and each width once; a page costs the checker seconds.
 LOOKS = [pytest.param(DESKTOP, "light", id="desktop-light"), pytest.param(PHONE, "dark", id="phone-dark")]
@@ -66,27 +64,14 @@ class Gallery:
 @pytest.fixture(scope="module")
 def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     assert browser.is_connected()
-    folder, port = tmp_path_factory.mktemp("gallery"), free_port()
-    settings = Settings(
-        database_url=f"sqlite:///{folder}/gallery.db",
-        broker_url=broker_url,
-        store_url=str(folder / "store"),
-        cache_root=folder / "cache",
-        port=port,
-        _env_file=None,
-    )
-    database = Database(settings.database_url)
+    folder = tmp_path_factory.mktemp("gallery")
+    url = f"sqlite:///{folder}/gallery.db"
+    database = Database(url)
     upgrade(database)
-    studies = furnish(database, Storage(settings.store_url), broker_url, folder / "bundles")
+    studies = furnish(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
     database.dispose()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="error", lifespan="on"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield Gallery(f"http://127.0.0.1:{port}", studies)
-    server.should_exit = True
-    running.join()
+    with served(folder, url, broker_url=broker_url) as home:
+        yield Gallery(home, studies)
 
 
 @pytest.fixture
@@ -220,6 +205,7 @@ def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
         100 * threshold, abs=0.01
     )
     expect(page.locator("#guarantee")).to_contain_text("confidence")
+    expect(page.locator("#unlikeness")).to_contain_text("of the distance within which 99 %")
     # When the heatmap is weakened and hidden
     page.get_by_label("Strength of the heatmap").fill("30")
     assert page.evaluate("document.getElementById('heat').style.opacity") == "0.3"

@@ -24,13 +24,14 @@ function field(value) {
 
 /** The lines of a batch, with their header, as CSV (RFC 4180). */
 export function csv(lines) {
-  const columns = ["index", "file", "label", "probability_malignant", "threshold", "model_version", "warnings", "problem"];
+  const columns = ["index", "file", "label", "probability_malignant", "threshold", "unlikeness", "model_version", "warnings", "problem"];
   const rows = lines.map(({ index, file, prediction, problem }) => [
     index,
     file,
     prediction?.label,
     prediction?.probability_malignant,
     prediction?.threshold,
+    prediction?.unlikeness,
     prediction?.model_version,
     prediction?.warnings.map((warning) => warning.code).join(" "),
     problem && `${problem.title}: ${problem.detail}`,
@@ -92,10 +93,17 @@ function tellPrediction(prediction, name) {
   find("probability").textContent = probability(p);
   find("threshold").textContent = `${probability(threshold)}: malignant at or above it`;
   find("guarantee").textContent = prediction.guarantee.sentence ?? "none is recorded";
+  find("unlikeness").textContent = unlikeness(prediction.unlikeness);
   find("prediction-id").textContent = prediction.prediction_id;
   find("warnings").replaceChildren(...prediction.warnings.map((warning) => make("li", warning.message)));
   find("disclaimer").textContent = prediction.disclaimer;
   find("picture-name").textContent = name;
+}
+
+/** In words, as the API describes it. */
+function unlikeness(value) {
+  if (value === null || value === undefined) return "not told by this model";
+  return `${value.toFixed(2)} of the distance within which 99 % of validation images lie`;
 }
 
 function row({ index, file, prediction, problem }) {

@@ -17,6 +17,7 @@ from service.app import create_app
 from service.dashboard.cards import card_html
 from tests.fabricated_study import FinalRecord, a_final_record
 from tests.service.dashboard.test_result_page import words
+from tests.service.dashboard.test_sign_in import sign_in
 
 PROMOTE = {"reason": "finds <more> cancers", "revision": "0", "form_token": ""}
 
@@ -134,6 +135,23 @@ def test_who_may_not_promote_is_offered_no_form(
         assert "It takes a key with the scope admin" in words(client.get(f"/models/{version}").text)
         assert client.post(f"/models/{version}/promote", data=PROMOTE).status_code == 403
     assert champion(database) is None
+
+
+def test_signed_in_a_promotion_needs_the_sessions_token_and_is_signed_with_the_keys_name(
+    settings: Settings, database: Database, storage: Storage, make_result: Any
+) -> None:
+    version = f"mdl_{make_result()}"
+    with database.write() as session:
+        text = keys.create(session, "Ada", ["admin"])[1]
+    app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
+    with TestClient(app, follow_redirects=False, headers={"Accept": "text/html"}) as client:
+        token = sign_in(client, text)
+        assert client.post(f"/models/{version}/promote", data=PROMOTE).status_code == 403
+        assert champion(database) is None
+        assert f'name="form_token" value="{token}"' in client.get(f"/models/{version}").text
+        assert client.post(f"/models/{version}/promote", data=PROMOTE | {"form_token": token}).status_code == 303
+    with database.read() as session:
+        assert [step.actor for step in registry.history(session)] == ["Ada"]
 
 
 @pytest.mark.parametrize(
