@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "architectures": ["CNN_v1"],
     "class_weights": ["W3"],
     "strategies": ["LowLR"],
-    "epochs": 4,
+    "epochs": 10,
     "selection": {"policy": "specificity_at_recall"},
     "promote": "always",
 }
@@ -108,7 +108,7 @@ def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
             stack.start()
             if data is None:
                 data = folder / "generated.npz"
-                generate(data, counts=(800, 400, 300))
+                generate(data, counts=(3000, 600, 600))
             dataset = data.stem.lower()
             command = [sys.executable, "-m", "service.cli", "dataset", "register", str(data.resolve())]
             subprocess.run([*command, "--name", dataset], env=stack.environment, check=True, capture_output=True)
