@@ -98,6 +98,7 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: worker.stopping.set())
     sweeper = Sweeper(worker)
+    log.info("looks for lost work every %g s", settings.sweep_seconds)
     while not worker.stopping.wait(settings.sweep_seconds):
         sweeper.sweep()
 

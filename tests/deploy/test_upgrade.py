@@ -30,7 +30,8 @@ def previous(real_data: Path, tmp_path: Path) -> Iterator[Stack]:
 def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
     previous.dermatriage("dataset", "register", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
     identifier = previous.submit(name="upgraded", **{**LONGER, "class_weights": ["W0", "W5"]})
-    previous.wait_until(lambda: previous.running_trial(identifier), "a trial that trains", 180)
+    running = previous.wait_until(lambda: previous.running_trial(identifier), "a trial that trains", 180)
+    trained = previous.seconds_of_the_first_epoch(running["id"])
     old_commit = git("-C", str(previous.clone), "rev-parse", "HEAD")
 
     # docs/operations.md, "Upgrade"
@@ -45,6 +46,7 @@ def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
     previous.wait_for_success(identifier, 900)
     commits = {trial["environment"]["commit"] for trial in previous.trials(identifier)}
     assert commits - {old_commit}, "nothing ran on the new image"
+    assert previous.seconds_of_the_first_epoch(running["id"]) == trained, "the trial that trained began anew"
     assert previous.get("/healthz") == {"status": "ok"}
 
 
