@@ -1,6 +1,6 @@
 """``python -m benchmarks.transcript``: records what `dermatriage` prints, against a real stack, into the README.
 
-The study is small and its images are generated (seed 0), so that it takes a minute on two cores and its figures mean
+The study is small and its images are generated (seed 0), so that it takes two minutes on two cores and its figures mean
 nothing. What differs from run to run, ids and times, is as it came.
 """
 
@@ -25,9 +25,9 @@ from service.launcher import embedded_stack
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- transcript: begin -->", "<!-- transcript: end -->"
 WIDTH = 100
-COUNTS = (700, 400, 300)
+COUNTS = (3000, 600, 600)
 COMMANDS = (
-    "dermatriage submit --preset demo --dataset lesions --epochs 6 --strategy LowLR --watch",
+    "dermatriage submit --preset demo --dataset lesions --epochs 10 --strategy LowLR --watch",
     "dermatriage predict images/*.png",
 )
 EPOCH = re.compile(r"  \S+ epoch (\d+)/\d+ ")
