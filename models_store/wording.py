@@ -78,3 +78,13 @@ def interval(limits: Mapping[str, float] | None) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
+
+
+# What every template calls these by.
+FILTERS = {
+    "rate": rate,
+    "probability": probability,
+    "interval": interval,
+    "percent": percent,
+    "diagnosis": DIAGNOSES.__getitem__,
+}

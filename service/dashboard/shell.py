@@ -41,12 +41,7 @@ TEMPLATES = Environment(
 )
 TEMPLATES.policies["json.dumps_kwargs"] = {}  # in the order given: recall first
 TEMPLATES.globals |= {"asset": asset, "disclaimer": DISCLAIMER}
-TEMPLATES.filters |= {
-    "rate": wording.rate,
-    "probability": wording.probability,
-    "interval": wording.interval,
-    "percent": wording.percent,
-    "diagnosis": wording.DIAGNOSES.__getitem__,
+TEMPLATES.filters |= wording.FILTERS | {
     "ago": phrases.ago,
     "moment": phrases.moment,
     "duration": phrases.duration,

@@ -33,13 +33,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {
-    "rate": wording.rate,
-    "probability": wording.probability,
-    "interval": wording.interval,
-    "percent": wording.percent,
-    "diagnosis": wording.DIAGNOSES.__getitem__,
-}
+TEMPLATES.filters |= wording.FILTERS
 
 
 def model_card(

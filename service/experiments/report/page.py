@@ -29,13 +29,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {
-    "rate": wording.rate,
-    "probability": wording.probability,
-    "interval": wording.interval,
-    "percent": wording.percent,
-    "diagnosis": wording.DIAGNOSES.__getitem__,
-}
+TEMPLATES.filters |= wording.FILTERS
 
 
 def report_page(session: Session, storage: Storage, cache_root: Path, experiment_id: str) -> str:
