@@ -1,0 +1,81 @@
+"""Does the service hold? Attacks over real sockets on a real stack, each with what its success would be.
+
+    python -m benchmarks.attack [--database sqlite] [--only WORDS]
+
+Starts broker, worker, sweeper and web server with a fabricated champion, takes less than two minutes on two cores and
+leaves nothing behind. Expected: every line says held, else the exit status is 1.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from rich.console import Console
+
+from benchmarks.attack import callers, crowds, inputs, smuggling, specs, uploads
+from benchmarks.attack.findings import Attack, Finding, Tried, Turn, exit_code, table
+from benchmarks.attack.target import Target, running
+
+ATTACKS = (*crowds.ATTACKS, *smuggling.ATTACKS, *uploads.ATTACKS, *specs.ATTACKS, *inputs.ATTACKS, *callers.ATTACKS)
+TOGETHER = 12
+WIDTH = 160
+
+
+def main() -> int:
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that every process ends too
+    chosen = [attack for attack in ATTACKS if asked.only in attack.name]
+    with running(asked.database) as target:
+        tried = list(carry_out(chosen, target))
+    out = Console(width=None if sys.stdout.isatty() else WIDTH)
+    out.print(table(tried))
+    out.print(f"{sum(not each.finding.held for each in tried)} of {len(tried)} attacks succeeded.")
+    return exit_code(tried)
+
+
+def carry_out(attacks: Sequence[Attack], target: Target) -> Iterator[Tried]:
+    """Those that measure one after the other, the others side by side, what does harm at the end; then the log."""
+    turns = {turn: [attack for attack in attacks if attack.turn is turn] for turn in Turn}
+    for attack in turns[Turn.ALONE]:
+        tried = _survived(attempt(attack, target), target)
+        if not tried.finding.held:
+            target.replace("web")  # it may still be busy with what it should not have begun
+        yield tried
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        yield from threads.map(lambda attack: attempt(attack, target), turns[Turn.TOGETHER])
+    for attack in turns[Turn.LAST]:
+        yield _survived(attempt(attack, target), target)
+    yield attempt(inputs.LOG, target)
+
+
+def attempt(attack: Attack, target: Target) -> Tried:
+    """Whatever an attack stumbles over counts against the service: nothing may be in doubt."""
+    began = time.monotonic()
+    try:
+        finding = attack.run(target)
+    except Exception as error:
+        finding = Finding(False, f"{type(error).__name__}: {error}")
+    tried = Tried(attack, finding, time.monotonic() - began)
+    print(f"{'held  ' if finding.held else 'BROKEN'} {tried.seconds:5.1f} s  {attack.name}", file=sys.stderr)
+    return tried
+
+
+def _survived(tried: Tried, target: Target) -> Tried:
+    ended = target.start_again()
+    if not ended:
+        return tried
+    return Tried(tried.attack, Finding(False, f"{tried.finding.happened}; ended: {', '.join(ended)}"), tried.seconds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--only", default="", metavar="WORDS", help="attacks whose names hold these words")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
