@@ -7,7 +7,7 @@ IN_VENV := $(VENV)/bin
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint transcript screenshots bench deploy-figures lock clean
+.PHONY: help demo up test test-deploy lint transcript screenshots bench attack deploy-figures lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ ifdef DATA
 else
 	@echo "What needs real images was left out; to measure it too: make bench DATA=path.npz"
 endif
+
+attack: $(VENV)/.product  ## attack the running product over sockets and say what held; ARGS="--database postgresql"
+	@$(IN_VENV)/python -m benchmarks.attack $(ARGS)
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
 	@$(IN_VENV)/python -m tests.deploy.figures

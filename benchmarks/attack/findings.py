@@ -1,13 +1,17 @@
 """An attack, what came of it, and the table of all of them."""
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Column, Table
 
-from benchmarks.attack.target import Target
+if TYPE_CHECKING:
+    from benchmarks.attack.target import Target
 
 
 class Turn(Enum):
@@ -32,7 +36,7 @@ class Attack:
 
     name: str
     success: str
-    run: Callable[[Target], Finding]
+    run: "Callable[[Target], Finding]"
     turn: Turn = Turn.TOGETHER
 
 
@@ -43,6 +47,18 @@ class Tried:
     attack: Attack
     finding: Finding
     seconds: float
+
+
+def attempt(attack: Attack, target: "Target") -> Tried:
+    """Carries an attack out; whatever it stumbles over counts against the service, so that nothing is in doubt."""
+    began = time.monotonic()
+    try:
+        finding = attack.run(target)
+    except Exception as error:
+        finding = Finding(False, f"{type(error).__name__}: {error}")
+    tried = Tried(attack, finding, time.monotonic() - began)
+    print(f"{'held  ' if finding.held else 'BROKEN'} {tried.seconds:5.1f} s  {attack.name}", file=sys.stderr)
+    return tried
 
 
 def tally(statuses: Iterable[int | str]) -> str:

@@ -11,13 +11,19 @@ from PIL import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RGB, RGBA = 2, 6
-CHANNELS = {RGB: 3, RGBA: 4}
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+END = _chunk(b"IEND", b"")
 
 
 def png(width: int, height: int, data: bytes, colour: int = RGBA) -> bytes:
     """A PNG of 8 bits a channel with right checksums, whatever the zlib stream `data` holds."""
     size = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    return SIGNATURE + _chunk(b"IHDR", size) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return SIGNATURE + _chunk(b"IHDR", size) + _chunk(b"IDAT", data) + END
 
 
 def claiming_png() -> bytes:
@@ -114,7 +120,3 @@ def _saved(image: Image.Image, kind: str) -> bytes:
     written = io.BytesIO()
     image.save(written, kind)
     return written.getvalue()
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

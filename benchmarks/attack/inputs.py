@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,21 +17,15 @@ import httpx
 from benchmarks.attack import forged, wire
 from benchmarks.attack.findings import Attack, Finding, Turn, tally
 from benchmarks.attack.target import Target
-from tests.end_to_end.stack import REPOSITORY, eventually
+from tests.end_to_end.stack import REPOSITORY
 
 OURS = "an error of ours"
+PROMOTION_SECONDS, LOOKS = 2.5, 5
 CHARSETS = ("punycode", "undefined", "unicode_escape", "idna", "utf-7", "hex", "\xff")
 FIELD_NAMES = (b"file", b"\xff-\xfe", b"\\ud800", b"\\x", b"xn--\xff")
 MOMENTS = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00", "0001-01-01T00:00:00+00:00", "x", "")
 TEXTS = ("%00", "a%00b", "%ff", "%ed%a0%80", "a" * 20_000, "%25%5f")
-KEYS = (
-    "dt_\0",
-    "dt_" + "a" * 60_000,
-    "dt_aaaaaaaa_" + "\xff" * 32,
-    "",
-    "\t",
-    "dt_\ud800".encode("utf-8", "replace").decode(),
-)
+KEYS = ("dt_\0", "dt_" + "a" * 60_000, "dt_aaaaaaaa_" + "\xff" * 32, "", "\t")
 FORMULAS = ("=1+1.png", "@SUM(1).png", "+1.png", "-1.png")
 LEAKS = {
     "a path": r"\bstore/|models/mdl_|\.onnx|\.json|\.md\b",
@@ -77,14 +72,12 @@ def searches(target: Target) -> Finding:
 def keys(target: Target) -> Finding:
     """As a bearer's key, in the form that signs in, as a cookie and as an Idempotency-Key."""
     spec, statuses = b'{"dataset": "synthetic", "queue": "gpu"}', []
-    submitting = wire.bearer(target.key("submit"))
+    posted = (wire.bearer(target.key("submit")), "Content-Type: application/json")
     for key in KEYS:
-        shown = key.encode("latin-1").decode("latin-1")
-        for line in (f"Authorization: Bearer {shown}", f"Cookie: dermatriage_session={shown}"):
-            statuses += _sent(target, "GET", "/v1/experiments", b"", line)
-        json_kind = "Content-Type: application/json"
-        statuses += _sent(target, "POST", "/v1/experiments", spec, submitting, json_kind, f"Idempotency-Key: {shown}")
-        form = httpx.QueryParams({"key": key * 10}).__str__().encode()
+        statuses += _sent(target, "GET", "/v1/experiments", b"", f"Authorization: Bearer {key}")
+        statuses += _sent(target, "GET", "/v1/experiments", b"", f"Cookie: dermatriage_session={key}")
+        statuses += _sent(target, "POST", "/v1/experiments", spec, *posted, f"Idempotency-Key: {key}")
+        form = str(httpx.QueryParams({"key": key * 10})).encode()
         statuses += _sent(target, "POST", "/sign-in", form, "Content-Type: application/x-www-form-urlencoded")
     return _no_error(statuses)
 
@@ -97,7 +90,7 @@ def readiness(target: Target) -> Finding:
             network = target.stack.folder / "store" / "models" / version / "model.onnx"
             network.unlink() if number else network.write_bytes(b"damaged")
             admin.post(f"/v1/models/{version}/promote", json={"reason": "to be refused"}).raise_for_status()
-            told.append(eventually(lambda version=version: _refusing(target, version), 10, "a refusal"))
+            told += _readiness(target)
         admin.post(f"/v1/models/{target.models[0]}/promote", json={"reason": "again"}).raise_for_status()
     seen = " ".join(told)
     leaks = [kind for kind, pattern in LEAKS.items() if re.search(pattern, seen)]
@@ -157,10 +150,14 @@ def _like(cursor: str) -> list[str]:
     return [base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in made]
 
 
-def _refusing(target: Target, version: str) -> str:
+def _readiness(target: Target) -> list[str]:
+    """What /readyz says in the seconds in which a promotion reaches every web process."""
+    told = []
     with target.client() as client:
-        text = client.get("/readyz").text
-    return text if "refus" in text and (version in text or "mdl_" not in text) else ""
+        for _ in range(LOOKS):
+            told.append(client.get("/readyz").text)
+            time.sleep(PROMOTION_SECONDS / LOOKS)
+    return told
 
 
 def _lines(log: str) -> list[dict[str, object]]:

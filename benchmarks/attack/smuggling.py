@@ -37,9 +37,7 @@ def h2c_offer(target: Target) -> Finding:
     kind, length = "Content-Type: multipart/form-data; boundary=edge", f"Content-Length: {len(body)}"
     told = wire.head("POST", target.predict, wire.bearer(target.key("predict")), kind, length, *UPGRADES[0])
     answers = [wire.statuses(wire.exchange(target.port, *parts)) for parts in ((told + body,), (told, body))]
-    return Finding(
-        answers == [[200], [200]], f"answered {answers[0]}, and with the body in a packet of its own {answers[1]}"
-    )
+    return Finding(answers == [[200], [200]], f"in one packet {answers[0]}, in two {answers[1]}")
 
 
 def upgrade(target: Target) -> Finding:

@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
@@ -55,9 +55,11 @@ def abandoned(target: Target) -> Finding:
     """Heatmaps that nobody waits for; the next caller, who has another key, must not wait for them."""
     path = f"{target.predict}?explain=true"
     request = wire.upload(path, target.key("predict"), forged.small_png())
-    for _ in range(ABANDONED):
-        with suppress(OSError), socket.create_connection((wire.LOCAL, target.port), 5) as connection:
+    with ExitStack() as waiting:
+        for _ in range(ABANDONED):
+            connection = waiting.enter_context(socket.create_connection((wire.LOCAL, target.port), 5))
             connection.sendall(request)
+        time.sleep(1)  # they are read and wait for their turn
     began = time.monotonic()
     status = _predict(target, target.key("predict"), forged.small_png(), path)
     seconds = time.monotonic() - began

@@ -27,9 +27,9 @@ def exchange(port: int, *parts: bytes, patience: float = 5.0, quiet: float = 0.7
     received = b""
     with socket.create_connection((LOCAL, port), patience) as connection, suppress(OSError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for part in parts:
+        for number, part in enumerate(parts):
+            time.sleep(BETWEEN_PACKETS_SECONDS if number else 0)
             connection.sendall(part)
-            time.sleep(BETWEEN_PACKETS_SECONDS)
         while more := connection.recv(65536):
             received += more
             connection.settimeout(quiet)
