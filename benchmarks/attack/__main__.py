@@ -26,7 +26,8 @@ WIDTH = 160
 
 def main() -> int:
     asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that every process ends too
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: sys.exit("ended by a signal"))  # so that every process ends too
     chosen = [attack for attack in ATTACKS if asked.only in attack.name]
     with running(asked.database) as target:
         tried = list(carry_out(chosen, target))
@@ -42,7 +43,7 @@ def carry_out(attacks: Sequence[Attack], target: Target) -> Iterator[Tried]:
     for attack in turns[Turn.ALONE]:
         tried = _survived(attempt(attack, target), target)
         if not tried.finding.held:
-            target.replace("web")  # it may still be busy with what it should not have begun
+            target.renew("web")  # it may still be busy with what it should not have begun
         yield tried
     with ThreadPoolExecutor(TOGETHER) as threads:
         yield from threads.map(lambda attack: attempt(attack, target), turns[Turn.TOGETHER])

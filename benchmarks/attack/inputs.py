@@ -113,7 +113,7 @@ def spreadsheets(target: Target) -> Finding:
 
 def server_errors(target: Target) -> Finding:
     """Every answer of the whole run, from the log."""
-    failed = {line["route"] for line in _lines(target.log()) if line.get("status") == 500}
+    failed = {str(line["route"]) for line in _lines(target.log()) if line.get("status") == 500}
     traces = target.log().count("Traceback (most recent call last)")
     return Finding(not failed, f"500 at {', '.join(sorted(failed)) or 'no address'}; {traces} traces in the log")
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ class Target:
     stack: Stack
     database: Database
     models: Sequence[str]
-    predict: str
+    predict: str = "/predict"
 
     @property
     def port(self) -> int:
@@ -75,10 +75,10 @@ class Target:
         if "web" not in ended and not self._answers():
             ended.append("web")
         for name in ended:
-            self.replace(name)
+            self.renew(name)
         return ended
 
-    def replace(self, name: str) -> None:
+    def renew(self, name: str) -> None:
         """Ends a process if it still runs, and starts another."""
         self.stack.kill(name)
         self.stack.start_process(name)
@@ -101,16 +101,18 @@ def running(kind: str) -> Iterator[Target]:
         try:
             models = furnish(database, Path(folder), MODELS)
             stack.start()
-            yield Target(stack, database, models, _predict_path(stack))
+            target = Target(stack, database, models)
+            yield replace(target, predict=_predict_path(target))
         finally:
             stack.stop()
             database.dispose()
 
 
-def _predict_path(stack: Stack) -> str:
-    """Where one image is judged, by the service's own description if it gives one without a key."""
-    answer = httpx.get(f"http://127.0.0.1:{stack.web_port}/openapi.json", trust_env=False)
-    return "/v1/predict" if answer.is_success and "/v1/predict" in answer.json()["paths"] else "/predict"
+def _predict_path(target: Target) -> str:
+    """Where one image is judged, by the service's own description."""
+    with target.client(target.key("read")) as client:
+        paths = client.get("/openapi.json").raise_for_status().json()["paths"]
+    return "/v1/predict" if "/v1/predict" in paths else "/predict"
 
 
 def _tree(pid: int) -> list[int]:
