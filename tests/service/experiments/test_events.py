@@ -22,6 +22,7 @@ from models_store.settings import Settings
 from models_store.storage import Storage
 from service.app import create_app
 from service.experiments import events
+from service.web import server_options
 from tests.service.recorded import claimed_trial
 
 LEASE = timedelta(minutes=1)
@@ -30,7 +31,8 @@ LEASE = timedelta(minutes=1)
 @contextmanager
 def served(app: FastAPI, port: int = 0) -> Iterator[str]:
     """The application on a real server, as long as the block lasts."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=10))
+    options = server_options(app.state.service.settings) | {"timeout_graceful_shutdown": 10}
+    server = uvicorn.Server(uvicorn.Config(app, port=port, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
