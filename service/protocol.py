@@ -50,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             self.logger.warning("More than %d connections.", MOST_CONNECTIONS)
-            self.app = _busy  # type: ignore[assignment]
+            self.app = _busy
         self._late.start(HEAD_SECONDS, self._give_up)
 
     def data_received(self, data: bytes) -> None:
