@@ -80,8 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # `_parse` reads this head once more
-        if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in self.headers):
-            raise ValueError("the only transfer encoding is chunked")
+        self._check_head()
         super().on_headers_complete()
         self._in_body = True
         self._late.stop()
@@ -133,6 +132,18 @@ class BoundedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         headers = (b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(headers))
+
+    def _check_head(self) -> None:
+        """Raises `ValueError`, which stops the parser, where other servers could see another end or another host."""
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise ValueError(f"HTTP/{version} is not spoken here")
+        encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if encodings and (encodings != [b"chunked"] or version == "1.0"):
+            raise ValueError("the only transfer encoding is chunked, and not in HTTP/1.0")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            raise ValueError("there has to be one Host")
 
     def _refuse(self) -> None:
         """Answers 400 where that cannot be taken for the answer to another request, and closes."""

@@ -210,6 +210,7 @@ def test_connect_is_refused_and_closed(address: Address, target: bytes) -> None:
         b"Transfer-Encoding: gzip, chunked\r\n\r\n",
         b"Transfer-Encoding: chunked, chunked\r\n\r\n",
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"Transfer-Encoding:\r\n chunked\r\n\r\n",
         b"Transfer-Encoding\r\n: chunked\r\n\r\n",
         b"Transfer-Encoding: \x0bchunked\r\n\r\n",
@@ -235,6 +236,49 @@ def test_a_request_that_parsers_could_read_differently_is_refused_and_closed(
     address: Address, offer: bytes, head: bytes
 ) -> None:
     assert statuses(exchange(address, ROLLBACK + offer + head + b"hello" + HIDDEN)) == [400]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\n" + HOST + b"Host: elsewhere\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\n" + HOST + CHUNKED + b"0\r\n\r\n",
+        b"GET /healthz HTTP/2.0\r\n" + HOST + b"\r\n",
+        b"GET /healthz HTTP/0.9\r\n" + HOST + b"\r\n",
+        b"GET /healthz HTTP/1.1 \r\n" + HOST + b"\r\n",
+        b"GET /health z HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"get /healthz HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_a_head_that_is_none_of_http_1_is_refused_and_closed(address: Address, head: bytes) -> None:
+    assert statuses(exchange(address, head + HIDDEN)) == [400]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("offer", [b"", JAVA], ids=["plain", "upgrade"])
+def test_the_body_of_a_request_that_needs_none_is_no_request(address: Address, method: bytes, offer: bytes) -> None:
+    asked = method + b" /hidden HTTP/1.1\r\n" + HOST + offer + b"Content-Length: %d\r\n\r\n" % len(HIDDEN)
+    with connected(address) as connection:
+        connection.sendall(asked)
+        assert statuses(connection.recv(65536)) == [404]
+        connection.sendall(HIDDEN + LAST)
+        assert statuses(rest_of(connection)) == [200]
+
+
+@pytest.mark.parametrize(
+    "trailer", [b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"Content-Length: 40\r\n", CHUNKED.removesuffix(b"\r\n")]
+)
+@pytest.mark.parametrize("offer", [b"", JAVA, b"Connection: Upgrade\r\n"], ids=["plain", "upgrade", "half"])
+def test_a_trailer_says_nothing_of_where_the_next_request_begins(
+    address: Address, offer: bytes, trailer: bytes
+) -> None:
+    framed = CHUNKED + CHUNKS.removesuffix(b"\r\n") + trailer + b"\r\n"
+    assert statuses(exchange(address, ROLLBACK + offer + framed + HIDDEN + LAST)) in ([409, 404, 200], [400], [])
 
 
 def test_a_trailer_does_not_become_a_header(address: Address) -> None:
