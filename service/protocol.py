@@ -23,7 +23,7 @@ from service.errors import Problem
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 # How long the rest of a body may take to arrive once its request has been answered.
-UNREAD_BODY_SECONDS = 5.0
+UNREAD_BODY_SECONDS = 10.0
 # A client that takes less than this many bytes of an answer in this time is cut off: 0.5 kB a second.
 WRITE_SECONDS = 30.0
 LEAST_WRITTEN_BYTES = 16 * 1024

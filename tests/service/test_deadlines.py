@@ -1,5 +1,6 @@
 """No client holds a connection for as long as it likes: heads, bodies and the reading of answers have deadlines."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from service import protocol
 from tests.service.served import served
@@ -74,7 +77,10 @@ def test_a_body_that_nobody_reads_holds_no_connection(address: Address) -> None:
 
 
 @pytest.mark.parametrize("address", [answer_at_once], indirect=True)
-def test_a_body_that_nobody_reads_but_that_ends_soon_leaves_its_connection_open(address: Address) -> None:
+def test_a_body_that_nobody_reads_but_that_ends_soon_leaves_its_connection_open(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_BODY_SECONDS", 60.0)
     with connected(address) as connection:
         for _ in range(3):
             connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\nhello")
@@ -104,20 +110,55 @@ def test_a_client_that_reads_nothing_of_a_long_answer_is_cut_off(address: Addres
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize("address", [answer_much, answer_much_at_once], indirect=True)
-def test_a_client_that_reads_slowly_but_reads_gets_the_whole_answer(address: Address) -> None:
-    with connected(address) as connection:
-        connection.sendall(GET)
-        received = 0
-        for _ in range(20):
-            received += len(connection.recv(2**20))
-            time.sleep(0.02)
-        while received < LARGE and (part := connection.recv(2**20)):
-            received += len(part)
-        assert received > LARGE
-        time.sleep(0.2)
-        connection.sendall(GET)
-        assert connection.recv(12) == b"HTTP/1.1 200"
+class Pretended:
+    """A transport with something left to write."""
+
+    def __init__(self, left: int) -> None:
+        self.left, self.aborted = left, False
+        self.socket, _ = self.pair = socket.socketpair()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.socket if name == "socket" else None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_client_that_reads_slowly_goes_on_until_it_stops() -> None:
+    async def read_slowly() -> None:
+        slow = protocol.BoundedProtocol(uvicorn.Config(answer_much), ServerState(), {})
+        transport = Pretended(10 * protocol.LEAST_WRITTEN_BYTES)
+        slow.connection_made(transport)  # type: ignore[arg-type]
+        slow.pause_writing()
+        for _ in range(9):
+            transport.left -= protocol.LEAST_WRITTEN_BYTES
+            slow._check_writing()
+            assert not transport.aborted
+        transport.left -= 1
+        slow._check_writing()
+        assert transport.aborted
+        for end in transport.pair:
+            end.close()
+
+    asyncio.run(read_slowly())
+
+
+def test_a_client_that_has_taken_the_little_that_was_left_is_not_cut_off() -> None:
+    async def read_all() -> None:
+        quick = protocol.BoundedProtocol(uvicorn.Config(answer_much), ServerState(), {})
+        transport = Pretended(10)
+        quick.connection_made(transport)  # type: ignore[arg-type]
+        quick._watch_writing()
+        transport.left = 0
+        quick._check_writing()
+        assert not transport.aborted
+        for end in transport.pair:
+            end.close()
+
+    asyncio.run(read_all())
 
 
 @pytest.mark.parametrize("address", [answer_at_once], indirect=True)
