@@ -51,13 +51,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > MOST_CONNECTIONS:
             self.logger.warning("More than %d connections.", MOST_CONNECTIONS)
             self.app = _busy
-        self._late.start(HEAD_SECONDS, self._give_up)
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if not self._in_body:
             if not self._late.runs:
-                self._late.start(HEAD_SECONDS, self._give_up)
+                self._expect_head()
             # Data that brings the end of the head may bring a body too, so the bound is loose by one read.
             self._head_bytes += len(data)
             if self._head_bytes - len(data) > MOST_HEAD_BYTES:
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._unread.stop()
         if self.cycle.response_complete:
-            self._late.start(HEAD_SECONDS, self._give_up)
+            self._expect_head()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -153,6 +153,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.send_400_response("Invalid HTTP request received.")
+
+    def _expect_head(self) -> None:
+        self._late.start(HEAD_SECONDS, self._miss_head)
+
+    def _miss_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._give_up()
+        else:  # the client has an answer to wait for
+            self._expect_head()
 
     def _give_up(self) -> None:
         self._late.stop()

@@ -28,6 +28,12 @@ async def answer_at_once(scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"no"})
 
 
+async def answer_late(scope: Any, _receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await asyncio.sleep(0.3)
+        await answer_at_once(scope, _receive, send)
+
+
 async def answer_much(scope: Any, _receive: Any, send: Any) -> None:
     """An answer that no buffer on the way holds."""
     if scope["type"] == "http":
@@ -108,6 +114,16 @@ def test_a_client_that_reads_nothing_of_a_long_answer_is_cut_off(address: Addres
         while _is_established(connection):
             assert time.monotonic() < deadline, "the server waits for as long as the client likes"
             time.sleep(0.02)
+
+
+@pytest.mark.parametrize("address", [answer_late], indirect=True)
+def test_the_beginning_of_a_next_request_cuts_off_no_answer(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    with connected(address) as connection:
+        connection.sendall(GET)
+        time.sleep(0.02)
+        connection.sendall(b"GET /")
+        assert statuses(rest_of(connection)) == [401]
 
 
 class Pretended:
