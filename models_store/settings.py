@@ -1,11 +1,12 @@
 """Every setting of the product, read once at the edge and passed on as an argument."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote, urlsplit
 
 from platformdirs import user_cache_path
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_store.promotion import DEFAULT_POLICY, PromotionPolicy
@@ -40,6 +41,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on.")
     auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
+    trusted_proxies: str = Field(
+        "", description="Proxies whose `X-Forwarded-For` and `-Proto` are believed: addresses or networks, by commas."
+    )
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that share the port.")
     inference_threads: int = Field(1, ge=1, description="Threads of one run of the network, in each web process.")
     batch_images: int = Field(32, ge=1, description="Most images that share one run of the network.")
@@ -75,6 +79,11 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def proxies_are_addresses_or_networks(cls, proxies: str) -> str:
+        return ",".join(_network(part.strip()) for part in proxies.split(",") if part.strip())
+
     @model_validator(mode="after")
     def passwords_are_in_their_urls(self) -> Self:
         # Assigning marks a field as set by a person, which the embedded stack asks about; so only where it changes.
@@ -83,6 +92,11 @@ class Settings(BaseSettings):
         if self.broker_password is not None:
             self.broker_url = _with_password(self.broker_url, self.broker_password)
         return self
+
+
+def _network(text: str) -> str:
+    ip_network(text)  # raises ValueError; uvicorn would take anything for the name of a socket
+    return text
 
 
 def _with_password(url: str, password: SecretStr) -> str:

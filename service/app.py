@@ -65,8 +65,8 @@ def create_app(
         seconds=settings.upload_seconds,
         larger={"/v1/predict/batch": settings.max_batch_bytes + MULTIPART_BYTES},
     )
-    rates = Rates(settings.requests_per_minute / settings.web_processes)
-    app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates)
+    rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
+    app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)

@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models_store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
@@ -19,6 +21,7 @@ from service.headers import SECURITY_HEADERS
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 KIND_PREFIX = "urn:dermatriage:problem:"
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for an answer that nobody waits for
 
 
 class Finding(BaseModel):
@@ -119,7 +122,8 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(SQLAlchemyError, _database_failed)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
     for kind in KNOWN:
         app.add_exception_handler(kind, _known)
@@ -168,7 +172,18 @@ def _http(request: Request, error: Exception) -> Response:
     return Problem(error.status_code, kind, phrase, detail, remedy, headers=error.headers).response(request)
 
 
-def _database_away(request: Request, error: Exception) -> Response:
+def is_outage(error: SQLAlchemyError) -> bool:
+    """Whether the database is away or too busy, rather than asked for something wrong."""
+    if isinstance(error, OperationalError | InterfaceError | PoolExhausted):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _database_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SQLAlchemyError)
+    if not is_outage(error):
+        log.error("the database refused what %s %s asked for", request.method, request.url.path, exc_info=error)
+        return _unexpected(request, error)
     log.error("the database did not answer %s %s: %s", request.method, request.url.path, error)
     return Problem(
         503,
@@ -178,6 +193,10 @@ def _database_away(request: Request, error: Exception) -> Response:
         "Try again in a few seconds; GET /readyz says when it is back.",
         headers={"Retry-After": "5"},
     ).response(request)
+
+
+def _client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 (nobody reads it)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 (the server logs it)

@@ -152,26 +152,30 @@ class Keyring:
             self._knows_since = self._began
 
     def find(self, text: str) -> Known | None:
-        """The key that `text` is, if it may be used now."""
+        """The key that `text` is, if it may be used now. Its use is recorded."""
+        return self._use(self.known(text))
+
+    def find_signed_in(self, cookie: str) -> Known | None:
+        """The key that the browser with this cookie signed in with, while both may be used. Its use is recorded."""
+        return self._use(self.known_signed_in(cookie))
+
+    def known(self, text: str) -> Known | None:
         form = FORM.fullmatch(text)
         known = self._known.get(form[1]) if form else None
         if form is None or known is None or not hmac.compare_digest(known.secret_sha256, _digest(form[2])):
             return None
-        return self._use(known)
+        return _unexpired(known)
 
-    def find_signed_in(self, cookie: str) -> Known | None:
-        """The key that the browser with this cookie signed in with, while both may be used."""
+    def known_signed_in(self, cookie: str) -> Known | None:
         live = self._signed_in.get(sign_ins.digest(cookie))
         if live is None or live.expires_at <= datetime.now(UTC):
             return None
         known = next((key for key in self._known.values() if key.id == live.key_id), None)
-        return None if known is None else self._use(known)
+        return None if known is None else _unexpired(known)
 
-    def _use(self, known: Known) -> Known | None:
-        moment = datetime.now(UTC)
-        if known.expires_at is not None and known.expires_at <= moment:
-            return None
-        self._used[known.id] = moment
+    def _use(self, known: Known | None) -> Known | None:
+        if known is not None:
+            self._used[known.id] = datetime.now(UTC)
         return known
 
     def _write_last_use(self) -> None:
@@ -185,6 +189,10 @@ class Keyring:
         except SQLAlchemyError:
             self._used = used | self._used
             raise
+
+
+def _unexpired(known: Known) -> Known | None:
+    return known if known.expires_at is None or known.expires_at > datetime.now(UTC) else None
 
 
 def _random(length: int) -> str:

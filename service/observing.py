@@ -8,6 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs, metrics
+from service.errors import CLIENT_CLOSED_REQUEST
 from service.security import CALLER
 
 ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
@@ -24,19 +25,26 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, started = time.perf_counter(), 500, False
         request_id = _request_id(scope)
         token = logs.REQUEST_ID.set(request_id)
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = status if status == CLIENT_CLOSED_REQUEST else message["status"], True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
+        async def receive_until_closed() -> Message:
+            nonlocal status
+            message = await receive()
+            if message["type"] == "http.disconnect" and not started:
+                status = CLIENT_CLOSED_REQUEST  # whatever is sent from now on, nobody receives it
+            return message
+
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive_until_closed, send_with_id)
         finally:
             # A client chooses method and path, so neither may name a time series as it comes.
             route = getattr(scope.get("route"), "path", "none")

@@ -1,11 +1,10 @@
 """Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
 
-import base64
-import binascii
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -28,6 +27,7 @@ CALLER = "dermatriage.caller"
 KEY_ID = "dermatriage.key_id"
 SCOPES = "dermatriage.scopes"
 FORM_TOKEN = "dermatriage.form_token"
+STILL_ADMITTED = "dermatriage.still_admitted"
 FORM_TOKEN_HEADER = "x-form-token"
 
 
@@ -66,12 +66,16 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
 
 @dataclass(frozen=True)
 class Gate:
-    """Lets through who may pass, and tells the endpoints who it is."""
+    """Lets through who may pass, and tells the endpoints who it is.
+
+    Signing in has its own `sign_in_rates`, so that no other traffic of an address, with a key or without, uses them up.
+    """
 
     app: ASGIApp
     settings: Settings
     keyring: Keyring
     rates: Rates
+    sign_in_rates: Rates
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,7 +95,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if scope["method"] not in SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if scope["method"] not in SAFE and _is_from_elsewhere(scope["scheme"], headers):
             raise _forbidden("another web site sent it through a browser", "Send it from this site or from a program.")
         if self.settings.auth == "off":
             if _is_public_name(headers.get("host", "")):
@@ -103,12 +107,12 @@ class Gate:
             self._slow_down(address)
             return
         if needed is None:
-            self._slow_down(address)
+            self._slow_down(address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
             return
         key = await self._find(scope, headers)
         self._slow_down(address if key is None else key.id)
         if key is None:
-            raise _unauthorized(browser="text/html" in headers.get("accept", ""))
+            raise _unauthorized()
         if not key.allows(needed):
             asked = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
             raise _forbidden(asked, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
@@ -117,12 +121,16 @@ class Gate:
     async def _find(self, scope: Connection, headers: Headers) -> Known | None:
         """The key that the request shows, or that its browser signed in with."""
         if "authorization" in headers:
-            text = _shown(headers)
-            return await self.keyring.look_for(self.keyring.find, text) if text and FORM.fullmatch(text) else None
+            kind, _, text = headers["authorization"].partition(" ")
+            if kind.lower() != "bearer" or not FORM.fullmatch(text := text.strip()):
+                return None
+            scope[STILL_ADMITTED] = lambda: self.keyring.known(text) is not None
+            return await self.keyring.look_for(self.keyring.find, text)
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         if not cookie or (key := await self.keyring.look_for(self.keyring.find_signed_in, cookie)) is None:
             return None
         scope[FORM_TOKEN] = form_token(cookie)
+        scope[STILL_ADMITTED] = lambda: self.keyring.known_signed_in(cookie) is not None
         # A browser adds its cookie to what any page sends. Pages' own forms are checked where they are read.
         shown = headers.get(FORM_TOKEN_HEADER, "").encode()
         if _changes_by_api(scope) and not hmac.compare_digest(shown, scope[FORM_TOKEN].encode()):
@@ -131,8 +139,8 @@ class Gate:
             )
         return key
 
-    def _slow_down(self, caller: str) -> None:
-        seconds = self.rates.seconds_to_wait(caller)
+    def _slow_down(self, caller: str, rates: Rates | None = None) -> None:
+        seconds = (rates or self.rates).seconds_to_wait(caller)
         if seconds:
             raise Problem(
                 429,
@@ -154,6 +162,15 @@ def _is_visit(scope: Connection) -> bool:
     return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")
 
 
+def _is_from_elsewhere(scheme: str, headers: Headers) -> bool:
+    """Whether a browser says that another site made it send this. Programs, and old browsers, say nothing."""
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site not in ("none", "same-origin")
+    # Browsers leave `Sec-Fetch-Site` out where the page came by plain HTTP. TLS may end at a proxy that is not trusted.
+    origin, host = headers.get("origin"), headers.get("host", "")
+    return origin is not None and origin.lower() not in (f"{scheme}://{host}".lower(), f"https://{host}".lower())
+
+
 def _to_sign_in(scope: Connection) -> RedirectResponse:
     query = scope.get("query_string", b"").decode("latin-1")
     wanted = scope["path"] + (f"?{query}" if query else "")
@@ -166,34 +183,24 @@ def _is_public_name(host: str) -> bool:
     return "." in name and not is_loopback(name)
 
 
-def _shown(headers: Headers) -> str | None:
-    """The key of a program (Bearer) or of a browser, whose user gives it as the password (Basic)."""
-    kind, _, text = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return text.strip()
-    if kind.lower() == "basic":
-        try:
-            return base64.b64decode(text, validate=True).decode("ascii").partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return None
-
-
-def _unauthorized(browser: bool) -> Problem:
+def _unauthorized() -> Problem:
     return Problem(
         401,
         "unauthorized",
         "A key is needed",
         "the request shows no API key that is in use",
         "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
-        headers={"WWW-Authenticate": 'Basic realm="DermaTriage: any name, the API key as password", charset="UTF-8"'}
-        if browser
-        else {"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
+        headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
     )
 
 
 def _forbidden(detail: str, remedy: str) -> Problem:
     return Problem(403, "forbidden", "This is not allowed", detail, remedy)
+
+
+def still_admitted(request: Request) -> Callable[[], bool]:
+    """Whether the key, or the session, that began this request may still be used: for answers that last."""
+    return cast(Callable[[], bool], request.scope.get(STILL_ADMITTED, lambda: True))
 
 
 async def caller(request: Request) -> str:

@@ -15,6 +15,8 @@ from models_store.tables import SignIn
 
 COOKIE = "dermatriage_session"
 LASTS = timedelta(hours=12)
+# Of one key: a script that signs in again and again ends its own old sessions instead of filling the table.
+MOST_SESSIONS = 20
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,15 @@ class Live:
 
 
 def begin(session: Session, key_id: str) -> str:
-    """Stores a new session and returns, this once, the text of its cookie. Expired ones are swept away."""
+    """Stores a new session and returns, this once, the text of its cookie.
+
+    Deletes those that have expired, and the key's oldest beyond `MOST_SESSIONS`.
+    """
     moment = now(session)
     session.execute(delete(SignIn).where(SignIn.expires_at <= moment))
+    of_key = select(SignIn.token_sha256).where(SignIn.key_id == key_id)
+    kept = of_key.order_by(SignIn.created_at.desc()).limit(MOST_SESSIONS - 1)
+    session.execute(delete(SignIn).where(SignIn.key_id == key_id, SignIn.token_sha256.not_in(kept)))
     cookie = secrets.token_urlsafe(32)
     session.add(
         SignIn(token_sha256=digest(cookie), key_id=key_id, created_at=moment, expires_at=moment + LASTS),

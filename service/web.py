@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from contextlib import ExitStack
+from typing import Any
 
 from models_store.settings import Settings
 
@@ -29,7 +30,6 @@ def _serve(settings: Settings) -> None:
     from migrations import upgrade
     from models_store.database import Database
     from service import logs
-    from service.protocol import BoundedProtocol
     from service.security import OpenAccessRefused, refuse_open_access
 
     logs.configure()
@@ -46,14 +46,25 @@ def _serve(settings: Settings) -> None:
         workers=settings.web_processes,
         host=settings.host,
         port=settings.port,
-        http=BoundedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        **server_options(settings),
     )
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """How uvicorn serves the application, whoever starts it."""
+    from service.protocol import BoundedProtocol
+
+    return {
+        "http": BoundedProtocol,
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies,
+    }
 
 
 if __name__ == "__main__":

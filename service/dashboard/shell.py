@@ -137,4 +137,7 @@ def _as_page(viewer: Viewer, problem: Response) -> Response:
     if problem.headers.get("content-type") != MEDIA_TYPE:
         return problem
     told = json.loads(bytes(problem.body))
-    return show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=told)
+    page = show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=told)
+    for name, value in problem.headers.items():  # such as Retry-After
+        page.headers.setdefault(name, value)
+    return page

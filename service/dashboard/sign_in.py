@@ -37,7 +37,7 @@ async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: 
             return sign_ins.begin(session, key.id)
 
     answer = RedirectResponse(_local(wanted), 303)
-    # Caddy, which ends TLS in front of the service, names the scheme that the browser used.
+    # A proxy that ends TLS names the scheme that the browser used. Anyone may: it only makes the cookie stricter.
     secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
     answer.set_cookie(
         sign_ins.COOKIE,

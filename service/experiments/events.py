@@ -7,7 +7,8 @@ that says the last one it saw goes on after it, whichever web process answers.
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import Annotated, Any, cast
@@ -16,16 +17,19 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.database import Database
 from models_store.runs import ExperimentNotFound
 from models_store.tables import Event, Experiment
 from service.deps import Identifier, Services
+from service.errors import is_outage
 from service.experiments.feed import Feed
 from service.openapi import problems
+from service.security import still_admitted
 
 HEARTBEAT_SECONDS = 15.0
+ADMISSION_SECONDS = 1.0  # between two looks whether the key of a silent stream may still be used
 MOST_AT_ONCE = 500
 ENDED = ("succeeded", "failed", "cancelled")
 MEDIA_TYPE = "text/event-stream"
@@ -73,13 +77,16 @@ async def stream_events(
         return Response(status_code=204)  # which tells a browser's EventSource not to come back
     feed = cast(Feed, request.app.state.feed)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(services.database, feed, experiment_id, seen), 200, headers, MEDIA_TYPE)
+    events = _stream(services.database, feed, experiment_id, seen, still_admitted(request))
+    return StreamingResponse(events, 200, headers, MEDIA_TYPE)
 
 
-async def _stream(database: Database, feed: Feed, experiment_id: str, seen: int) -> AsyncIterator[str]:
+async def _stream(
+    database: Database, feed: Feed, experiment_id: str, seen: int, admitted: Callable[[], bool]
+) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     with feed.listen(experiment_id) as news:
-        while not feed.closing.is_set():
+        while admitted() and not feed.closing.is_set():
             news.clear()
             events = await _events_after(database, experiment_id, seen)
             for event in events:
@@ -87,17 +94,28 @@ async def _stream(database: Database, feed: Feed, experiment_id: str, seen: int)
                 seen = event.number
             if events and _ends(events[-1]):
                 return
-            if not events:
-                try:
-                    await asyncio.wait_for(news.wait(), HEARTBEAT_SECONDS)
-                except TimeoutError:
-                    yield ": still here\n\n"
+            if not events and not await _news_came(news, admitted):
+                yield ": still here\n\n"
+
+
+async def _news_came(news: asyncio.Event, admitted: Callable[[], bool]) -> bool:
+    """False after as long as a stream may be silent. True: there may be events, or the stream has to end."""
+    silent_at = time.monotonic() + HEARTBEAT_SECONDS
+    while admitted() and not news.is_set():
+        if (left := silent_at - time.monotonic()) <= 0:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(news.wait(), min(left, ADMISSION_SECONDS))
+    return True
 
 
 async def _events_after(database: Database, experiment_id: str, seen: int) -> Sequence[Event]:
-    with suppress(OperationalError):  # a database that is away for a while ends no stream
+    try:
         return await to_thread.run_sync(_read_events, database, experiment_id, seen)
-    return ()
+    except SQLAlchemyError as error:
+        if is_outage(error):
+            return ()  # a database that is away for a while ends no stream
+        raise
 
 
 def _read_events(database: Database, experiment_id: str, seen: int) -> Sequence[Event]:

@@ -11,7 +11,7 @@ import uvicorn
 
 from models_store.settings import Settings
 from service.app import create_app
-from service.web import KEEP_ALIVE_SECONDS
+from service.web import server_options
 from tests.end_to_end.stack import free_port
 
 
@@ -21,10 +21,7 @@ def served(folder: Path, database_url: str, **settings: Any) -> Iterator[str]:
     port = free_port()
     places = {"broker_url": "redis://127.0.0.1:1/0", "store_url": str(folder / "store"), "cache_root": folder / "cache"}
     chosen = Settings(**places | settings, database_url=database_url, port=port, _env_file=None)
-    # As the product: a connection that a slow browser left idle is not closed under its next request.
-    config = uvicorn.Config(
-        create_app(chosen), port=port, log_level="error", lifespan="on", timeout_keep_alive=KEEP_ALIVE_SECONDS
-    )
+    config = uvicorn.Config(create_app(chosen), port=port, lifespan="on", **server_options(chosen))
     server = uvicorn.Server(config)
     running = threading.Thread(target=server.run)
     running.start()

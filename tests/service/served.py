@@ -11,11 +11,15 @@ from typing import Any
 
 import uvicorn
 
+from models_store.settings import Settings
+from service.web import server_options
+
 
 @contextmanager
-def served(app: Any, port: int = 0) -> Iterator[str]:
-    """The address of `app`, as long as the block lasts."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none", timeout_graceful_shutdown=1))
+def served(app: Any, port: int = 0, **changed: Any) -> Iterator[str]:
+    """The address of `app`, as long as the block lasts; `changed` are options of uvicorn."""
+    options = server_options(Settings(_env_file=None)) | {"timeout_graceful_shutdown": 1} | changed
+    server = uvicorn.Server(uvicorn.Config(app, port=port, **options))
     thread = Thread(target=server.run)
     thread.start()
     deadline = monotonic() + 30

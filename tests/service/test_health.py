@@ -1,13 +1,20 @@
 """Whether the process says rightly what it lacks."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+import pytest
+from anyio import WouldBlock, to_thread
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from models_store.database import Database
+from models_store.settings import Settings
+from service import health
 
 
 def test_process_is_healthy_without_any_model(client: TestClient) -> None:
@@ -49,3 +56,29 @@ def test_database_that_is_away_is_a_problem_and_not_a_stack_trace(
         answer = client.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert app.state.service.predictor.serving.version == version
+
+
+def test_health_needs_neither_a_thread_nor_the_database(app: FastAPI) -> None:
+    async def ask() -> int:
+        limiter = to_thread.current_default_thread_limiter()
+        with suppress(WouldBlock):
+            while True:
+                limiter.acquire_on_behalf_of_nowait(object())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return (await asyncio.wait_for(client.get("/healthz"), 5)).status_code
+
+    assert asyncio.run(ask()) == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_readiness_shows_a_stranger_no_address_path_or_digest(
+    app: FastAPI, client: TestClient, make_model: Callable[..., str], settings: Settings
+) -> None:
+    version = make_model(promote=True)
+    damaged = next(Path(settings.store_url, "models").glob("*/model.onnx"))
+    damaged.write_bytes(b"damaged")
+    answer = client.get("/readyz")
+    told = f"{version} failed its checks; the log says why"
+    assert (answer.status_code, answer.json()["detail"]) == (503, f"model: {told}")
+    assert answer.json()["checks"]["model"] == {"ok": False, "detail": told, "refused": told}
+    assert "model.onnx" in health.checks(app.state.service)["model"].detail

@@ -1,6 +1,5 @@
 """Who gets in: every endpoint asks for a key of the right scope, and a key ends when it should."""
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -128,13 +127,10 @@ def test_anything_but_the_very_key_is_refused(
     assert stranger.get("/v1/models", headers={"Authorization": f"Bearer {spoil(text)}".encode()}).status_code == 401
 
 
-def test_browser_may_give_the_key_as_password(stranger: TestClient, database: Database) -> None:
+def test_a_key_is_no_password(stranger: TestClient, database: Database) -> None:
     _, text = make(database, "read")
-    asked = stranger.get("/v1/models", auth=("anyone", "wrong"), headers={"Accept": "text/html"})
-    assert asked.headers["WWW-Authenticate"].startswith("Basic ")
-    assert stranger.get("/v1/models", auth=("anyone", text)).status_code == 200
-    bad = {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()}
-    assert stranger.get("/v1/models", headers=bad).status_code == 401
+    refused = stranger.get("/v1/models", auth=("anyone", text), headers={"Accept": "text/html"})
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="DermaTriage"')
 
 
 def test_only_a_hash_of_the_secret_is_stored(database: Database) -> None:
@@ -223,6 +219,12 @@ def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 409),
+        ({"Origin": "http://elsewhere.test"}, 403),
+        ({"Origin": "http://testserver:81"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://testserver"}, 409),
+        ({"Origin": "https://testserver"}, 409),
+        ({"Origin": "http://elsewhere.test", "Sec-Fetch-Site": "same-origin"}, 409),
         ({"Host": "rebound.example.org:8000"}, 403),
         ({"Host": "127.0.0.1:8000"}, 409),
         ({"Host": "[::1]:8000"}, 409),
@@ -233,3 +235,33 @@ def test_other_sites_cannot_use_an_open_server_through_a_browser(
     client: TestClient, headers: dict[str, str], expected: int
 ) -> None:
     assert client.post("/v1/models/rollback", json={"reason": "x"}, headers=headers).status_code == expected
+
+
+def test_a_page_that_came_by_plain_http_cannot_use_a_site_with_tls(
+    settings: Settings, database: Database, storage: Storage
+) -> None:
+    app = create_app(settings, database=database, storage=storage)
+    with TestClient(app, base_url="https://localhost") as client:
+        asked = [("http://localhost", 403), ("https://localhost", 409)]
+        for origin, expected in asked:
+            answer = client.post("/v1/models/rollback", json={"reason": "x"}, headers={"Origin": origin})
+            assert answer.status_code == expected
+
+
+def test_signing_in_and_other_traffic_of_an_address_do_not_use_each_other_up(
+    settings: Settings, database: Database, storage: Storage
+) -> None:
+    few = settings.model_copy(update={"auth": "keys", "requests_per_minute": 3})
+    app = create_app(few, database=database, storage=storage)
+    _, text = make(database, "read")
+
+    def sign_in(client: TestClient) -> int:
+        return client.post("/sign-in", data={"key": text}, follow_redirects=False).status_code
+
+    with TestClient(app) as client:
+        here, there = (TestClient(app, client=(host, 50_000)) for host in ("203.0.113.1", "203.0.113.2"))
+        assert [here.get("/v1/models").status_code for _ in range(4)] == [401, 401, 401, 429]
+        assert [sign_in(here) for _ in range(4)] == [303, 303, 303, 429]
+        assert sign_in(there) == 303
+        here.cookies.clear()
+        assert client.get("/v1/models", headers=bearer(text)).status_code == 200

@@ -12,7 +12,7 @@ from models_store.database import Database
 from models_store.settings import Settings
 from models_store.storage import Storage
 from models_store.tables import SignIn
-from service import keys
+from service import keys, sign_ins
 from service.app import create_app
 from service.dashboard.shell import PageRoute
 from service.keys import Scope
@@ -112,6 +112,16 @@ def test_a_session_ends_with_its_key(browser: TestClient, guarded: FastAPI, data
         keys.revoke(session, key_id)
     guarded.state.service.keyring.refresh()
     assert browser.get("/").status_code == 303
+
+
+def test_a_key_has_only_its_newest_sessions(database: Database) -> None:
+    (first, _), (other, _) = make(database, "read"), make(database, "read")
+    with database.write() as session:
+        others = sign_ins.begin(session, other)
+        cookies = [sign_ins.begin(session, first) for _ in range(sign_ins.MOST_SESSIONS + 2)]
+    with database.read() as session:
+        live = sign_ins.live(session)
+    assert set(live) == {sign_ins.digest(cookie) for cookie in [others, *cookies[2:]]}
 
 
 def test_an_expired_session_is_none(browser: TestClient, guarded: FastAPI, database: Database) -> None:

@@ -20,8 +20,10 @@ from models_store.database import Database
 from models_store.runs import Claim, EpochReport
 from models_store.settings import Settings
 from models_store.storage import Storage
+from service import keys, sign_ins
 from service.app import create_app
 from service.experiments import events
+from service.web import server_options
 from tests.service.recorded import claimed_trial
 
 LEASE = timedelta(minutes=1)
@@ -30,7 +32,8 @@ LEASE = timedelta(minutes=1)
 @contextmanager
 def served(app: FastAPI, port: int = 0) -> Iterator[str]:
     """The application on a real server, as long as the block lasts."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=10))
+    options = server_options(app.state.service.settings) | {"timeout_graceful_shutdown": 10}
+    server = uvicorn.Server(uvicorn.Config(app, port=port, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -165,6 +168,29 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
             time.sleep(0.6)
         end(database, claim)
         assert "id: 4" in list(lines)
+
+
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_a_stream_ends_soon_after_its_key_or_session(
+    signed_in: bool, settings: Settings, storage: Storage, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "ADMISSION_SECONDS", 0.05)
+    database = Database(settings.database_url)
+    app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
+    with database.write() as session:
+        key, text = keys.create(session, "robot", ["read"])
+        cookie = sign_ins.begin(session, key.id)
+    headers = {"Cookie": f"{sign_ins.COOKIE}={cookie}"} if signed_in else {"Authorization": f"Bearer {text}"}
+    with served(app) as url:
+        told = stream(url, claim, **headers)
+        for _ in range(3):
+            next(told)
+        with database.write() as session:
+            if signed_in:
+                sign_ins.end(session, cookie)
+            else:
+                keys.revoke(session, key.id)
+        assert list(told) == []
 
 
 @pytest.mark.parametrize(
