@@ -12,7 +12,7 @@ WEBP_PIXEL_BYTES = 16  # the canvas, a copy of it, the bytes given to Pillow and
 MOST_PIXEL_BYTES = 16  # of any format but TIFF
 LITTLE_BYTES = 2**20  # not worth a closer look
 BMP_RUN_BYTES = 3  # a pixel of a run-length coded bitmap, which is unpacked in Python
-# What libtiff holds of one strip or tile beside the image, in bytes a pixel; the first three have decoders of their own.
+# What libtiff holds of one strip or tile beside the image, in bytes a pixel; three have decoders within.
 TIFF_PART_BYTES = {"jpeg": 12, "tiff_jpeg": 12, "webp": 12, "raw": 0}
 TIFF_PART_BYTES_OTHERWISE = 4
 STRIP_ROWS, TILE_WIDTH, TILE_LENGTH, ORIENTATION, XMP = 278, 322, 323, 274, 700
