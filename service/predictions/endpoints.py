@@ -46,6 +46,9 @@ async def predict(
     """Judges one image with the champion and its calibrated threshold.
 
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
+    It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
+    at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
+    progressive JPEG. Beyond that the answer is 413 or 422; 503 with `Retry-After` if too much comes at once.
     """
     sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)
