@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     inference_threads: int = Field(1, ge=1, description="Threads of one run of the network, in each web process.")
     batch_images: int = Field(32, ge=1, description="Most images that share one run of the network.")
     waiting_images: int = Field(256, ge=1, description="Images that may wait in a web process; beyond, it answers 503.")
+    waiting_bytes: int = Field(
+        224 * 2**20,
+        ge=1024,
+        description="Bytes of uploads a web process takes in at once; beyond, it answers 503.",
+    )
     requests_per_minute: int = Field(
         6000, ge=1, description="Requests of one API key (or address, with `AUTH=off`); beyond, the answer is 429."
     )

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from anyio import to_thread
 from celery import Celery
 from fastapi import FastAPI
+from starlette.formparsers import MultiPartParser
 
 from models_store.broker import broker
 from models_store.database import Database
@@ -25,10 +26,12 @@ from service.models import endpoints as models
 from service.observing import Observe
 from service.predictions import batch
 from service.predictions import endpoints as predictions
+from service.predictions.admission import Admission, Overfull, Upload, refuse
 from service.predictions.images import limit_pillow
 from service.predictions.judging import Judge
 from service.predictions.predictor import Predictor
 from service.predictions.recording import Recorder
+from service.predictions.waiting import Room
 from service.rates import Rates
 from service.security import Gate, refuse_open_access
 from service.system import endpoints as system
@@ -36,6 +39,8 @@ from service.system import endpoints as system
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
 WATCH_SECONDS = 0.5
 MULTIPART_BYTES = 64 * 1024
+SPOOLED_BYTES = 32 * 1024  # of one file in a form that are kept in memory; larger ones go to a temporary file
+BATCHES = 4  # at once in a web process
 
 
 def create_app(
@@ -48,6 +53,7 @@ def create_app(
     """The service for one web process. Raises `OpenAccessRefused` where the settings would let anyone in."""
     refuse_open_access(settings)
     limit_pillow(settings.max_image_pixels)
+    MultiPartParser.spool_max_size = SPOOLED_BYTES
     app = FastAPI(
         title="DermaTriage",
         version=version("dermatriage"),
@@ -59,11 +65,19 @@ def create_app(
         separate_input_output_schemas=False,
     )
     service = app.state.service = _service(settings, database, storage, celery)
+    most_of_one = settings.max_upload_bytes + MULTIPART_BYTES
+    most_of_batch = settings.max_batch_bytes + MULTIPART_BYTES
+    uploads = {
+        "/predict": Upload(most_of_one, settings.waiting_images + settings.batch_images),
+        "/v1/predict/batch": Upload(most_of_batch, BATCHES),
+    }
+    app.add_middleware(Admission, uploads=uploads, most_bytes=settings.waiting_bytes)
+    app.add_exception_handler(Overfull, refuse)
     app.add_middleware(
         BodyLimit,
-        max_bytes=settings.max_upload_bytes + MULTIPART_BYTES,
+        max_bytes=most_of_one,
         seconds=settings.upload_seconds,
-        larger={"/v1/predict/batch": settings.max_batch_bytes + MULTIPART_BYTES},
+        larger={"/v1/predict/batch": most_of_batch},
     )
     rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
@@ -93,6 +107,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
             most_waiting=settings.waiting_images,
         ),
         recorder=Recorder(database, storage),
+        batch_room=Room(batch.MOST_BYTES),
     )
 
 

@@ -17,6 +17,7 @@ from service.keys import Keyring
 from service.predictions.judging import Judge
 from service.predictions.predictor import Predictor
 from service.predictions.recording import Recorder
+from service.predictions.waiting import Room
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Service:
     keyring: Keyring
     judge: Judge
     recorder: Recorder
+    batch_room: Room
 
     def announce(self, experiment_id: str) -> None:
         """Wakes the workers for a committed change. A broker that is away costs only time: the sweeper looks too."""

@@ -37,6 +37,11 @@ DROPPED = Counter(
     "Predictions answered but not recorded: the database fell behind.",
     registry=REGISTRY,
 )
+RECORD_FAILURES = Counter(
+    "dermatriage_prediction_record_failures",
+    "Attempts to record predictions that failed: the database or the store is away.",
+    registry=REGISTRY,
+)
 
 
 def collected() -> CollectorRegistry:

@@ -1,6 +1,6 @@
 """One upload from bytes to the answer that is given and recorded; one image and many go through it alike."""
 
-import hashlib
+import os
 from datetime import UTC, datetime
 
 from anyio import to_thread
@@ -11,7 +11,7 @@ from service.deps import Service
 from service.errors import Problem
 from service.predictions.batching import QueueFull
 from service.predictions.images import ImageRefused, ImageUnknown, Warned
-from service.predictions.judging import Judged
+from service.predictions.judging import Allow, Judged, Sent, read
 from service.predictions.predictor import Serving
 from service.predictions.recording import Answered
 from service.predictions.schemas import Prediction, WarningRead
@@ -36,12 +36,21 @@ async def champion(services: Service) -> Serving:
     return services.predictor.serving
 
 
-async def answer(services: Service, serving: Serving, content: bytes, key_id: str | None) -> Prediction:
+async def answer(
+    services: Service,
+    serving: Serving,
+    sent: Sent,
+    key_id: str | None,
+    *,
+    allow: Allow | None = None,
+    explain: bool = False,
+) -> Prediction:
     """Judges and records one upload. Raises `Problem` for what cannot be judged."""
-    if len(content) > services.settings.max_upload_bytes:
-        limit = f"the file has {len(content):,} bytes, more than {services.settings.max_upload_bytes:,}"
+    size = len(sent) if isinstance(sent, bytes) else sent.seek(0, os.SEEK_END)
+    if size > services.settings.max_upload_bytes:
+        limit = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
         raise Problem(413, "content-too-large", "The file is too large", limit, "Send a smaller image.")
-    judged = await _judged(services, serving, content)
+    judged = await _judged(services, serving, sent, allow)
     prediction = _prediction(judged)
     metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
     for warning in prediction.warnings:
@@ -54,19 +63,25 @@ async def answer(services: Service, serving: Serving, content: bytes, key_id: st
             threshold=serving.threshold,
             probability=judged.probability,
             label=prediction.label,
-            image_sha256=hashlib.sha256(content).hexdigest(),
+            image_sha256=judged.sha256,
             warnings=tuple(warning.code for warning in prediction.warnings),
             key_id=key_id,
             created_at=datetime.now(UTC),
-            image=content if services.settings.store_images else None,
+            image=await _content(sent) if services.settings.store_images else None,
         )
     )
+    if explain:
+        prediction.explanation = await services.judge.explain(judged)
     return prediction
 
 
-async def _judged(services: Service, serving: Serving, content: bytes) -> Judged:
+async def _content(sent: Sent) -> bytes:
+    return sent if isinstance(sent, bytes) else await to_thread.run_sync(read, sent)
+
+
+async def _judged(services: Service, serving: Serving, sent: Sent, allow: Allow | None) -> Judged:
     try:
-        return await services.judge(serving, content)
+        return await services.judge(serving, sent, allow)
     except ImageUnknown as unknown:
         title = "The file is not an image that can be read"
         raise Problem(415, "image-format-unknown", title, str(unknown), REMEDY) from unknown

@@ -49,7 +49,11 @@ class Batcher(Generic[Job, Result]):
         self._waiting.append((job, answer))
         if not self._running:
             self._start()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:  # the caller has gone, and leaves room for another
+            self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not answer)
+            raise
 
     def close(self) -> None:
         """Ends the thread after the run that is under way."""

@@ -2,28 +2,28 @@
 
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
 from models_store.tables import PredictionRow
 from service.deps import Identifier, Reading, Service, Services
 from service.errors import Problem
 from service.openapi import problems
-from service.predictions import heatmap
 from service.predictions.answering import ACCEPTED, answer, champion
 from service.predictions.express import express_route
-from service.predictions.predictor import Serving
-from service.predictions.schemas import Explanation, Prediction, PredictionRead
+from service.predictions.judging import SMALL_BYTES
+from service.predictions.schemas import Prediction, PredictionRead
+from service.predictions.waiting import while_connected
 from service.security import KEY_ID
 
 
 async def _express(services: Service, request: Request, content: bytes) -> Prediction:
-    return await answer(services, await champion(services), content, request.scope.get(KEY_ID))
+    serving = await champion(services)
+    async with while_connected(request):
+        return await answer(services, serving, content, request.scope.get(KEY_ID))
 
 
 router = APIRouter(tags=["predictions"])
 express = APIRouter(tags=["predictions"], route_class=express_route(_express))
-explaining = CapacityLimiter(1)
 
 UPLOAD: dict[str, Any] = {
     "requestBody": {"content": {"multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}}}}
@@ -35,6 +35,7 @@ UPLOAD: dict[str, Any] = {
     response_model=Prediction,
     responses=problems(400, 413, 415, 422, 503),
     openapi_extra=UPLOAD,
+    form_limits={"max_files": 8, "max_fields": 8, "max_part_size": 4096},
 )
 async def predict(
     services: Services,
@@ -45,13 +46,14 @@ async def predict(
     """Judges one image with the champion and its calibrated threshold.
 
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
+    It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
+    at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
+    progressive JPEG. Beyond that the answer is 413 or 422; 503 with `Retry-After` if too much comes at once.
     """
-    content = await file.read()
+    sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)
-    prediction = await answer(services, serving, content, request.scope.get(KEY_ID))
-    if explain:
-        prediction.explanation = await _explanation(services, serving, content)
-    return prediction
+    async with while_connected(request):
+        return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
 
 
 @router.get("/v1/predictions/{prediction_id}", responses=problems(404, 422))
@@ -66,8 +68,3 @@ def read_prediction(prediction_id: Identifier, session: Reading, services: Servi
         remedy = "Use the prediction_id of an answer, a second after it came."
         raise Problem(404, "prediction-not-found", "There is no such prediction", missing, remedy)
     return PredictionRead.model_validate(row)
-
-
-async def _explanation(services: Services, serving: Serving, content: bytes) -> Explanation:
-    prepared = await services.judge.decoded(serving, content)
-    return await to_thread.run_sync(heatmap.explain, serving.scorer, prepared.pixels, limiter=explaining)

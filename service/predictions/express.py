@@ -12,10 +12,11 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import Message
 
 from service.deps import Service
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 128 * 1024
 FORM = re.compile(r"""multipart/form-data; ?boundary=("?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1""", re.IGNORECASE)
 HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="file"; filename="[^"\r\n\\]+"'
@@ -50,16 +51,28 @@ def express_route(answer: Answer) -> type[APIRoute]:
 
             async def handle(request: Request) -> Response:
                 if not request.scope["query_string"] and _is_small(request):
-                    body = await request.body()  # kept by the request, so that the general parser can still read it
+                    body = b"".join([chunk async for chunk in request.stream()])
                     content = only_file(request.headers.get("content-type", ""), body)
-                    if content is not None:
-                        answered = await answer(request.app.state.service, request, content)
-                        return Response(answered.model_dump_json(), media_type="application/json")
+                    if content is None:
+                        return await ordinary(_unread(request, body))
+                    del body  # while the content waits
+                    answered = await answer(request.app.state.service, request, content)
+                    return Response(answered.model_dump_json(), media_type="application/json")
                 return await ordinary(request)
 
             return handle
 
     return ExpressRoute
+
+
+def _unread(request: Request, body: bytes) -> Request:
+    """A request whose body was read, as the general parser expects it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await request.receive()
+
+    return Request(request.scope, receive)
 
 
 def _is_small(request: Request) -> bool:

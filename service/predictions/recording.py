@@ -1,21 +1,27 @@
 """The record of predictions: written in batches by a thread of its own, so that no answer waits for the database.
 
-What is lost: at most `MOST_WAITING` predictions wait while the database is away, and later ones are dropped and
-counted; a web process that is killed loses what it answered in the last `FLUSH_SECONDS`; one that is asked to stop
-writes everything first, for up to `CLOSE_SECONDS`.
+A prediction is written once, however often it is tried: its id is made here. What may be lost, all of it counted in
+`dermatriage_predictions_dropped_total` but the first:
+
+- A web process that is killed loses what waits in it: the answers of the last `FLUSH_SECONDS` and of one write, or, if
+  the database or the store is away, up to `MOST_WAITING` answers since then.
+- Beyond `MOST_WAITING` answers, or `MOST_WAITING_BYTES` of images, later answers are dropped.
+- A process that is asked to stop drops what it cannot write in `CLOSE_SECONDS`.
+- An answer that cannot be written `MOST_FAILURES` times while others can is dropped.
 """
 
 import logging
 import tempfile
 import threading
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from models_store.database import Database
 from models_store.storage import Storage
@@ -24,10 +30,13 @@ from service import metrics
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 10_000
-MOST_WAITING_BYTES = 64 * 2**20
+MOST_WAITING_BYTES = 32 * 2**20
 MOST_TOGETHER = 500
+MOST_FAILURES = 3
 FLUSH_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
+INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class Recorder:
 
     def __init__(self, database: Database, storage: Storage, most_waiting: int = MOST_WAITING) -> None:
         self._database, self._storage, self._most_waiting = database, storage, most_waiting
-        self._waiting: deque[Answered] = deque()
+        self._waiting: dict[str, Answered] = {}
+        self._failures: dict[str, int] = {}
         self._bytes = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -76,13 +86,12 @@ class Recorder:
             if len(self._waiting) >= self._most_waiting or self._bytes + size > MOST_WAITING_BYTES:
                 metrics.DROPPED.inc()
                 return
-            self._waiting.append(answered)
+            self._waiting[answered.id] = answered
             self._bytes += size
 
     def find(self, prediction_id: str) -> Answered | None:
         """A prediction that was answered here and is not written yet."""
-        with self._lock:
-            return next((answered for answered in self._waiting if answered.id == prediction_id), None)
+        return self._waiting.get(prediction_id)
 
     def close(self) -> None:
         self._stopping.set()
@@ -93,30 +102,85 @@ class Recorder:
             log.error("%d predictions could not be recorded before the end", len(self._waiting))
 
     def _write_on(self) -> None:
-        while not self._stopping.wait(FLUSH_SECONDS):
-            self._write_all()
+        pause = FLUSH_SECONDS
+        while not self._stopping.wait(pause):
+            pause = FLUSH_SECONDS if self._write_all() else min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._write_all()
 
-    def _write_all(self) -> None:
-        while self._waiting:
-            with self._lock:
-                together = [self._waiting[place] for place in range(min(MOST_TOGETHER, len(self._waiting)))]
-            try:
-                self._write(together)
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("predictions wait to be recorded: %s", type(error).__name__)
-                return
-            with self._lock:
-                for answered in together:
-                    self._waiting.popleft()
-                    self._bytes -= len(answered.image or b"")
+    def _write_all(self) -> bool:
+        """Writes what waits, and says whether it could. Never raises: whatever is wrong, a later attempt may do."""
+        try:
+            while self._waiting:
+                with self._lock:
+                    together = list(islice(self._waiting.values(), MOST_TOGETHER))
+                self._write_together(together)
+        except Exception as error:
+            metrics.RECORD_FAILURES.inc()
+            log.warning("%d predictions wait to be recorded: %s", len(self._waiting), type(error).__name__)
+            return False
+        return True
 
-    def _write(self, together: list[Answered]) -> None:
+    def _write_together(self, together: Sequence[Answered]) -> None:
+        """Raises whatever database and store raise, once it is clear that not single predictions are to blame."""
+        try:
+            self._write(together)
+        except (OperationalError, InterfaceError):  # the database is away
+            raise
+        except Exception as error:
+            log.warning("predictions are recorded one by one: %s", error)
+            self._write_each(together)
+        else:
+            self._forget(together)
+
+    def _write_each(self, together: Sequence[Answered]) -> None:
+        """Lets a prediction that cannot be written hold no other back. Raises where none can be written."""
+        failed: list[Answered] = []
+        for number, answered in enumerate(together):
+            try:
+                self._write([answered])
+            except Exception as error:
+                failed.append(answered)
+                if len(failed) == number + 1 and number + 1 >= min(MOST_FAILURES, len(together)):
+                    self._to_the_end(failed)  # so that the next attempt begins with others
+                    raise
+                log.warning("the prediction %s was not recorded: %s", answered.id, error)
+            else:
+                self._forget([answered])
+        self._blame(failed)
+
+    def _to_the_end(self, failed: Sequence[Answered]) -> None:
+        with self._lock:
+            for answered in failed:
+                self._waiting[answered.id] = self._waiting.pop(answered.id)
+
+    def _blame(self, failed: Sequence[Answered]) -> None:
+        """Counts a failure of what could not be written while others could, and drops it after some."""
+        for answered in failed:
+            self._failures[answered.id] = self._failures.get(answered.id, 0) + 1
+        hopeless = [answered for answered in failed if self._failures[answered.id] >= MOST_FAILURES]
+        if hopeless:
+            metrics.DROPPED.inc(len(hopeless))
+            log.error("dropped predictions that cannot be recorded: %s", ", ".join(one.id for one in hopeless))
+            self._forget(hopeless)
+        self._to_the_end([answered for answered in failed if answered.id in self._waiting])
+
+    def _write(self, together: Sequence[Answered]) -> None:
         for answered in together:
             if answered.image is not None:
                 _keep(answered.image, answered.image_key, self._storage)
         with self._database.write() as session:
-            session.execute(insert(PredictionRow), [answered.columns() for answered in together])
+            insert = INSERT[session.get_bind().dialect.name](PredictionRow)
+            # An attempt whose commit came through, but not the word of it, has written them already.
+            session.execute(
+                insert.on_conflict_do_nothing(index_elements=["id"]), [answered.columns() for answered in together]
+            )
+
+    def _forget(self, written: Sequence[Answered]) -> None:
+        with self._lock:
+            for answered in written:
+                del self._waiting[answered.id]
+                self._failures.pop(answered.id, None)
+                self._bytes -= len(answered.image or b"")
 
 
 def _keep(image: bytes, key: str, storage: Storage) -> None:

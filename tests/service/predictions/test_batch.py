@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
 from models_store.settings import Settings
+from service.predictions import batch
+from service.predictions.waiting import Room
 
 MakeModel = Callable[..., str]
 
@@ -118,6 +121,68 @@ def test_too_many_files_are_refused_beyond_the_limit(client: TestClient) -> None
     lines = judge(client, *[("a.png", image()) for _ in range(25)])
     assert len(lines) == 21
     assert "only 20" in lines[-1]["problem"]["detail"]
+
+
+def test_number_of_files_is_limited_over_all_archives_of_a_request(client: TestClient) -> None:
+    half = zipped({f"{number}.png": b"" for number in range(11)})
+    answer = client.post("/v1/predict/batch", files=[("files", ("a.zip", half))] * 2)
+    assert (answer.status_code, "22 files, more than 20" in answer.json()["detail"]) == (422, True)
+
+
+def test_unpacked_bytes_are_limited_over_all_archives_of_a_request(client: TestClient) -> None:
+    half = zipped({f"{number}.bmp": b"\x00" * 199_999 for number in range(5)})
+    lines = judge(client, ("a.zip", half), ("b.zip", half))
+    refused_first = [line["index"] for line in lines if "may be unpacked" in line["problem"]["detail"]]
+    assert refused_first == [7, 8, 9]
+
+
+def test_decoding_is_limited_over_all_images_of_a_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 400), (200, 90, 80)).save(buffer, "PNG")
+    monkeypatch.setattr(batch, "DECODED_BYTES", 3 * 650_000)  # of four bytes a pixel and the file
+    archive = zipped({f"{number}.png": buffer.getvalue() for number in range(4)})
+    lines = judge(client, ("a.zip", archive), ("b.zip", archive))
+    assert sum("prediction" in line for line in lines) == 3
+    assert {line["problem"]["status"] for line in lines if "problem" in line} == {422}
+    assert "more than may be decoded; send the rest in another" in lines[-1]["problem"]["detail"]
+
+
+def overlapping() -> bytes:
+    """A zip whose directory lists the bytes of its only member twenty times."""
+    content = zipped({"a.png": image()})
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    entries = content[start:end] * 20
+    closing = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 20, 20, len(entries), start, 0)
+    return content[:start] + entries + closing
+
+
+def quoting() -> bytes:
+    """A zip whose first member holds the second as it stands in the archive, header and all."""
+    inner = zipped({"b.png": image()}, zipfile.ZIP_STORED)
+    start, end = inner.index(b"PK\x01\x02"), inner.index(b"PK\x05\x06")
+    outer = zipped({"a.png": inner[:start]}, zipfile.ZIP_STORED)
+    outer_start, outer_end = outer.rindex(b"PK\x01\x02"), outer.rindex(b"PK\x05\x06")
+    second = bytearray(inner[start:end])
+    second[42:46] = struct.pack("<L", outer.index(b"PK\x03\x04", 10))
+    entries = outer[outer_start:outer_end] + bytes(second)
+    closing = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 2, 2, len(entries), outer_start, 0)
+    return outer[:outer_start] + entries + closing
+
+
+@pytest.mark.parametrize("content", [overlapping(), quoting()], ids=["full", "quoted"])
+def test_archive_whose_members_overlap_is_refused(client: TestClient, content: bytes) -> None:
+    assert len(zipfile.ZipFile(io.BytesIO(content)).infolist()) > 1
+    assert "overlap" in refused(client, content)
+
+
+def test_memory_of_a_batch_is_free_again_whatever_became_of_its_images(app: FastAPI, client: TestClient) -> None:
+    judge(client, ("a.png", image()), ("b.png", b"no image"), ("c.zip", corrupt()), ("d.png", b""))
+    assert app.state.service.batch_room._left == batch.MOST_BYTES
+
+
+def test_images_of_a_batch_wait_for_memory_in_turn(client: TestClient, app: FastAPI) -> None:
+    object.__setattr__(app.state.service, "batch_room", Room(2 * len(image())))
+    assert all("prediction" in line for line in judge(client, *[("a.png", image())] * 9))
 
 
 def encrypted() -> bytes:

@@ -2,9 +2,13 @@
 
 import hashlib
 import io
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,8 @@ from fastapi import FastAPI
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from models_store.database import Database
@@ -21,7 +27,8 @@ from models_store.storage import Storage
 from models_store.tables import PredictionRow
 from service import metrics
 from service.app import create_app
-from service.predictions.recording import Answered, Recorder
+from service.predictions import recording
+from service.predictions.recording import MOST_FAILURES, Answered, Recorder
 from service.standing import FEWEST_SCORES, distance
 
 MakeModel = Callable[..., str]
@@ -100,6 +107,96 @@ def test_record_outlasts_a_database_that_is_away(database: Database, storage: St
     assert recorder.find("prd_1") is None
     with database.read() as session:
         assert session.get(PredictionRow, "prd_1") is not None
+
+
+def recorded(database: Database) -> list[str]:
+    with database.read() as session:
+        return sorted(session.scalars(select(PredictionRow.id)))
+
+
+class LosesItsAnswer(Database):
+    """Commits the first transaction and then loses the connection, so that nobody learns of it."""
+
+    lost = False
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        with super().write() as session:
+            yield session
+        if not self.lost:
+            self.lost = True
+            raise OperationalError("COMMIT", None, ConnectionResetError())
+
+
+def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back(
+    database: Database, storage: Storage, make_model: MakeModel
+) -> None:
+    version = make_model()
+    recorder = Recorder(LosesItsAnswer(database.url), storage)
+    for number in range(3):
+        recorder.add(answered(number, version))
+    assert not recorder._write_all()
+    recorder.add(answered(3, version))
+    assert recorder._write_all()
+    assert recorded(database) == ["prd_0", "prd_1", "prd_2", "prd_3"]
+    recorder._database.dispose()
+
+
+def test_prediction_that_cannot_be_recorded_holds_no_other_back_and_is_dropped_in_the_end(
+    database: Database, storage: Storage, make_model: MakeModel
+) -> None:
+    version, before = make_model(), metrics.DROPPED._value.get()
+    recorder = Recorder(database, storage)
+    for number in range(4):
+        recorder.add(answered(number, "mdl_unknown" if number < 2 else version))
+    for number in range(4, 4 + MOST_FAILURES):
+        recorder._write_all()
+        assert recorder.find(f"prd_{number - 1}") is None
+        recorder.add(answered(number, version))
+    recorder._write_all()
+    assert recorded(database) == [f"prd_{number}" for number in range(2, 4 + MOST_FAILURES)]
+    assert recorder.find("prd_0") is None
+    assert metrics.DROPPED._value.get() - before == 2
+
+
+def test_many_predictions_that_cannot_be_recorded_hold_no_other_back(
+    database: Database, storage: Storage, make_model: MakeModel
+) -> None:
+    version = make_model()
+    recorder = Recorder(database, storage)
+    for number in range(8):
+        recorder.add(answered(number, "mdl_unknown" if number < 7 else version))
+    for _ in range(4):
+        recorder._write_all()
+    assert recorded(database) == ["prd_7"]
+
+
+def test_thread_outlasts_whatever_the_store_raises(
+    database: Database, storage: Storage, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, before = make_model(), metrics.RECORD_FAILURES._value.get()
+    monkeypatch.setattr(recording, "FLUSH_SECONDS", 0.001)
+    monkeypatch.setattr(recording, "LONGEST_PAUSE_SECONDS", 0.001)
+    refused, failures = threading.Event(), iter((EndpointAway("a"), EndpointAway("b"), None))
+
+    def put_file(_local: Path, _key: str) -> None:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        refused.set()
+
+    monkeypatch.setattr(storage, "put_file", put_file)
+    recorder = Recorder(database, storage)
+    recorder.start()
+    recorder.add(replace(answered(1, version), image=b"pixels"))
+    assert refused.wait(10)
+    recorder.close()
+    assert recorded(database) == ["prd_1"]
+    assert metrics.RECORD_FAILURES._value.get() - before >= 1
+
+
+class EndpointAway(Exception):
+    """As botocore's errors, neither SQLAlchemy's nor an OSError."""
 
 
 @pytest.mark.parametrize(

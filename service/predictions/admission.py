@@ -1,0 +1,87 @@
+"""How many uploads a web process takes in at once, counted before their bodies are read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Problem
+
+
+@dataclass
+class Upload:
+    """The uploads at one address: the largest body in bytes, how many there may be at once, and are."""
+
+    largest: int
+    most: int
+    now: int = 0
+
+
+class Overfull(HTTPException):
+    """A body grows beyond what there is room for."""
+
+    def __init__(self) -> None:
+        super().__init__(503)
+
+
+class Admission:
+    """Answers 503 to uploads beyond the number of an address, or beyond `most_bytes` of all bodies together.
+
+    Bodies count as they announce themselves, those that do not as they grow, until their answer has been sent. A body
+    that comes alone is always taken in.
+    """
+
+    def __init__(self, app: ASGIApp, uploads: Mapping[str, Upload], most_bytes: int) -> None:
+        self.app, self.uploads, self.most_bytes = app, uploads, most_bytes
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        upload = self.uploads.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if upload is None:
+            await self.app(scope, receive, send)
+            return
+        held, arrived = min(_announced(scope), upload.largest), 0
+        if upload.now >= upload.most or not self._has_room(held):
+            await refuse(Request(scope))(scope, receive, send)
+            return
+
+        async def counted() -> Message:
+            nonlocal held, arrived
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            if arrived > held:
+                if not self._has_room(arrived - held, beside=held):
+                    raise Overfull
+                self._bytes += arrived - held
+                held = arrived
+            return message
+
+        upload.now += 1
+        self._bytes += held
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            upload.now -= 1
+            self._bytes -= held
+
+    def _has_room(self, more: int, beside: int = 0) -> bool:
+        return self._bytes + more <= self.most_bytes or self._bytes == beside
+
+
+def refuse(request: Request, _error: Exception | None = None) -> Response:
+    return Problem(
+        503,
+        "overloaded",
+        "More uploads came than can be taken in",
+        "this web process has as many uploads, or bytes of them, as it takes in at once",
+        "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) take in more.",
+        headers={"Retry-After": "1"},
+    ).response(request)
+
+
+def _announced(scope: Scope) -> int:
+    """Bytes by `Content-Length`; 0 where there is none."""
+    value = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(value[:18]) if value.isdigit() else 0
