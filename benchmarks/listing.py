@@ -118,7 +118,7 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
     yield "worker: where a trial stands", read(lambda s: runs.standing(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
     yield "worker: claim of the next trial", lambda: _undone(database, _claim)
     yield "worker: heartbeat with an epoch", lambda: _undone(database, _heartbeat)
-    yield "sweeper: expired leases", lambda: _undone(database, lambda session: runs.take_back_expired(session, 3))
+    yield "sweeper: expired leases", read(runs.with_expired_leases)
     yield "sweeper: experiments ready to advance", read(ready_to_advance)
     yield "sweeper: queued trials by queue", read(queued_trials)
 

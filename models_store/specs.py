@@ -9,6 +9,7 @@ from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, Unfre
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 # Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
 LONGEST_TRIAL_MINUTES = 23 * 60
+LONGEST_EXPERIMENT_MINUTES = 90 * 24 * 60
 Rate = Annotated[float, Field(gt=0, lt=1)]
 SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
 CalibrationPolicy = Literal[
@@ -57,8 +58,8 @@ class CalibrationSpec(Spec):
         None, description="Weaker policy to use, and to label, where too few malignant images exist for `policy`."
     )
     min_precision: Rate = Field(0.40, description="Precision that `recall_at_precision` keeps.")
-    beta: Annotated[float, Field(gt=0)] = Field(2.0, description="Weight of recall over precision in `f_beta`.")
-    false_negative_cost: Annotated[float, Field(gt=0)] = Field(
+    beta: Annotated[float, Field(gt=0, le=100)] = Field(2.0, description="Weight of recall over precision in `f_beta`.")
+    false_negative_cost: Annotated[float, Field(gt=0, le=1e6)] = Field(
         10.0, description="Cost of a missed malignancy relative to one extra biopsy, for `cost`."
     )
     threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="The threshold of `fixed`.")
@@ -83,8 +84,8 @@ class LimitsSpec(Spec):
     trial_minutes: Annotated[float, Field(gt=0, le=LONGEST_TRIAL_MINUTES)] = Field(
         720, description="Longest that one attempt at a trial runs."
     )
-    experiment_minutes: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Longest from the start of the first trial to the end of the study."
+    experiment_minutes: Annotated[float, Field(gt=0, le=LONGEST_EXPERIMENT_MINUTES)] | None = Field(
+        None, description="Longest from the start of the first trial to the end of the experiment; at most 90 days."
     )
 
 

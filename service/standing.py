@@ -1,17 +1,21 @@
-"""Metrics that the database knows: read when Prometheus asks, so every web process tells the same."""
+"""Metrics that the database and the broker know: read when Prometheus asks, so every web process tells the same."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import ArrayLike
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models_store.database import Database, now
+from models_store.sweep_failures import failures
 from models_store.tables import PredictionRow, Trial
 from service.predictions.predictor import Serving
 
@@ -19,6 +23,7 @@ DRIFT_WINDOW = timedelta(days=1)
 # Below this many scores the distance is mostly chance: 1.36 / sqrt(50) = 0.19 at 5 %.
 FEWEST_SCORES = 50
 MOST_SCORES = 10_000
+BROKER_PATIENCE_SECONDS = 2.0
 
 
 class Standing(Collector):
@@ -49,6 +54,24 @@ class Standing(Collector):
             if expires is not None:
                 metric.add_metric([str(worker)], (moment - (_utc(expires, moment) - self._lease)).total_seconds())
         return metric
+
+
+class SweepFailures(Collector):
+    """How often the sweeper left an experiment aside; absent while the broker does not answer."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._broker_url = broker_url
+
+    def collect(self) -> Iterable[Metric]:
+        patience = {"socket_connect_timeout": BROKER_PATIENCE_SECONDS, "socket_timeout": BROKER_PATIENCE_SECONDS}
+        try:
+            with closing(Redis.from_url(self._broker_url, **patience)) as broker:
+                counted = failures(broker)
+        except (RedisError, OSError):
+            return
+        yield CounterMetricFamily(
+            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log says why.", counted
+        )
 
 
 def distance(scores: ArrayLike, expected: ArrayLike) -> float:

@@ -13,6 +13,7 @@ from celery import Celery
 
 from models_store.broker import broker
 from models_store.database import Database
+from models_store.runs import Claim
 from models_store.settings import Settings
 from models_store.storage import Storage
 
@@ -57,9 +58,14 @@ class Worker:
             self.free_slots.put(slot)
 
 
-def folder_of(worker: Worker, trial_id: str) -> Path:
-    """Where this machine keeps everything of one trial; what an earlier attempt left there is gone on from."""
+def trial_folder(worker: Worker, trial_id: str) -> Path:
+    """Where this machine keeps the folders of one trial's attempts."""
     return worker.settings.work_root.resolve() / trial_id
+
+
+def attempt_folder(worker: Worker, claim: Claim) -> Path:
+    """Where one attempt keeps everything; no other writes there, not even one on this machine that lost its lease."""
+    return trial_folder(worker, claim.trial_id) / str(claim.fence)
 
 
 def create_worker(settings: Settings) -> Worker:

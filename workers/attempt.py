@@ -3,15 +3,15 @@
 import sys
 from pathlib import Path
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store.runs import Claim
 from models_store.specs import ExperimentSpec
-from models_store.tables import DatasetRow, Experiment, TestOpening, Trial
+from models_store.tables import DatasetRow, Experiment, Trial
 from workers import job
-from workers.app import Slot, Worker, folder_of
-from workers.job import Job, MessageReader, PriorOpening, RegisteredFile, StoredResumePoint, read_outcome
+from workers.adopting import adopt_earlier
+from workers.app import Slot, Worker, attempt_folder
+from workers.job import Job, MessageReader, RegisteredFile, StoredResumePoint, read_outcome
 from workers.patience import patiently
 from workers.supervisor import Exit, supervise
 from workers.watch import Watch
@@ -21,7 +21,8 @@ MOST_GLANCE_SECONDS = 2.0  # a cancelled trial's process has to be gone within 1
 
 def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
     """Runs the trial's process to its end, or adopts the outcome that an earlier one left before its worker died."""
-    folder = folder_of(worker, claim.trial_id)
+    folder = attempt_folder(worker, claim)
+    adopt_earlier(folder)
     folder.mkdir(parents=True, exist_ok=True)
     watch = Watch(worker, claim)
     outcome = read_outcome(folder)
@@ -51,7 +52,6 @@ def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:
 def _job(session: Session, claim: Claim) -> Job:
     trial = session.get_one(Trial, claim.trial_id)
     spec = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec)
-    openings = session.scalars(select(TestOpening).where(TestOpening.experiment_id == claim.experiment_id))
     return Job.model_validate(
         {
             "trial_id": claim.trial_id,
@@ -62,7 +62,6 @@ def _job(session: Session, claim: Claim) -> Job:
             "experiment": spec,
             "work": trial.spec,
             "dataset": _registered(session.get(DatasetRow, spec.dataset)),
-            "prior_openings": tuple(_prior(opening) for opening in openings),
             "resume": _resume_point(trial),
         }
     )
@@ -76,15 +75,6 @@ def _registered(dataset: DatasetRow | None) -> RegisteredFile | None:
         sha256=dataset.sha256,
         store_key=dataset.store_key,
         lesions_store_key=dataset.lesions_store_key,
-    )
-
-
-def _prior(opening: TestOpening) -> PriorOpening:
-    return PriorOpening(
-        experiment_id=opening.experiment_id,
-        bundle_sha256=opening.bundle_sha256,
-        threshold=opening.threshold,
-        opened_at=opening.opened_at.isoformat(),
     )
 
 

@@ -5,33 +5,46 @@ import shutil
 
 from sqlalchemy import select
 
-from models_store.runs import UNFINISHED, Claim
-from models_store.tables import Trial
+from models_store.runs import UNFINISHED
+from models_store.tables import Model, Trial
 from workers import resuming
-from workers.app import Worker, folder_of
+from workers.app import Worker, trial_folder
+from workers.job import model_version
 
 log = logging.getLogger(__name__)
 
 
-def remove_traces(worker: Worker, claim: Claim) -> None:
-    """Removes an ended trial's local folder, its resume points, and the checkpoints of fruitless attempts."""
-    shutil.rmtree(folder_of(worker, claim.trial_id), ignore_errors=True)
+def remove_traces(worker: Worker, trial_id: str) -> None:
+    """Removes an ended trial's local folders and whatever its attempts stored that is not on record."""
+    shutil.rmtree(trial_folder(worker, trial_id), ignore_errors=True)
+    remove_stored(worker, trial_id)
+
+
+def remove_stored(worker: Worker, trial_id: str) -> None:
+    """Removes an ended trial's resume points, and the checkpoints and bundles of attempts that nobody recorded."""
     with worker.database.read() as session:
-        kept = session.scalar(select(Trial.checkpoint_key).where(Trial.id == claim.trial_id))
+        trial = session.get_one(Trial, trial_id)
+        bundle = session.scalar(select(Model.store_key).where(Model.trial_id == trial_id))
+    stored = [resuming.prefix_of(trial_id)]
     try:
-        worker.storage.delete(resuming.prefix_of(claim.trial_id))
-        for key in worker.storage.keys(f"trials/{claim.trial_id}"):
-            if key != kept:
-                worker.storage.delete(key)
-    except OSError as error:
-        log.warning("what trial %s left in the store stays there: %s", claim.trial_id, error)
+        stored += [key for key in worker.storage.keys(f"trials/{trial_id}") if key != trial.checkpoint_key]
+        if trial.kind == "finalize":
+            made = (f"models/{model_version(trial_id, fence)}" for fence in range(1, trial.fence + 1))
+            stored += [key for key in made if key != bundle]
+        for key in stored:
+            worker.storage.delete(key)
+    except Exception as error:  # each kind of store raises its own
+        log.warning("what trial %s left in the store stays there: %r", trial_id, error)
 
 
 def remove_abandoned_folders(worker: Worker) -> None:
     """Removes what this machine still holds of trials that have ended, perhaps elsewhere."""
     root = worker.settings.work_root.resolve()
-    folders = {path.name: path for path in root.glob("trl_*")} if root.is_dir() else {}
+    folders = {path.name for path in root.glob("trl_*")} if root.is_dir() else set()
     with worker.database.read() as session:
-        unfinished = set(session.scalars(select(Trial.id).where(Trial.id.in_(folders), Trial.status.in_(UNFINISHED))))
-    for trial_id in folders.keys() - unfinished:
-        shutil.rmtree(folders[trial_id], ignore_errors=True)
+        known = dict(session.execute(select(Trial.id, Trial.status).where(Trial.id.in_(folders))).tuples())
+    for trial_id in folders:
+        if trial_id not in known:
+            shutil.rmtree(trial_folder(worker, trial_id), ignore_errors=True)
+        elif known[trial_id] not in UNFINISHED:
+            remove_traces(worker, trial_id)

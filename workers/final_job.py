@@ -9,25 +9,23 @@ from models_store import bundles
 from models_store.settings import Settings
 from models_store.specs import FinalSpec
 from models_store.storage import Storage
-from models_store.tables import new_id
-from workers.job import Job, Outcome
+from workers.job import Job, Outcome, model_version
 from workers.job_inputs import dataset_of, environment, fetch
 
 
 def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
     """Exports, calibrates, freezes and tests the winner, and stores its bundle under a version nobody had before."""
-    from workers.pipeline.seal import RecordedOpening, SealedTestSet
+    from workers.pipeline.seal import SealedTestSet
     from workers.pipeline.study import Candidate, FinalModel, finalize
 
     dataset = dataset_of(job, settings, storage)
-    openings = [RecordedOpening(**opening.model_dump()) for opening in job.prior_openings]
-    version = new_id("mdl")
+    version = model_version(job.trial_id, job.fence)
     store_key = f"models/{version}"
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=folder) as name:
         bundle = Path(name)
         checkpoint = fetch(final.checkpoint, storage, bundle / "winner.keras")
         candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id)
-        sealed = SealedTestSet(dataset, openings)
+        sealed = SealedTestSet(dataset)
         model: FinalModel = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=environment())
         bundles.upload(bundle, storage, store_key)
     return Outcome(status="succeeded", result=_final_result(model, version, store_key))

@@ -7,6 +7,7 @@ log.txt         everything the process printed
 """
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +24,6 @@ class RegisteredFile(Spec):
     sha256: str
     store_key: str
     lesions_store_key: str | None
-
-
-class PriorOpening(Spec):
-    """That the experiment's test set was opened before."""
-
-    experiment_id: str
-    bundle_sha256: str
-    threshold: float
-    opened_at: str
 
 
 class StoredResumePoint(Spec):
@@ -53,8 +45,12 @@ class Job(Spec):
     experiment: ExperimentSpec
     work: TrialSpec | FinalSpec = Field(union_mode="left_to_right")
     dataset: RegisteredFile | None
-    prior_openings: tuple[PriorOpening, ...] = ()
     resume: StoredResumePoint | None = None
+
+
+def model_version(trial_id: str, fence: int) -> str:
+    """The version of the model that one attempt makes, known from its claim: whatever it stored can be found again."""
+    return f"mdl_{uuid.uuid5(uuid.NAMESPACE_OID, f'{trial_id}/{fence}').hex}"
 
 
 class Outcome(Spec):

@@ -13,6 +13,7 @@ from models_store.runs import Claim, TrialResult
 from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Model, TestOpening, Trial
 from workers.job import Outcome
+from workers.pipeline.seal import TestSetAlreadyOpened
 from workers.supervisor import Exit
 
 
@@ -23,7 +24,12 @@ def record(
     max_attempts: int,
     promotion_policy: PromotionPolicy = DEFAULT_POLICY,
 ) -> None:
-    """Writes what `ended` says. Raises `LeaseLost` where the claim no longer holds; then nothing is written."""
+    """Writes what `ended` says, or that the trial was cancelled if its experiment was while the process ended.
+
+    Raises `LeaseLost` where the claim no longer holds; then nothing is written.
+    """
+    if runs.cancelled_meanwhile(session, claim):
+        return
     match ended.reason:
         case "finished" if ended.outcome is not None:
             _record_outcome(session, claim, ended.outcome, max_attempts, promotion_policy)
@@ -51,6 +57,10 @@ def _record_outcome(
         runs.fail_trial(session, claim, error, retry=outcome.retry, max_attempts=max_attempts)
     elif claim.kind == "train":
         runs.finish_trial(session, claim, TrialResult(status=outcome.status, **outcome.result))
+    elif (opened := session.get(TestOpening, claim.experiment_id)) is not None:
+        refused = TestSetAlreadyOpened(opened.experiment_id, opened.bundle_sha256, f"at {opened.opened_at.isoformat()}")
+        error = {"kind": TestSetAlreadyOpened.__name__, "message": str(refused)}
+        runs.fail_trial(session, claim, error, retry=False, max_attempts=max_attempts)
     else:
         _record_final(session, claim, outcome.result, promotion_policy)
 

@@ -1,25 +1,28 @@
 """``python -m workers.sweeper``: puts back what lost its worker, wakes workers for what waits, sends webhooks.
 
-Everything here is decided from rows and may run in any number of processes at once.
+Everything here is decided from rows and may run in any number of processes at once. Webhooks have a thread of their
+own, because a slow receiver must not delay the rest.
 """
 
 import logging
 import signal
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 
 from kombu.exceptions import OperationalError as BrokerUnreachable
+from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
-from models_store import broker, logs, runs
+from models_store import broker, logs, runs, sweep_failures
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
-from workers import webhooks, work
+from workers import cleaning, webhooks, work
 from workers.app import Worker, create_worker
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,11 @@ MOST_ADVANCES_A_SWEEP = 500
 
 
 class Sweeper:
-    """Sweeps for one worker's collaborators. Raises nothing for a database or broker that is away."""
+    """Sweeps for one worker's collaborators, each experiment in a transaction of its own.
+
+    Raises nothing: a database or broker that is away ends one sweep, and an experiment that cannot be swept is left
+    aside, logged and counted, so that no row keeps the others waiting.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -37,25 +44,65 @@ class Sweeper:
     def sweep(self) -> None:
         try:
             self._end_what_time_has_ended()
-            with self._worker.database.read() as session:
-                ready = ready_to_advance(session)
-            for experiment_id in ready:
-                work.advance(self._worker, experiment_id)
+            self._each(ready_to_advance, self._advance)
             wake_for_what_waits(self._worker)
-            webhooks.send_due(self._worker)
         except DatabaseUnreachable as error:
             self._database_answers_since = None
             log.warning("this sweep was cut short, the database did not answer: %s", error)
         except (BrokerUnreachable, RedisError) as error:
             log.warning("this sweep was cut short, the broker did not answer: %s", error)
+        except Exception:
+            log.exception("this sweep was cut short")
 
     def _end_what_time_has_ended(self) -> None:
+        if self._is_fair():
+            self._each(runs.with_expired_leases, self._take_back)
+        self._each(runs.with_time_limit, self._in_transaction(runs.stop_overdue))
+        self._each(runs.cancelling, self._in_transaction(runs.end_if_cancelled))
+
+    def _each(self, find: Callable[[Session], list[str]], step: Callable[[str], object]) -> None:
+        with self._worker.database.read() as session:
+            found = find(session)
+        for experiment_id in found:
+            with self._left_aside_on_failure(experiment_id):
+                step(experiment_id)
+
+    def _in_transaction(self, step: Callable[[Session, str], object]) -> Callable[[str], None]:
+        def in_transaction(experiment_id: str) -> None:
+            with self._worker.database.write() as session:
+                step(session, experiment_id)
+
+        return in_transaction
+
+    @contextmanager
+    def _left_aside_on_failure(self, experiment_id: str) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseUnreachable, BrokerUnreachable, RedisError):
+            raise
+        except Exception:
+            log.exception("experiment %s was left aside by this sweep", experiment_id)
+            with closing(_redis(self._worker)) as messages, suppress(RedisError):
+                sweep_failures.count_failure(messages)
+
+    def _take_back(self, experiment_id: str) -> None:
         with self._worker.database.write() as session:
-            taken_back = runs.take_back_expired(session, self._worker.settings.max_attempts) if self._is_fair() else 0
-            runs.stop_overdue(session)
-            runs.end_cancelling(session)
+            taken_back = runs.take_back_expired(session, experiment_id, self._worker.settings.max_attempts)
+            ended = [trial_id for trial_id in taken_back if session.get_one(Trial, trial_id).status not in UNFINISHED]
         if taken_back:
-            log.warning("took back %d trials whose worker fell silent", taken_back)
+            log.warning("took back %d trials of %s, whose worker fell silent", len(taken_back), experiment_id)
+        for trial_id in ended:
+            cleaning.remove_stored(self._worker, trial_id)
+
+    def _advance(self, experiment_id: str) -> None:
+        """Fails an experiment whose stored spec no version of the contract accepts any more: nothing could end it."""
+        try:
+            work.advance(self._worker, experiment_id)
+        except ValidationError as invalid:
+            error = {"kind": "SpecInvalid", "message": f"its stored spec cannot be read, submit it anew: {invalid}"}
+            with self._worker.database.write() as session:
+                runs.fail_experiment(session, experiment_id, error)
+            raise
 
     def _is_fair(self) -> bool:
         """Whether workers had the time to renew their leases since the database came back."""
@@ -76,7 +123,7 @@ def wake_for_what_waits(worker: Worker) -> None:
     """Sends the wake-up calls that are missing: one for each queued trial should be on its way."""
     with worker.database.read() as session:
         waiting = queued_trials(session)
-    with closing(Redis.from_url(worker.settings.broker_url, socket_timeout=5)) as messages:
+    with closing(_redis(worker)) as messages:
         for queue, trials in waiting.items():
             on_the_way = int(messages.llen(queue))
             missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
@@ -90,6 +137,10 @@ def queued_trials(session: Session) -> dict[str, int]:
     return {queue: trials for queue, trials in rows}
 
 
+def _redis(worker: Worker) -> Redis:
+    return Redis.from_url(worker.settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
+
+
 def main() -> None:
     logs.configure()
     settings = Settings()
@@ -97,6 +148,7 @@ def main() -> None:
     worker = create_worker(settings)
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: worker.stopping.set())
+    webhooks.send_in_background(worker)
     sweeper = Sweeper(worker)
     log.info("looks for lost work every %g s", settings.sweep_seconds)
     while not worker.stopping.wait(settings.sweep_seconds):

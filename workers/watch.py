@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models_store import runs
 from models_store.runs import Claim, EpochReport, ResumePoint, Standing
-from workers.app import Worker, folder_of
+from workers.app import Worker, attempt_folder
 from workers.printed import read_printed
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Watch:
         self._lease = worker.settings.lease_seconds
         self._renewed = time.monotonic()
         self._unsaved: list[dict[str, Any]] = []
-        self._folder = folder_of(worker, claim.trial_id)
+        self._folder = attempt_folder(worker, claim)
         self._printed = 0
 
     def __call__(self, messages: Sequence[dict[str, Any]]) -> Standing:

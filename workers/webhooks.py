@@ -4,6 +4,7 @@ The body is JSON. `DermaTriage-Signature: t=TIME,v1=HEX` carries the HMAC-SHA256
 a full stop and the body, so that a receiver can refuse what is forged, altered or replayed late.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -11,9 +12,11 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import httpx
+from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 
 from models_store import runs
 from models_store.settings import Settings
@@ -21,8 +24,9 @@ from models_store.tables import Delivery, Experiment
 from workers.app import Worker
 
 log = logging.getLogger(__name__)
+# From the first byte sent to the last header of the answer, however slowly they come.
 ANSWER_SECONDS = 10.0
-MOST_A_SWEEP = 20
+MOST_AT_ONCE = 20
 
 
 class WebhookSecretMissing(ValueError):
@@ -44,16 +48,25 @@ def require_secret(settings: Settings) -> None:
         )
 
 
+def send_in_background(worker: Worker) -> Thread:
+    """Sends what is due, again and again, until the worker is asked to stop."""
+    sending = Thread(target=_send_until_stopped, args=(worker,), name="webhooks", daemon=True)
+    sending.start()
+    return sending
+
+
 def send_due(worker: Worker) -> int:
-    """Sends what is due and returns how much of it was taken; nothing without an address."""
+    """Sends what is due, one webhook after another, and returns how many; none without an address.
+
+    No transaction is open while the receiver is waited for: each delivery is claimed first, for longer than it takes.
+    """
     url, secret = worker.settings.webhook_url, worker.settings.webhook_secret
     if url is None or secret is None:
         return 0
     sent = 0
-    with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False) as client:
-        while sent < MOST_A_SWEEP and (message := _next(worker)) is not None:
-            _send(worker, client, url, secret, message)
-            sent += 1
+    while sent < MOST_AT_ONCE and not worker.stopping.is_set() and (message := _next(worker)) is not None:
+        _send(worker, url, secret, message)
+        sent += 1
     return sent
 
 
@@ -61,6 +74,16 @@ def signature(secret: str, timestamp: int, body: bytes) -> str:
     """The value of `DermaTriage-Signature`."""
     digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={timestamp},v1={digest}"
+
+
+def _send_until_stopped(worker: Worker) -> None:
+    while not worker.stopping.wait(worker.settings.sweep_seconds):
+        try:
+            send_due(worker)
+        except DatabaseUnreachable as error:
+            log.warning("webhooks wait, the database did not answer: %s", error)
+        except Exception:
+            log.exception("webhooks wait until the next sweep")
 
 
 def _next(worker: Worker) -> Message | None:
@@ -87,20 +110,33 @@ def _payload(delivery: Delivery, experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _send(worker: Worker, client: httpx.Client, url: str, secret: str, message: Message) -> None:
+def _send(worker: Worker, url: str, secret: str, message: Message) -> None:
     headers = {
         "Content-Type": "application/json",
         "DermaTriage-Delivery": message.delivery_id,
         "DermaTriage-Signature": signature(secret, int(time.time()), message.body),
     }
     try:
-        client.post(url, content=message.body, headers=headers).raise_for_status()
+        asyncio.run(_post(url, message.body, headers))
         error = None
-    except httpx.HTTPError as failure:
+    except TimeoutError:
+        error = f"no complete answer within {ANSWER_SECONDS:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL) as failure:
         error = str(failure) or repr(failure)
+    if error is not None:
         log.warning("webhook %s was not delivered: %s", message.delivery_id, error)
     with worker.database.write() as session:
         if error is None:
             runs.delivered(session, message.delivery_id)
         else:
             runs.not_delivered(session, message.delivery_id, error)
+
+
+async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
+    """Raises `TimeoutError` or `httpx.HTTPError` unless the answer's status is 2xx. Its body is never read."""
+    async with (
+        asyncio.timeout(ANSWER_SECONDS),
+        httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client,
+        client.stream("POST", url, content=body, headers=headers) as answer,
+    ):
+        answer.raise_for_status()

@@ -10,7 +10,7 @@ from models_store import broker, runs
 from models_store.runs import UNFINISHED, Claim
 from models_store.tables import Trial
 from workers import cleaning, phases, resuming
-from workers.app import Slot, Worker, folder_of
+from workers.app import Slot, Worker, attempt_folder
 from workers.attempt import attempt
 from workers.patience import patiently
 from workers.printed import read_printed
@@ -60,7 +60,7 @@ def _attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
 
 def _hand_over(worker: Worker, claim: Claim) -> None:
     """Stores what a stopped trial can be gone on from elsewhere. Failing that, elsewhere begins further back."""
-    folder = folder_of(worker, claim.trial_id)
+    folder = attempt_folder(worker, claim)
     try:
         if resuming.epochs_behind(folder) > 0:
             point = resuming.upload(folder, claim.trial_id, worker.storage)
@@ -71,7 +71,7 @@ def _hand_over(worker: Worker, claim: Claim) -> None:
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
     settings = worker.settings
-    printed = read_printed(folder_of(worker, claim.trial_id))
+    printed = read_printed(attempt_folder(worker, claim))
 
     def write(session: Session) -> None:
         if printed is not None:
@@ -87,7 +87,7 @@ def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
 def _follow_up(worker: Worker, claim: Claim) -> None:
     status, queue = patiently(worker.database.read, lambda session: _standing(session, claim))
     if status not in UNFINISHED:
-        cleaning.remove_traces(worker, claim)
+        cleaning.remove_traces(worker, claim.trial_id)
         advance(worker, claim.experiment_id)
     elif status == "queued":
         wake(worker, queue, 1)

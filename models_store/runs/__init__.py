@@ -9,7 +9,14 @@ deadlocking, and an experiment's events are numbered in the order of their commi
 
 from models_store.runs.claiming import claim_next
 from models_store.runs.deliveries import delivered, not_delivered, take_due
-from models_store.runs.experiments import cancel, fail_experiment, finish_experiment, open_phase, submit
+from models_store.runs.experiments import (
+    cancel,
+    end_if_cancelled,
+    fail_experiment,
+    finish_experiment,
+    open_phase,
+    submit,
+)
 from models_store.runs.printed import keep_log
 from models_store.runs.records import (
     UNFINISHED,
@@ -23,8 +30,15 @@ from models_store.runs.records import (
     Standing,
     TrialResult,
 )
-from models_store.runs.sweeping import end_cancelling, stop_overdue, take_back_expired
+from models_store.runs.sweeping import (
+    cancelling,
+    stop_overdue,
+    take_back_expired,
+    with_expired_leases,
+    with_time_limit,
+)
 from models_store.runs.trials import (
+    cancelled_meanwhile,
     confirm_cancelled,
     fail_trial,
     finish_trial,
@@ -47,10 +61,12 @@ __all__ = [
     "Standing",
     "TrialResult",
     "cancel",
+    "cancelled_meanwhile",
+    "cancelling",
     "claim_next",
     "confirm_cancelled",
     "delivered",
-    "end_cancelling",
+    "end_if_cancelled",
     "fail_experiment",
     "fail_trial",
     "finish_experiment",
@@ -67,4 +83,6 @@ __all__ = [
     "submit",
     "take_back_expired",
     "take_due",
+    "with_expired_leases",
+    "with_time_limit",
 ]

@@ -128,7 +128,7 @@ def _submitted_before(session: Session, key: str | None, digest: str | None) -> 
 
 
 def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, Any]) -> bool:
-    if lock(session, experiment_id).status != "running":
+    if lock(session, experiment_id).status not in ("queued", "running"):
         return False
     session.execute(update(Experiment).where(Experiment.id == experiment_id).values(finished_at=now(session), **values))
     note(session, experiment_id, "experiment", {"status": values["status"]})

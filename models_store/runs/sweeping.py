@@ -1,64 +1,71 @@
-"""What time makes true: leases that ran out, limits that passed, cancellations with no process left."""
+"""What the clock ends: expired leases, passed time limits, and cancellations with no process left.
 
-from datetime import datetime, timedelta
+The functions that find say which experiments to look at; those that end lock one experiment. The sweeper gives each
+experiment a transaction of its own, so that several sweepers never wait for each other in a circle.
+"""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
-from models_store.runs.experiments import end_if_cancelled, stop
+from models_store.runs.experiments import stop
 from models_store.runs.journal import lock
 from models_store.runs.records import Claim
 from models_store.runs.trials import confirm_cancelled, fail_trial
 from models_store.tables import Experiment, Trial
 
-
-def take_back_expired(session: Session, max_attempts: int) -> int:
-    """Puts back every trial whose lease ran out, or ends it when it was being cancelled or has no attempt left."""
-    moment = now(session)
-    silent = select(Trial.experiment_id, Trial.id).where(
-        Trial.status.in_(("running", "cancelling")), Trial.lease_expires_at < moment
-    )
-    return sum(
-        _take_back(session, experiment_id, trial_id, moment, max_attempts)
-        for experiment_id, trial_id in session.execute(silent).all()
-    )
+CLAIMED = Trial.status.in_(("running", "cancelling"))
 
 
-def stop_overdue(session: Session) -> int:
-    """Stops every experiment that has run longer than its spec allows; it ends as failed. Returns how many."""
-    running = session.execute(select(Experiment.id, Experiment.spec).where(Experiment.status == "running"))
-    limits = {key: spec["limits"]["experiment_minutes"] for key, spec in running}
-    return sum(_stop_if_overdue(session, key, minutes) for key, minutes in limits.items() if minutes is not None)
+def with_expired_leases(session: Session) -> list[str]:
+    """Experiments with a trial whose lease ran out."""
+    expired = select(Trial.experiment_id).where(CLAIMED, Trial.lease_expires_at < now(session))
+    return list(session.scalars(expired.distinct()))
 
 
-def end_cancelling(session: Session) -> None:
-    """Ends every cancelling experiment none of whose trials has a process any more."""
-    for experiment_id in session.scalars(select(Experiment.id).where(Experiment.status == "cancelling")).all():
-        end_if_cancelled(session, experiment_id)
+def with_time_limit(session: Session) -> list[str]:
+    """Running experiments whose spec limits their time."""
+    # Read as text: a value that is no number must not fail the query for all the others.
+    limit = Experiment.spec[("limits", "experiment_minutes")].as_string()
+    return list(session.scalars(select(Experiment.id).where(Experiment.status == "running", limit.is_not(None))))
 
 
-def _take_back(session: Session, experiment_id: str, trial_id: str, moment: datetime, max_attempts: int) -> bool:
-    lock(session, experiment_id)
-    trial = session.get_one(Trial, trial_id, populate_existing=True)
-    # Until the lock was had, the worker may have sent a heartbeat after all.
-    if trial.lease_expires_at is None or trial.lease_expires_at >= moment:
-        return False
-    claim = Claim(trial.id, trial.experiment_id, trial.fence, trial.attempts, trial.kind)
-    if trial.status == "cancelling":
-        confirm_cancelled(session, claim)
-        return True
-    message = f"the worker {trial.worker} fell silent during attempt {claim.attempt}"
-    fail_trial(session, claim, {"kind": "WorkerLost", "message": message}, retry=True, max_attempts=max_attempts)
-    return True
+def cancelling(session: Session) -> list[str]:
+    return list(session.scalars(select(Experiment.id).where(Experiment.status == "cancelling")))
 
 
-def _stop_if_overdue(session: Session, experiment_id: str, minutes: float) -> bool:
+def take_back_expired(session: Session, experiment_id: str, max_attempts: int) -> list[str]:
+    """Puts back every trial of an experiment whose lease ran out, and returns their ids.
+
+    A trial that was being cancelled, or has no attempt left, ends instead.
+    """
+    lock(session, experiment_id)  # no worker can renew a lease until this transaction ends
+    expired = select(Trial).where(Trial.experiment_id == experiment_id, CLAIMED, Trial.lease_expires_at < now(session))
+    trials = session.scalars(expired.execution_options(populate_existing=True)).all()
+    for trial in trials:
+        _take_back(session, trial, max_attempts)
+    return [trial.id for trial in trials]
+
+
+def stop_overdue(session: Session, experiment_id: str) -> bool:
+    """Stops an experiment that has run longer than its spec allows; it ends as failed. Says whether it did."""
     experiment = lock(session, experiment_id)
-    started = experiment.started_at
-    if experiment.status != "running" or started is None or now(session) - started < timedelta(minutes=minutes):
+    minutes = experiment.spec["limits"]["experiment_minutes"]
+    if experiment.status != "running" or experiment.started_at is None or minutes is None:
+        return False
+    # Compared as numbers: a limit beyond what a timedelta holds is simply never reached.
+    if (now(session) - experiment.started_at).total_seconds() / 60 < minutes:
         return False
     message = f"it ran longer than its limit of {minutes:g} minutes; raise limits.experiment_minutes or ask for less"
     experiment.error = {"kind": "TimeLimitExceeded", "message": message}
     stop(session, experiment)
     return True
+
+
+def _take_back(session: Session, trial: Trial, max_attempts: int) -> None:
+    claim = Claim(trial.id, trial.experiment_id, trial.fence, trial.attempts, trial.kind)
+    if trial.status == "cancelling":
+        confirm_cancelled(session, claim)
+        return
+    message = f"the worker {trial.worker} fell silent during attempt {claim.attempt}"
+    fail_trial(session, claim, {"kind": "WorkerLost", "message": message}, retry=True, max_attempts=max_attempts)

@@ -112,6 +112,14 @@ def confirm_cancelled(session: Session, claim: Claim) -> None:
     end_if_cancelled(session, claim.experiment_id)
 
 
+def cancelled_meanwhile(session: Session, claim: Claim) -> bool:
+    """Ends the trial as cancelled if its experiment is being cancelled, whatever its process had come to by then."""
+    if lock(session, claim.experiment_id).status != "cancelling":
+        return False
+    confirm_cancelled(session, claim)
+    return True
+
+
 def _requeued(error: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"status": "queued", "worker": None, "lease_expires_at": None, "error": error}
 

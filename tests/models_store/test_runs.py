@@ -150,7 +150,7 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
     stale = claimed(database, "slow")
     let_leases_expire(database)
     with database.write() as session:
-        assert runs.take_back_expired(session, max_attempts=3) == 1
+        assert take_back(session) == 1
     fresh = claimed(database, "fast")
     assert fresh.fence > stale.fence
     with database.write() as session:
@@ -166,6 +166,11 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
         assert session.scalar(select(func.count()).select_from(EpochRow)) == 1
 
 
+def take_back(session: Session) -> int:
+    found = runs.with_expired_leases(session)
+    return sum(len(runs.take_back_expired(session, experiment_id, max_attempts=3)) for experiment_id in found)
+
+
 def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Database) -> None:
     running(database, "a")
     for attempt, status in ((1, "queued"), (2, "queued"), (3, "failed")):
@@ -173,7 +178,7 @@ def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Da
         assert lost.attempt == attempt
         let_leases_expire(database)
         with database.write() as session:
-            assert runs.take_back_expired(session, max_attempts=3) == 1
+            assert take_back(session) == 1
         assert state(database, lost.trial_id) == (status, attempt)
     assert claim(database) is None
     with database.read() as session:
@@ -189,7 +194,7 @@ def test_live_lease_is_left_alone(database: Database) -> None:
     with database.write() as session:
         runs.heartbeat(session, ours, LEASE)
     with database.write() as session:
-        assert runs.take_back_expired(session, max_attempts=3) == 0
+        assert take_back(session) == 0
     assert state(database, ours.trial_id) == ("running", 1)
 
 
@@ -245,7 +250,7 @@ def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Databa
             case "hand back":
                 runs.hand_back(session, ours)
             case _:
-                runs.take_back_expired(session, max_attempts=3)
+                take_back(session)
     assert experiment_status(database, experiment_id) == "cancelled"
     assert claim(database) is None
 
@@ -364,7 +369,23 @@ def test_experiment_beyond_its_time_limit_is_stopped_and_fails(database: Databas
     with database.write() as session:
         session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=6)))
     with database.write() as session:
-        assert runs.stop_overdue(session) == 1
+        assert runs.with_time_limit(session) == [experiment_id]
+        assert runs.stop_overdue(session, experiment_id)
     with database.read() as session:
         stopped = session.get_one(Experiment, experiment_id)
         assert (stopped.status, (stopped.error or {})["kind"]) == ("failed", "TimeLimitExceeded")
+
+
+def test_experiment_without_a_time_limit_is_never_looked_at_for_one(database: Database) -> None:
+    running(database, "a")
+    with database.read() as session:
+        assert runs.with_time_limit(session) == []
+
+
+def test_time_limit_beyond_any_date_is_never_reached(database: Database) -> None:
+    experiment_id = running(database, "a", limits={"experiment_minutes": 5})
+    with database.write() as session:
+        experiment = session.get_one(Experiment, experiment_id)
+        experiment.spec = experiment.spec | {"limits": {"experiment_minutes": 1e300}}
+    with database.write() as session:
+        assert not runs.stop_overdue(session, experiment_id)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -69,13 +70,14 @@ def _play(
 
 
 def _final(job: dict[str, Any], test: dict[str, float], dataset_sha256: str) -> dict[str, Any]:
-    version = f"mdl_{job['trial_id'][4:30]}{job['fence']}"
+    named = uuid.uuid5(uuid.NAMESPACE_OID, f"{job['trial_id']}/{job['fence']}")
+    version = f"mdl_{named.hex}"
     seen = {"dataset": "acted", "dataset_sha256": dataset_sha256}
     frozen = {"bundle_sha256": SHA256, "threshold": 0.3}
-    named = {"synthetic": True, "weights": "none", "winner": job["work"]["winner"], "architecture": "CNN_v1"}
+    about = {"synthetic": True, "weights": "none", "winner": job["work"]["winner"], "architecture": "CNN_v1"}
     stored = {"version": version, "store_key": f"models/{version}", "manifest_sha256": SHA256}
     return {
-        "model": seen | frozen | named | stored,
+        "model": seen | frozen | about | stored,
         "opening": seen | frozen | {"images": 10, "opened_at": "2026-01-05T09:30:00+00:00"},
         "calibration": {"guarantee": {"holds": False}},
         "validation": {"recall": 0.9},

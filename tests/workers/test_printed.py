@@ -8,7 +8,7 @@ from sqlalchemy import select
 from models_store import runs
 from models_store.tables import TrialLog
 from tests.workers.conftest import Stage
-from workers.app import folder_of
+from workers.app import attempt_folder, trial_folder
 from workers.printed import MOST_BYTES, read_printed
 from workers.watch import Watch
 
@@ -33,7 +33,7 @@ def test_log_of_a_trial_outlives_its_folder(stage: Stage) -> None:
     experiment_id = stage.submit(strategies=[], architectures=["CNN_v1"])
     stage.run_all()
     trial = stage.trials(experiment_id)["CNN_v1/W3"]
-    assert not folder_of(stage.worker, trial.id).exists()
+    assert not trial_folder(stage.worker, trial.id).exists()
     (log,) = (log for log in kept(stage) if log.trial_id == trial.id)
     assert (log.text, log.is_whole, log.attempt) == ("Epoch 1\N{REPLACEMENT CHARACTER} of 2\n", True, 1)
 
@@ -44,7 +44,7 @@ def test_log_of_a_running_trial_comes_with_its_epochs(stage: Stage) -> None:
         claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
     assert claim is not None
     watch = Watch(stage.worker, claim)
-    folder = folder_of(stage.worker, claim.trial_id)
+    folder = attempt_folder(stage.worker, claim)
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("it has begun")
     watch([{"kind": "started"}])
@@ -57,7 +57,7 @@ def test_a_worker_that_lost_its_trial_writes_no_log(stage: Stage) -> None:
     with stage.database.write() as session:
         claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
     assert claim is not None
-    printed = folder_of(stage.worker, claim.trial_id)
+    printed = attempt_folder(stage.worker, claim)
     printed.mkdir(parents=True)
     (printed / "log.txt").write_text("too late")
     lost = runs.Claim(claim.trial_id, claim.experiment_id, claim.fence - 1, 0, claim.kind)

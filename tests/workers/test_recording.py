@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
 
 from models_store import registry, runs
 from models_store.runs import Claim, LeaseLost
-from models_store.tables import Trial
+from models_store.tables import Experiment, Trial
 from tests.workers.conftest import Stage
 from workers import work
 from workers.recording import record
@@ -40,18 +39,43 @@ def test_result_that_arrives_twice_is_written_once(stage: Stage) -> None:
     assert (len(stage.models()), len(stage.openings())) == (1, 1)
 
 
-def test_second_opening_of_a_test_set_is_refused_by_the_database_itself(stage: Stage) -> None:
-    # Given a study whose final trial is, against every rule, made to run again
+def test_second_opening_of_a_test_set_fails_its_trial_and_names_the_first(stage: Stage) -> None:
+    # Given an experiment whose final trial is, against every rule, made to run again
     experiment_id, claim, ended = at_the_final_trial(stage)
     put(stage, claim, ended)
     with stage.database.write() as session:
         session.execute(update(Trial).where(Trial.id == claim.trial_id).values(status="running"))
+        session.execute(update(Experiment).values(status="running"))
 
-    # When it is recorded, then nothing changes
-    with pytest.raises(IntegrityError):
-        put(stage, claim, ended)
-    assert stage.statuses(experiment_id)["final"] == "running"
-    assert len(stage.openings()) == 1
+    # When its second result arrives
+    put(stage, claim, ended)
+
+    # Then it is refused, and what was recorded first stays
+    final = stage.trials(experiment_id)["final"]
+    assert (final.status, final.error and final.error["kind"]) == ("failed", "TestSetAlreadyOpened")
+    assert final.error is not None
+    assert "read the recorded result, or submit a new experiment" in final.error["message"]
+    assert (len(stage.openings()), len(stage.models())) == (1, 1)
+
+
+@pytest.mark.parametrize("reason", ["finished", "crashed", "stopped", "overdue"])
+def test_trial_whose_experiment_is_cancelled_as_it_ends_is_cancelled_and_leaves_no_model(
+    stage: Stage, reason: Any
+) -> None:
+    # Given a final trial that has ended, and a cancellation that comes before its record
+    experiment_id, claim, ended = at_the_final_trial(stage, promote="always")
+    with stage.database.write() as session:
+        runs.cancel(session, experiment_id)
+
+    # When the end is recorded
+    put(stage, claim, Exit(reason, ended.outcome))
+
+    # Then the experiment is cancelled, and nothing of its model is on record
+    assert stage.experiment(experiment_id).status == "cancelled"
+    assert stage.statuses(experiment_id)["final"] == "cancelled"
+    assert (stage.models(), stage.openings()) == ([], [])
+    with stage.database.read() as session:
+        assert registry.champion(session) is None
 
 
 def test_seal_survives_a_crash_between_opening_and_recording(stage: Stage) -> None:

@@ -1,14 +1,18 @@
 """The sweeper makes good what was lost, from rows alone."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis import Redis
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from models_store import runs
+from models_store import runs, sweep_failures
 from models_store.database import now
+from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import SPEC, Stage
 from workers.app import Worker
@@ -39,8 +43,6 @@ def claim(stage: Stage, lease: timedelta = timedelta(minutes=1)) -> runs.Claim:
 
 
 def test_experiment_nobody_was_told_of_is_begun(stage: Stage, sweeper: Sweeper, messages: Redis) -> None:
-    from models_store.specs import ExperimentSpec
-
     with stage.database.write() as session:
         experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC).model_dump(mode="json")).id
     sweeper.sweep()
@@ -141,3 +143,94 @@ def test_running_trials_ask_for_no_wake_up(stage: Stage, messages: Redis) -> Non
     messages.delete("cpu")
     wake_for_what_waits(stage.worker)
     assert messages.llen("cpu") == 0
+
+
+@pytest.mark.parametrize("minutes", [1e300, "soon", [5]])
+def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_are_swept(
+    stage: Stage, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
+) -> None:
+    # Given a row that no sweep can make sense of, and one that is over its time
+    messages.delete(sweep_failures.KEY)
+    bad, overdue = (stage.submit(limits={"experiment_minutes": 1}) for _ in range(2))
+    with stage.database.write() as session:
+        session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+        experiment = session.get_one(Experiment, bad)
+        experiment.spec = experiment.spec | {"limits": {"experiment_minutes": minutes}}
+
+    # When it is swept
+    sweeper.sweep()
+
+    # Then the other one has ended, and a row that is no number is told of
+    assert stage.experiment(overdue).status == "failed"
+    assert stage.experiment(bad).status == "running"
+    told = isinstance(minutes, float)
+    assert (f"experiment {bad} was left aside" in caplog.text) is not told
+    assert sweep_failures.failures(messages) == (0 if told else 1)
+
+
+def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(stage: Stage, sweeper: Sweeper) -> None:
+    with stage.database.write() as session:
+        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC).model_dump(mode="json")).id
+        experiment = session.get_one(Experiment, experiment_id)
+        experiment.spec = experiment.spec | {"epochs": "many"}
+    sweeper.sweep()
+    ended = stage.experiment(experiment_id)
+    assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "SpecInvalid")
+
+
+def test_sweep_that_fails_unexpectedly_is_not_the_last(
+    sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.sweeper.queued_trials", lambda _session: 1 / 0)
+        sweeper.sweep()
+    assert "this sweep was cut short" in caplog.text
+
+
+def test_sweepers_side_by_side_take_back_each_trial_once(stage: Stage) -> None:
+    # Given several experiments whose workers all fell silent
+    experiments = [stage.submit(architectures=["CNN_v1"]) for _ in range(6)]
+    for _ in experiments:
+        claim(stage, lease=timedelta(seconds=-1))
+
+    # When two sweepers look at once, each experiment in a transaction of its own
+    sweepers = [Sweeper(stage.worker) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper._database_answers_since = 0.0
+    with ThreadPoolExecutor(2) as pool:
+        for swept in [pool.submit(sweeper.sweep) for sweeper in sweepers]:
+            swept.result(timeout=60)
+
+    # Then each trial waits again, and has lost one attempt
+    trials = [stage.trials(experiment_id)["CNN_v1/W3"] for experiment_id in experiments]
+    assert {(trial.status, trial.attempts) for trial in trials} == {("queued", 1)}
+
+
+def test_a_sweep_never_holds_the_locks_of_two_experiments(
+    stage: Stage, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given experiments that lost a worker, are over their time, or are being cancelled
+    for status in ("running", "running", "cancelling", "cancelling"):
+        experiment_id = stage.submit(architectures=["CNN_v1"], limits={"experiment_minutes": 1})
+        claim(stage, lease=timedelta(seconds=-1))
+        with stage.database.write() as session:
+            session.get_one(Experiment, experiment_id).status = status
+            session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+
+    # When it is noted which experiments each transaction locks
+    locked: dict[int, set[str]] = {}
+    sessions = []
+    lock = runs.journal.lock
+
+    def noted(session: Session, experiment_id: str) -> Experiment:
+        sessions.append(session)  # kept, so that no id is used twice
+        locked.setdefault(id(session), set()).add(experiment_id)
+        return lock(session, experiment_id)
+
+    for module in (runs.experiments, runs.journal, runs.sweeping, runs.trials):
+        monkeypatch.setattr(module, "lock", noted)
+    sweeper.sweep()
+
+    # Then none locks two, so that no two sweepers can wait for each other
+    assert len(set.union(*locked.values())) == 4
+    assert {len(experiments) for experiments in locked.values()} == {1}

@@ -2,10 +2,15 @@
 
 import hashlib
 import hmac
+import itertools
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
@@ -15,9 +20,10 @@ from sqlalchemy import select, update
 from models_store import runs
 from models_store.database import now
 from models_store.runs import deliveries
-from models_store.tables import Delivery
+from models_store.tables import Delivery, Experiment
 from tests.workers.conftest import Stage
 from workers import webhooks
+from workers.sweeper import Sweeper
 from workers.webhooks import WebhookSecretMissing
 
 SECRET = "a secret that both sides know"
@@ -150,3 +156,67 @@ def test_address_without_a_secret_is_refused(sender: Stage) -> None:
     settings = sender.worker.settings.model_copy(update={"webhook_secret": None})
     with pytest.raises(WebhookSecretMissing, match="DERMATRIAGE_WEBHOOK_SECRET"):
         webhooks.require_secret(settings)
+
+
+@pytest.mark.parametrize("manner", ["silent", "drip by drip", "body without end"])
+def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
+    sender: Stage, monkeypatch: pytest.MonkeyPatch, manner: str
+) -> None:
+    # Given a receiver that keeps the connection busy, in one of three ways
+    monkeypatch.setattr(webhooks, "ANSWER_SECONDS", 0.5)
+    gone = Flag()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            if manner == "body without end":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000):
+                if gone.wait(0.05):
+                    return
+                if manner == "drip by drip":
+                    connection.sendall(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/hook"
+        Thread(target=lambda: answer(server.accept()[0]), daemon=True).start()
+        ended(sender)
+
+        # When the webhook is sent
+        webhooks.send_due(sender.with_settings(webhook_url=url, webhook_secret=SECRET).worker)
+        gone.set()
+
+    # Then it waits for its next attempt; only where the status came at once was it taken
+    if manner == "body without end":
+        assert delivery(sender).state == "delivered"
+    else:
+        assert (delivery(sender).state, delivery(sender).last_error) == ("pending", "no complete answer within 0.5 s")
+
+
+def test_sweep_does_not_wait_for_a_webhook(sender: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a receiver that answers only when it is allowed to
+    ended(sender)
+    asked, allowed = Flag(), Flag()
+
+    def wait(*_: object) -> None:
+        asked.set()
+        allowed.wait(20)
+
+    monkeypatch.setattr(webhooks, "_send", wait)
+    hasty = sender.with_settings(
+        webhook_url=sender.worker.settings.webhook_url, webhook_secret=SECRET, sweep_seconds=0.01
+    ).worker
+    sending = webhooks.send_in_background(hasty)
+    assert asked.wait(20)
+
+    # When it is swept meanwhile, then what waits is swept
+    experiment_id = sender.submit(limits={"experiment_minutes": 1})
+    with sender.database.write() as session:
+        session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+    Sweeper(sender.worker).sweep()
+    assert sender.experiment(experiment_id).status == "failed"
+
+    # And the thread ends with its process
+    hasty.stopping.set()
+    allowed.set()
+    sending.join(20)
+    assert not sending.is_alive()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,12 @@ from models_store import runs
 from models_store.database import Database, now
 from models_store.tables import Trial
 from tests.workers.conftest import Stage
-from workers import work
-from workers.app import folder_of
+from workers import resuming, work
+from workers.adopting import adopt_earlier
+from workers.app import Slot, attempt_folder, trial_folder
+from workers.job import Outcome, append_message, model_version
+from workers.supervisor import Exit
+from workers.sweeper import Sweeper
 
 
 def start(stage: Stage, *, daemon: bool = True) -> Thread:
@@ -50,7 +55,8 @@ def cancel(stage: Stage, experiment_id: str) -> str:
 def lease_runs_out(database: Database) -> None:
     with database.write() as session:
         session.execute(update(Trial).values(lease_expires_at=now(session)))
-        runs.take_back_expired(session, max_attempts=3)
+        for experiment_id in runs.with_expired_leases(session):
+            runs.take_back_expired(session, experiment_id, max_attempts=3)
 
 
 def test_study_runs_through_its_three_phases(stage: Stage) -> None:
@@ -83,7 +89,7 @@ def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(stage: St
     work.run_next_trial(stage.worker, "cpu")
     trial = stage.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.worker, trial.environment) == ("here:1", {"host": "stage", "gpu": "-1"})
-    assert not folder_of(stage.worker, trial.id).exists()
+    assert not trial_folder(stage.worker, trial.id).exists()
 
 
 def test_collapsed_trial_never_wins(stage: Stage) -> None:
@@ -242,6 +248,98 @@ def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(stage
     assert len(stage.openings()) == 1
 
 
+def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_before(stage: Stage) -> None:
+    # Given a trial of which two attempts on this machine left a resume point, the first the further one
+    stage.submit(architectures=["CNN_v1"], strategies=[])
+    for epochs in (3, 1):
+        lost = claim(stage)
+        folder = attempt_folder(stage.worker, lost)
+        folder.mkdir(parents=True)
+        resume_point(folder, epochs)
+        lease_runs_out(stage.database)
+
+    # When a third one begins
+    third = claim(stage)
+    folder = attempt_folder(stage.worker, third)
+    adopt_earlier(folder)
+
+    # Then it has the first one's epochs, and the second one's folder is still the second one's
+    assert resuming.epochs_behind(folder) == 3
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
+
+
+def test_attempt_that_lives_on_after_its_lease_writes_into_no_later_ones_files(stage: Stage) -> None:
+    # Given an attempt that hangs while its worker, too, has fallen silent
+    stage.direct(every={"end": "hangs"})
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    slow = claim(stage)
+    supervised = Thread(target=work._attempt, args=(stage.worker, slow, Slot()), daemon=True)
+    supervised.start()
+    eventually(stage.starts)
+    eventually((attempt_folder(stage.worker, slow) / "messages.jsonl").exists)
+    lease_runs_out(stage.database)
+
+    # When a later one runs on the same machine, and then the first one writes again
+    stage.direct()
+    assert work.run_next_trial(stage.with_settings().worker, "cpu")
+    with pytest.raises(FileNotFoundError):
+        append_message(attempt_folder(stage.worker, slow), {"kind": "started"})
+
+    # Then the record is the later one's alone
+    supervised.join(15)
+    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.status, trial.fence, trial.epochs_done) == ("succeeded", 2, 2)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "lease lost", "failed to record"])
+def test_bundle_that_is_not_recorded_is_removed_from_the_store(stage: Stage, end: str) -> None:
+    # Given a final trial that has stored its bundle
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(stage.worker, "cpu")
+    final = claim(stage)
+    ended = work._attempt(stage.worker, final, Slot())
+    assert ended.outcome is not None
+    store_key = ended.outcome.result["model"]["store_key"]
+    stage.worker.storage.put_file(stage.script, f"{store_key}/model.onnx")
+
+    # When its result may not be recorded
+    if end == "cancelled":
+        cancel(stage, experiment_id)
+    elif end == "lease lost":
+        shutil.rmtree(attempt_folder(stage.worker, final))
+        lease_runs_out(stage.database)
+        assert stage.run_all() == 1
+    else:
+        ended = Exit("finished", Outcome(status="failed", error_kind="Refused", message="", retry=False))
+    work._record(stage.worker, final, ended)
+    work._follow_up(stage.worker, final)
+
+    # Then the store holds no bundle that no model names
+    assert not stage.worker.storage.exists(store_key)
+    assert len(stage.models()) == (1 if end == "lease lost" else 0)
+
+
+def test_bundle_of_a_worker_that_died_is_removed_when_its_experiment_is_cancelled(stage: Stage) -> None:
+    # Given a worker that died after its final trial stored a bundle, and a cancellation
+    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(stage.worker, "cpu")
+    final = claim(stage)
+    store_key = f"models/{model_version(final.trial_id, final.fence)}"
+    stage.worker.storage.put_file(stage.script, f"{store_key}/model.onnx")
+    cancel(stage, experiment_id)
+    with stage.database.write() as session:
+        session.execute(update(Trial).where(Trial.id == final.trial_id).values(lease_expires_at=now(session)))
+
+    # When the sweeper takes its trial back
+    sweeper = Sweeper(stage.worker)
+    sweeper._database_answers_since = 0.0
+    sweeper.sweep()
+
+    # Then the experiment is cancelled, and the store holds nothing of it
+    assert stage.experiment(experiment_id).status == "cancelled"
+    assert not stage.worker.storage.exists(store_key)
+
+
 def test_full_disk_beside_the_job_fails_the_attempt_clearly(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -262,7 +360,7 @@ def test_resume_point_goes_with_a_trial_that_is_handed_back(stage: Stage) -> Non
     experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
     running = start(stage)
     trial_id = eventually(stage.starts)[0]["trial_id"]
-    resume_point(folder_of(stage.worker, trial_id), epochs=3)
+    resume_point(trial_folder(stage.worker, trial_id) / "1", epochs=3)
     Timer(0.1, stage.worker.stopping.set).start()
     running.join(10)
 

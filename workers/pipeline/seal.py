@@ -1,9 +1,7 @@
 """The test set behind a seal: opened once an experiment, for a frozen model and threshold."""
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from models_store.datasets.layout import Split, read_split
@@ -18,15 +16,6 @@ class Opening:
     experiment_id: str
     bundle_sha256: str
     threshold: float
-
-
-@dataclass(frozen=True)
-class RecordedOpening:
-    """An opening whose result is in the database."""
-
-    experiment_id: str
-    bundle_sha256: str
-    opened_at: datetime
 
 
 class NothingFrozen(ValueError):
@@ -46,30 +35,25 @@ class TestSetAlreadyOpened(RuntimeError):
 
 
 class SealedTestSet:
-    """The only way to the test images.
+    """The only way to the test images, once in a process.
 
-    `openings` are those on record. The caller writes the opening in the same transaction as the result, so that
-    either both exist or neither does. A crash before that transaction leaves no record, and the run may be repeated:
-    bundle and threshold are frozen, so it gives the same result and nobody has learnt anything in between.
+    The database keeps one opening an experiment and refuses a second. It is written in the same transaction as the
+    result, so that either both exist or neither does. A crash before that transaction leaves no record, and the run
+    may be repeated: bundle and threshold are frozen, so it gives the same result and nobody has learnt anything in
+    between.
     """
 
-    def __init__(self, path: Path, openings: Collection[RecordedOpening] = ()) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.openings = {opening.experiment_id: opening for opening in openings}
         self.opened: Opening | None = None
 
     def open(self, opening: Opening) -> Split:
         """Read the test split for a frozen bundle.
 
         Raises `NothingFrozen` for an opening without experiment, sha256 or threshold, and `TestSetAlreadyOpened` if
-        this seal was broken before or the experiment has an opening on record.
+        this seal was broken before.
         """
         _refuse_unfrozen(opening)
-        recorded = self.openings.get(opening.experiment_id)
-        if recorded is not None:
-            raise TestSetAlreadyOpened(
-                recorded.experiment_id, recorded.bundle_sha256, f"at {recorded.opened_at.isoformat()}"
-            )
         if self.opened is not None:
             raise TestSetAlreadyOpened(self.opened.experiment_id, self.opened.bundle_sha256, "earlier in this process")
         split = read_split(self.path, "test")

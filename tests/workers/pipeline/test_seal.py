@@ -2,7 +2,6 @@
 
 import ast
 import zipfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 import pytest
 
 from models_store.datasets.layout import DatasetInvalid, read_split
-from workers.pipeline.seal import NothingFrozen, Opening, RecordedOpening, SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.seal import NothingFrozen, Opening, SealedTestSet, TestSetAlreadyOpened
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FROZEN = Opening("exp_1", "a" * 64, 0.31)
-ON_RECORD = RecordedOpening("exp_1", "b" * 64, datetime(2025, 1, 2, 3, 4, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -39,17 +37,6 @@ def test_a_second_opening_in_the_same_process_is_refused(dataset: Path) -> None:
     sealed.open(FROZEN)
     with pytest.raises(TestSetAlreadyOpened, match=r"exp_1 .* earlier in this process for the bundle aaaaaaaaaaaa"):
         sealed.open(Opening("exp_1", "c" * 64, 0.2))
-
-
-def test_an_experiment_with_an_opening_on_record_is_refused_with_who_and_when(dataset: Path) -> None:
-    sealed = SealedTestSet(dataset, [ON_RECORD])
-    with pytest.raises(TestSetAlreadyOpened, match=r"exp_1 .* at 2025-01-02T03:04:00\+00:00 for the bundle bbbb"):
-        sealed.open(FROZEN)
-
-
-def test_the_opening_of_another_experiment_does_not_break_this_seal(dataset: Path) -> None:
-    other = RecordedOpening("exp_2", "b" * 64, datetime(2025, 1, 2, tzinfo=UTC))
-    assert len(SealedTestSet(dataset, [other]).open(FROZEN).labels) == 7
 
 
 def test_a_run_that_crashed_before_its_record_was_written_may_open_again_and_sees_the_same(dataset: Path) -> None:
