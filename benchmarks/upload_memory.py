@@ -3,8 +3,8 @@
     python -m benchmarks.upload_memory [--goal 300]
 
 Starts this service in one process on this machine and reads the peak of its resident memory from `/proc` (Linux).
-Takes about two minutes on two cores. Expected: no row above 300 MB of growth; the exit status is 1 if there is one, or an
-answer that is neither 200, 503 nor a refusal. The network is untrained, which changes nothing about the memory.
+Takes about two minutes on two cores. Expected: no row above 300 MB of growth; the exit status is 1 if there is one, or
+an answer that is neither 200, 503 nor a refusal. The network is untrained, which changes nothing about the memory.
 """
 
 import argparse

@@ -126,10 +126,15 @@ class ExperimentSpec(Spec):
             names: tuple[str, ...] = getattr(self, field)
             unknown = [name for name in names if name not in known]
             if unknown:
-                raise ValueError(f"{field}: unknown {', '.join(unknown)}; choose from {', '.join(known)}")
+                raise ValueError(f"{field}: unknown {', '.join(map(_shown, unknown))}; choose from {', '.join(known)}")
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: each name may appear once")
         return self
+
+
+def _shown(name: str) -> str:
+    """A name as it may stand in a message: a lone surrogate has no UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 class Checkpoint(Spec):

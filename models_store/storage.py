@@ -49,12 +49,18 @@ class Storage:
             self._files.get_file(self._path(key), str(beside))
             beside.replace(target)
         except FileNotFoundError as missing:
-            raise StoredFileMissing(
-                f"{key} is not in the store {self.url}; restore the store from its backup, or point "
-                "DERMATRIAGE_STORE_URL at the store this database was filled with"
-            ) from missing
+            raise self._missing(key) from missing
         finally:
             beside.unlink(missing_ok=True)
+
+    def read(self, key: str, chunk_bytes: int) -> Iterator[bytes]:
+        """What `key` holds, in pieces and without a copy on disk. Raises `StoredFileMissing` like `get_file`."""
+        try:
+            with self._files.open(self._path(key), "rb") as file:
+                while chunk := file.read(chunk_bytes):
+                    yield chunk
+        except FileNotFoundError as missing:
+            raise self._missing(key) from missing
 
     def get_verified(self, key: str, sha256: str, target: Path) -> None:
         """`get_file`, refusing with `StoredFileAltered` what does not have the recorded sha256."""
@@ -79,6 +85,12 @@ class Storage:
         """Removes a file, or everything under a prefix; what is already gone is no error."""
         with suppress(FileNotFoundError):
             self._files.rm(self._path(key), recursive=True)
+
+    def _missing(self, key: str) -> StoredFileMissing:
+        return StoredFileMissing(
+            f"{key} is not in the store {self.url}; restore the store from its backup, or point "
+            "DERMATRIAGE_STORE_URL at the store this database was filled with"
+        )
 
     def _path(self, key: str) -> str:
         if key.startswith("/") or ".." in key.split("/"):

@@ -17,6 +17,7 @@ from models_store.storage import Storage
 from service import health, openapi, reference, scraping
 from service.dashboard import routes as dashboard
 from service.deps import Service
+from service.encoding import PlainText
 from service.errors import add_handlers
 from service.experiments import catalog
 from service.experiments import endpoints as experiments
@@ -81,6 +82,7 @@ def create_app(
     )
     rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
+    app.add_middleware(PlainText)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     add_handlers(app)

@@ -1,5 +1,6 @@
 """Every error as problem+json (RFC 9457): what happened, why, and what to do about it. Never a stack trace."""
 
+import errno
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database_failed)
+    app.add_exception_handler(OSError, _system_failed)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
     for kind in KNOWN:
@@ -165,6 +167,8 @@ def _finding(error: Mapping[str, Any]) -> Finding:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError):  # FastAPI takes whatever stops it reading a body for the sender's fault
+        return _system_failed(request, error.__cause__)
     phrase = HTTPStatus(error.status_code).phrase
     kind = phrase.lower().replace(" ", "-")
     detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}: {phrase.lower()}"
@@ -192,6 +196,21 @@ def _database_failed(request: Request, error: Exception) -> Response:
         "the database could not be reached, or was busy for too long",
         "Try again in a few seconds; GET /readyz says when it is back.",
         headers={"Retry-After": "5"},
+    ).response(request)
+
+
+def _system_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    log.error("the system refused what %s %s needs", request.method, request.url.path, exc_info=error)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return _unexpected(request, error)
+    return Problem(
+        507,
+        "disk-full",
+        "The server's disk is full",
+        "there is no room on the server for what this request needs",
+        "Try again later; whoever runs the server has to free space, see its log.",
+        headers={"Retry-After": "60"},
     ).response(request)
 
 

@@ -24,6 +24,7 @@ TITLES = {
     500: ("internal-error", "Something unexpected happened", "the server failed to answer this request"),
     503: ("no-champion", "No model answers yet", "no model has been promoted"),
 }
+CHARSET = ("charset-unknown", "The charset is not read here", "the body is said to be text in 'punycode'")
 REMEDY = "Each problem says here what to do about it."
 
 KEY_SCHEME = {
@@ -69,8 +70,10 @@ def describe(app: FastAPI) -> None:
 def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
     """Says what the gate in front of every operation may answer."""
     answers = operation["responses"]
+    answers.setdefault("400", _problem_response(400))
     if method == "POST":
         answers["408"] = _problem_response(408)
+        answers.setdefault("415", _problem_response(415, CHARSET))
     needed = scope_needed(method, path)
     if needed is None:
         return
@@ -80,8 +83,8 @@ def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
         answers[str(status)] = _problem_response(status)
 
 
-def _problem_response(status: int) -> dict[str, Any]:
-    kind, title, detail = TITLES[status]
+def _problem_response(status: int, said: tuple[str, str, str] | None = None) -> dict[str, Any]:
+    kind, title, detail = said or TITLES[status]
     example = {"type": KIND_PREFIX + kind, "title": title, "status": status, "detail": detail, "remedy": REMEDY}
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     content = {MEDIA_TYPE: {"schema": schema, "example": {**example, "instance": "/v1/…"}}}

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
@@ -77,7 +77,7 @@ def _decode(cursor: str) -> tuple[datetime, str]:
         when = datetime.fromisoformat(moment)
         if when.tzinfo is None or not isinstance(key, str) or not key.isprintable() or not key.isascii():
             raise ValueError("not a cursor of this service")
-        return when, key
+        return when.astimezone(UTC), key  # OverflowError at the ends of the calendar
     except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
         finding = Finding(detail="it is not a next_cursor that this service gave out", parameter="cursor")
         raise unprocessable("the cursor cannot be read", "Start again without a cursor.", finding) from error

@@ -42,7 +42,8 @@ def remove_abandoned_folders(worker: Worker) -> None:
     root = worker.settings.work_root.resolve()
     folders = {path.name for path in root.glob("trl_*")} if root.is_dir() else set()
     with worker.database.read() as session:
-        known = dict(session.execute(select(Trial.id, Trial.status).where(Trial.id.in_(folders))).tuples())
+        rows = session.execute(select(Trial.id, Trial.status).where(Trial.id.in_(folders))).all()
+        known = {trial_id: status for trial_id, status in rows}
     for trial_id in folders:
         if trial_id not in known:
             shutil.rmtree(trial_folder(worker, trial_id), ignore_errors=True)

@@ -122,7 +122,7 @@ def _submitted_before(session: Session, key: str | None, digest: str | None) -> 
     known = session.scalar(select(Experiment).where(Experiment.idempotency_key == key))
     if known is not None and known.idempotency_digest != digest:
         raise IdempotencyKeyReused(
-            f"the Idempotency-Key {key!r} was used for another experiment; send a new key with a new experiment"
+            "this Idempotency-Key was used for another experiment; send a new key with a new experiment"
         )
     return known
 

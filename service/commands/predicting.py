@@ -18,6 +18,7 @@ from service.predictions.schemas import BatchLine
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Answer = dict[str, Any]
 Images = Annotated[
     list[str], typer.Argument(metavar="IMAGE…", help="Image files, folders of them, patterns in quotes, or zips.")
@@ -96,7 +97,12 @@ def _show_csv(answers: Iterable[Answer]) -> None:
     table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
     table.writeheader()
     for answer in answers:
-        table.writerow({**answer, "warnings": _codes(answer)})
+        table.writerow({name: _cell(value) for name, value in {**answer, "warnings": _codes(answer)}.items()})
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would compute gets an apostrophe in front, which it hides (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _codes(answer: Answer) -> str:

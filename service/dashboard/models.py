@@ -54,7 +54,8 @@ def compare_page(a: Version, b: Version, viewer: Viewing, session: Reading) -> H
 @router.get("/models/{version}")
 def model_page(version: Identifier, viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
     model = registry.model(session, version)
-    champion = registry.champion(session)
+    champion, revision, history = registry.champion(session), registry.revision(session), registry.history(session)
+    session.close()  # its connection is for others while the store is read
     card, no_card = _card(model, services)
     complete = bool(model.metrics.get("confusion"))
     return show(
@@ -64,8 +65,8 @@ def model_page(version: Identifier, viewer: Viewing, session: Reading, services:
         model=model,
         champion=champion,
         is_champion=champion is not None and champion.version == version,
-        revision=registry.revision(session),
-        moves=[step for step in registry.history(session) if version in (step.version, step.previous)],
+        revision=revision,
+        moves=[step for step in history if version in (step.version, step.previous)],
         guarantee=model.calibration["guarantee"],
         figures=wording.figure_rows(model.metrics) if complete else None,
         drawn=_drawn(model.metrics) if complete else [],

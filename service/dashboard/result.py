@@ -64,6 +64,7 @@ def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, se
         missing = words.missing(study) or ("Incomplete record", "The model's test figures were not recorded.")
         return show("no_result.html", viewer, missing=missing, **shared)
     test, calibration = study.model.metrics, study.model.calibration
+    session.close()  # its connection is for others while the store is read
     slider, no_slider = _slider(study.model, services.storage)
     return show(
         "result.html",

@@ -23,6 +23,7 @@ from service.experiments.report import REPORT_POLICY, report_page
 from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
 from service.openapi import problems
 from service.pages import Page, Turned, page
+from service.security import KEY_ID
 
 router = APIRouter(tags=["experiments"])
 router.include_router(events.router)
@@ -45,7 +46,8 @@ def submit(
         str | None,
         Header(
             pattern=r"^[\x21-\x7e]{1,255}$",
-            description="Any string of your choice: the same key with the same experiment never submits it twice.",
+            description="Any string of your choice: the same key with the same experiment, from "
+            "the same caller, never submits it twice.",
         ),
     ] = None,
 ) -> ExperimentRead:
@@ -53,7 +55,7 @@ def submit(
     _require_dataset(session, spec.dataset)
     posted = spec.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps(posted, sort_keys=True).encode()).hexdigest()
-    experiment = runs.submit(session, posted, key=idempotency_key, digest=digest)
+    experiment = runs.submit(session, posted, key=_owned(idempotency_key, request), digest=digest)
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
     background.add_task(services.announce, experiment.id)
     return show_experiment(session, experiment)
@@ -143,6 +145,12 @@ def read_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
         remedy = "A trial prints once it runs; GET /v1/trials/{id} says whether it does."
         raise Problem(404, "log-not-found", "Nothing was printed", f"trial {trial_id} has printed nothing yet", remedy)
     return PlainTextResponse(printed.text if printed.is_whole else f"[…]\n{printed.text}")
+
+
+def _owned(key: str | None, request: Request) -> str | None:
+    """The key as it is stored: each caller has their own. Without API keys everyone is the same caller."""
+    caller = request.scope.get(KEY_ID)
+    return key if key is None or caller is None else f"{caller}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _experiment(session: Session, experiment_id: str) -> Experiment:

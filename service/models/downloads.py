@@ -1,42 +1,51 @@
 """A model's files as they leave the service, verified byte by byte before the first of them is sent."""
 
+import hashlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO
+from tempfile import TemporaryDirectory
 
-from models_store.bundles import BundleAltered, fetch_files
+from models_store.bundles import BundleAltered, fetch_files, manifest
 from models_store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import Model
 from service.errors import Problem
 
-CHUNK_BYTES = 2**18
+CHUNK_BYTES = 2**20
+ALTERED = (BundleAltered, StoredFileAltered, StoredFileMissing)
 
 
 def card(model: Model, storage: Storage) -> str:
     """The model card in Markdown. Raises `Problem` if the store does not hold what was written."""
     with TemporaryDirectory() as folder:
-        _fetch(model, storage, Path(folder), ("card.md",))
+        try:
+            fetch_files(storage, model.store_key, model.manifest_sha256, Path(folder), ("card.md",))
+        except ALTERED as changed:
+            raise altered(changed) from changed
         return (Path(folder) / "card.md").read_text()
 
 
-def zipped(model: Model, storage: Storage) -> IO[bytes]:
-    """The whole bundle as an unnamed file at its start, gone when it is closed. Raises `Problem` like `card`."""
+def zipped_bytes(model: Model, storage: Storage) -> int:
+    """How many bytes `zipped` gives, every one of them verified now. Raises `Problem` like `card`."""
+    try:
+        return sum(map(len, zipped(model, storage)))
+    except ALTERED as changed:
+        raise altered(changed) from changed
+
+
+def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
+    """The whole bundle as a zip, straight from the store. Raises `StoredFileAltered` and the like on the way."""
     with TemporaryDirectory() as folder:
-        names = _fetch(model, storage, Path(folder))
-        packed = TemporaryFile()  # noqa: SIM115 (whoever sends it closes it)
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                archive.write(Path(folder) / name, f"{model.version}/{name}")
-    packed.seek(0)
-    return packed
-
-
-def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+        digests = manifest(storage, model.store_key, model.manifest_sha256, Path(folder))
+    written = _Written()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
+        for name, sha256 in {**digests, "manifest.json": model.manifest_sha256}.items():
+            # Without a date of its own, so that the same bundle gives the same bytes.
+            with archive.open(zipfile.ZipInfo(f"{model.version}/{name}"), "w") as member:
+                for chunk in _verified(storage, f"{model.store_key}/{name}", sha256):
+                    member.write(chunk)
+                    yield written.taken()
+    yield written.taken()
 
 
 def altered(error: Exception) -> Problem:
@@ -49,8 +58,31 @@ def altered(error: Exception) -> Problem:
     )
 
 
-def _fetch(model: Model, storage: Storage, folder: Path, names: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    try:
-        return fetch_files(storage, model.store_key, model.manifest_sha256, folder, names)
-    except (BundleAltered, StoredFileAltered, StoredFileMissing) as changed:
-        raise altered(changed) from changed
+def _verified(storage: Storage, key: str, sha256: str) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for chunk in storage.read(key, CHUNK_BYTES):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise StoredFileAltered(f"{key} is not the file that was recorded; restore it from a backup")
+
+
+class _Written:
+    """A file that is only written to, and handed on piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def taken(self) -> bytes:
+        taken, self._pieces = b"".join(self._pieces), []
+        return taken

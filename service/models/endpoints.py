@@ -1,6 +1,5 @@
 """Model versions: read, download, promote, roll back."""
 
-import os
 import re
 from typing import Annotated
 
@@ -90,6 +89,7 @@ def promote(
 def read_card(version: Identifier, session: Reading, services: Services) -> Response:
     """The model card: what it is for, its figures with recall first, and its limits."""
     model = registry.model(session, version)
+    session.close()  # its connection is for others while the store is read
     return MarkdownResponse(downloads.card(model, services.storage))
 
 
@@ -111,13 +111,13 @@ def read_card(version: Identifier, session: Reading, services: Services) -> Resp
 def read_bundle(version: Identifier, session: Reading, services: Services) -> Response:
     """Everything the model consists of, as a zip: ONNX and Keras networks, calibration, figures, card, manifest."""
     model = registry.model(session, version)
-    packed = downloads.zipped(model, services.storage)
+    session.close()  # its connection is for others while the store is read
     headers = {
-        "Content-Length": str(os.fstat(packed.fileno()).st_size),
+        "Content-Length": str(downloads.zipped_bytes(model, services.storage)),
         "Content-Disposition": f'attachment; filename="{model.version}.zip"',
         "ETag": f'"{model.manifest_sha256}"',
     }
-    return StreamingResponse(downloads.chunks(packed), media_type="application/zip", headers=headers)
+    return StreamingResponse(downloads.zipped(model, services.storage), media_type="application/zip", headers=headers)
 
 
 def _show(model: Model, champion: Model | None) -> ModelRead:

@@ -17,6 +17,7 @@ router = APIRouter()
 def read_validation_scores(version: Identifier, session: Reading, services: Services) -> ValidationRead:
     """The scores of the validation images, for moving the threshold; test figures exist only at the sealed one."""
     model = registry.model(session, version)
+    session.close()  # its connection is for others while the store is read
     try:
         return read_validation(model, services.storage)
     except ValidationNotKept as lacking:

@@ -265,3 +265,14 @@ def test_signing_in_and_other_traffic_of_an_address_do_not_use_each_other_up(
         assert sign_in(there) == 303
         here.cookies.clear()
         assert client.get("/v1/models", headers=bearer(text)).status_code == 200
+
+
+def test_an_idempotency_key_belongs_to_the_caller_who_sent_it(stranger: TestClient, database: Database) -> None:
+    spec, (_, one), (_, other) = {"dataset": "synthetic"}, make(database, "submit"), make(database, "submit")
+
+    def submit(text: str) -> str:
+        headers = {**bearer(text), "Idempotency-Key": "nightly"}
+        return str(stranger.post("/v1/experiments", json=spec, headers=headers).raise_for_status().json()["id"])
+
+    assert submit(one) == submit(one)
+    assert submit(other) != submit(one)

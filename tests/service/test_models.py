@@ -5,10 +5,14 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+
+from models_store.database import Database
+from models_store.storage import Storage
 
 MakeModel = Callable[..., str]
 WHY = {"reason": "better recall"}
@@ -108,3 +112,49 @@ def test_bundle_is_a_zip_of_everything_its_manifest_lists(client: TestClient, ma
         if not name.endswith("manifest.json")
     }
     assert digests == json.loads(manifest)["files"]
+
+
+def test_bundle_is_sent_without_a_copy_on_disk_and_says_its_length(
+    client: TestClient, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, copied = make_model(), []
+    get_file = Storage.get_file
+
+    def noted(self: Storage, key: str, target: Path) -> None:
+        copied.append(key.rpartition("/")[2])
+        get_file(self, key, target)
+
+    monkeypatch.setattr(Storage, "get_file", noted)
+    answer = client.get(f"/v1/models/{version}/bundle")
+    assert set(copied) == {"manifest.json"}
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert answer.content == client.get(f"/v1/models/{version}/bundle").content
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/v1/models/{}/bundle",
+        "/v1/models/{}/card",
+        "/v1/models/{}/validation",
+        "/models/{}",
+    ],
+)
+def test_no_connection_to_the_database_is_held_while_the_store_is_read(
+    client: TestClient,
+    make_model: MakeModel,
+    database: Database,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version, held = make_model(), []
+    get_file = Storage.get_file
+
+    def noted(self: Storage, key: str, target: Path) -> None:
+        held.append(database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        get_file(self, key, target)
+
+    monkeypatch.setattr(Storage, "get_file", noted)
+    client.get(address.format(version))
+    assert held
+    assert not any(held)

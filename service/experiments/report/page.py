@@ -38,6 +38,7 @@ def report_page(session: Session, storage: Storage, cache_root: Path, experiment
     What the study has not reached, or lost, is named as missing. Raises `ExperimentNotFound`.
     """
     study = read_study(session, experiment_id)
+    session.close()  # its connection is for others while the store is read
     kept = Kept() if study.model is None else read_kept(storage, study.model, cache_root)
     return TEMPLATES.get_template("page.html").render(
         study=study,

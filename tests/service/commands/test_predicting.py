@@ -85,3 +85,14 @@ def test_nothing_to_judge_is_exit_code_2(dermatriage: Dermatriage, tmp_path: Pat
 
     assert ended.exit_code == 2
     assert f"no image at {named}" in ended.err
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@SUM(1).png", "\t1.png"])
+def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_csv(
+    dermatriage: Dermatriage, folder: Path, name: str
+) -> None:
+    (folder / "lesions" / "a.png").rename(folder / name)
+    ended = dermatriage("predict", "--csv", "--", name)
+    (row,) = csv.DictReader(io.StringIO(ended.out))
+    assert row["file"] == f"'{name}"
+    assert row["label"] == "malignant"
