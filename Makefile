@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 VENV := .venv
+CYCLONEDX := 7.5.0
 IN_VENV := $(VENV)/bin
 # A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint transcript screenshots bench attack deploy-figures lock clean
+.PHONY: help demo up test test-deploy lint transcript screenshots bench attack deploy-figures lock sbom clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +64,16 @@ lock:  ## resolve pyproject.toml anew into requirements.lock, and from it the lo
 	PATH="$$scratch/bin:$$PATH" uv --system-certs pip compile --quiet --universal --generate-hashes \
 	  --no-emit-index-url --all-extras pyproject.toml -o requirements.lock; \
 	PATH="$$scratch/bin:$$PATH" docs/deployment/lock-images.sh
+
+sbom:  ## write a CycloneDX bill of materials for the lock of each image into ./var/sbom
+	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch"; mkdir -p var/sbom; \
+	"$$scratch/bin/pip" --disable-pip-version-check --quiet install "cyclonedx-bom==$(CYCLONEDX)"; \
+	for image in web worker worker-gpu; do \
+	  PYTHONWARNINGS=ignore "$$scratch/bin/cyclonedx-py" requirements requirements-$$image.lock --pyproject pyproject.toml \
+	    --output-reproducible --output-file var/sbom/$$image.cdx.json; \
+	  echo "Wrote var/sbom/$$image.cdx.json."; \
+	done
 
 clean:  ## remove the virtual environment and every cache; ./var with its studies and models stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info

@@ -9,19 +9,25 @@ validation.json     scores of the selection and calibration images, for moving t
 metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
 card.md         the model card
-manifest.json   the sha256 of every file above; its own sha256 is recorded in the database
+manifest.json   the sha256 of every file above, and whose signature it has; its own sha256 is in the database
+signature.json  the signature of the manifest; bundles of version 0.2, and those of workers without a key, lack it
 """
 
+import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models_store.signatures import Signer, Trusted
 from models_store.storage import Storage, sha256_of, written_whole
 
 LIKENESS = "likeness.npz"
 FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", LIKENESS)
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "misses.json", "card.md")
+MANIFEST, SIGNATURE, SIGNED_BY = "manifest.json", "signature.json", "signed_by"
 SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", LIKENESS)
 
 
@@ -60,15 +66,23 @@ def freeze(folder: Path, about: dict[str, Any]) -> str:
     return sha256_of(folder / "frozen.json")
 
 
-def complete(folder: Path) -> str:
-    """Writes the manifest over every file. Returns its sha256, the root of all later verification."""
-    write_json(folder / "manifest.json", {"files": _digests(folder, COMPLETED_FILES)})
-    return sha256_of(folder / "manifest.json")
+def complete(folder: Path, signer: Signer | None = None) -> str:
+    """Writes the manifest over every file, signed if there is a signer.
+
+    Returns its sha256, the root of all later verification. The manifest names its signer, so that a signature cannot be
+    taken away unnoticed.
+    """
+    files = {"files": _digests(folder, COMPLETED_FILES)}
+    write_json(folder / MANIFEST, files if signer is None else files | {SIGNED_BY: signer.key_id})
+    if signer is not None:
+        write_json(folder / SIGNATURE, signer.sign((folder / MANIFEST).read_bytes()))
+    return sha256_of(folder / MANIFEST)
 
 
 def upload(folder: Path, storage: Storage, store_key: str) -> None:
     """Stores a completed bundle; the manifest goes last, so that a bundle without one was never whole."""
-    for name in (*COMPLETED_FILES, "manifest.json"):
+    signature = (SIGNATURE,) if (folder / SIGNATURE).exists() else ()
+    for name in (*COMPLETED_FILES, *signature, MANIFEST):
         storage.put_file(folder / name, f"{store_key}/{name}")
 
 
@@ -82,10 +96,53 @@ def fetch(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) 
 
 
 def manifest(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> dict[str, str]:
-    """The sha256 of each file of a bundle, by name. Raises like `fetch_files`."""
-    storage.get_verified(f"{store_key}/manifest.json", manifest_sha256, folder / "manifest.json")
-    digests: dict[str, str] = read_json(folder / "manifest.json")["files"]
+    """The sha256 of each file of a bundle, by name, once its signature was checked. Raises like `fetch_files`."""
+    storage.get_verified(f"{store_key}/{MANIFEST}", manifest_sha256, folder / MANIFEST)
+    if storage.trusted.keys and signer_of(folder) is not None:
+        storage.get_file(f"{store_key}/{SIGNATURE}", folder / SIGNATURE)
+    _check_signature(folder, storage.trusted, store_key)
+    digests: dict[str, str] = read_json(folder / MANIFEST)["files"]
     return digests
+
+
+def signer_of(folder: Path | zipfile.Path) -> str | None:
+    """The id of the key that the manifest names as its signer's; None where nobody signed."""
+    signer: str | None = json.loads((folder / MANIFEST).read_bytes()).get(SIGNED_BY)
+    return signer
+
+
+def verify(folder: Path | zipfile.Path, trusted: Trusted) -> str:
+    """Checks every file of a complete bundle, wherever it is, and returns the sha256 of its manifest.
+
+    Raises `BundleAltered` for a file that is missing, changed or not of the bundle, and for a signature that `trusted`
+    refuses.
+    """
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+        digests: dict[str, str] = json.loads(manifest)["files"]
+        for name, sha256 in digests.items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256:
+                raise BundleAltered(f"{name} is not the file that the manifest lists")
+    except (OSError, zipfile.BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise BundleAltered(f"it is not a complete bundle ({type(error).__name__}: {error})") from error
+    strange = {entry.name for entry in folder.iterdir()} - {*digests, MANIFEST, SIGNATURE}
+    if strange:
+        raise BundleAltered(f"the manifest does not list {', '.join(sorted(strange))}")
+    _check_signature(folder, trusted, "this bundle")
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def _check_signature(folder: Path | zipfile.Path, trusted: Trusted, named: str) -> None:
+    signer = signer_of(folder)
+    if signer is None and trusted.required:
+        raise BundleAltered(f"{named} is not signed, and only signed bundles are taken here")
+    if signer is None or not trusted.keys:
+        return
+    try:
+        signature = json.loads((folder / SIGNATURE).read_bytes())
+        trusted.check((folder / MANIFEST).read_bytes(), signature)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BundleAltered(f"the signature of {named} is refused: {error}") from error
 
 
 def fetch_files(
@@ -102,7 +159,7 @@ def fetch_files(
         if name not in digests:
             raise BundleAltered(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
         storage.get_verified(f"{store_key}/{name}", digests[name], folder / name)
-    return (*wanted, "manifest.json")
+    return (*wanted, MANIFEST)
 
 
 def _digests(folder: Path, names: tuple[str, ...]) -> dict[str, str]:

@@ -79,6 +79,13 @@ class Settings(BaseSettings):
         description="What `promote: if_better` compares on the same test set: `target_recall` (recall up to the "
         "target, then specificity), `recall`, `f2` or `roc_auc`.",
     )
+    signing_key: Path | None = Field(
+        None, description="PEM file of the Ed25519 key with which a worker signs its bundles; without: unsigned."
+    )
+    verify_keys: Path | None = Field(
+        None, description="PEM file of the public keys whose signatures on bundles are believed; without: none checked."
+    )
+    require_signatures: bool = Field(False, description="Whether a bundle that nobody signed is refused.")
     webhook_url: str | None = Field(None, description="Where to POST that an experiment has ended.")
     webhook_secret: str | None = Field(None, repr=False, description="Key of the HMAC-SHA256 that signs each webhook.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")

@@ -11,6 +11,9 @@ from typing import BinaryIO
 
 import fsspec
 
+from models_store.settings import Settings
+from models_store.signatures import Trusted
+
 
 class StoredFileMissing(FileNotFoundError):
     """The database names a file that the store does not hold."""
@@ -21,14 +24,22 @@ class StoredFileAltered(RuntimeError):
 
 
 class Storage:
-    """Files by key. A key is written once and whole: a reader sees all of it or nothing."""
+    """Files by key. A key is written once and whole: a reader sees all of it or nothing.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    `trusted` says whose signatures on what it holds are believed.
+    """
+
+    def __init__(self, url: str, trusted: Trusted | None = None) -> None:
+        self.url, self.trusted = url, trusted or Trusted()
         # Other processes write to the store too, so what it holds is asked of itself, never of a cache.
         self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self._is_local = "file" in self._files.protocol
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Storage":
+        """Raises `KeyUnreadable`."""
+        return cls(settings.store_url, Trusted.by(settings))
 
     def put_file(self, local: Path, key: str) -> None:
         target = self._path(key)

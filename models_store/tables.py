@@ -187,6 +187,7 @@ class Model(Table):
     store_key: Mapped[str] = mapped_column(String(512))
     bundle_sha256: Mapped[str] = mapped_column(String(64))
     manifest_sha256: Mapped[str] = mapped_column(String(64))
+    signed_by: Mapped[str | None] = mapped_column(String(16))
     threshold: Mapped[float]
     calibration: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]

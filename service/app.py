@@ -95,7 +95,7 @@ def create_app(
 
 def _service(settings: Settings, database: Database | None, storage: Storage | None, celery: Celery | None) -> Service:
     database = database or Database(settings.database_url)
-    storage = storage or Storage(settings.store_url)
+    storage = storage or Storage.of(settings)
     return Service(
         settings=settings,
         database=database,

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from models_store.catalog import DISCLAIMER
-from service.commands import models, predicting, status, studies, submitting
+from service.commands import models, predicting, status, studies, submitting, verifying
 from service.commands.endings import ending
 from service.commands.later import Verbs
 from service.commands.output import Finished, notes
@@ -40,6 +40,7 @@ for verb in (
     models.rollback,
     models.card,
     models.bundle,
+    verifying.verify,
     models.catalog,
     status.version,
 ):

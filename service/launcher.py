@@ -12,6 +12,7 @@ from pathlib import Path
 from migrations import upgrade
 from models_store.database import Database
 from models_store.settings import Settings
+from models_store.signatures import make_keys
 from service import ports, readiness
 from service.processes import WatchedProcess, start
 from service.signals import uninterrupted
@@ -100,6 +101,7 @@ def embedded_stack(
         try:
             say("Bringing the database up to date ...")
             _migrate(settings)
+            stack.settings = _with_signing_key(stack.settings, var)
             say("Starting broker, worker, sweeper and web server ...")
             _start_broker(stack)
             _start_product(stack)
@@ -145,6 +147,15 @@ def _start_product(stack: Stack) -> None:
     stack.wait_until("web", lambda: readiness.web_answers(stack.url))
     stack.wait_until("worker", lambda: readiness.worker_listens(stack.settings.broker_url))
     stack.check()
+
+
+def _with_signing_key(settings: Settings, var: Path) -> Settings:
+    """With the key that was made for this folder, once, unless the settings name another."""
+    if settings.signing_key is not None:
+        return settings
+    key = var.resolve() / "signing-key.pem"
+    make_keys(key, var.resolve() / "verify-keys.pem")
+    return settings.model_copy(update={"signing_key": key})
 
 
 def _migrate(settings: Settings) -> None:

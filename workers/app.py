@@ -69,7 +69,7 @@ def attempt_folder(worker: Worker, claim: Claim) -> Path:
 
 
 def create_worker(settings: Settings) -> Worker:
-    return Worker(settings, Database(settings.database_url), Storage(settings.store_url), broker(settings))
+    return Worker(settings, Database(settings.database_url), Storage.of(settings), broker(settings))
 
 
 def slots(settings: Settings) -> list[Slot]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from models_store import bundles
 from models_store.settings import Settings
+from models_store.signatures import Signer
 from models_store.specs import FinalSpec
 from models_store.storage import Storage
 from workers.job import Job, Outcome, model_version
@@ -18,6 +19,7 @@ def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storag
     from workers.pipeline.seal import SealedTestSet
     from workers.pipeline.study import Candidate, FinalModel, finalize
 
+    signer = None if settings.signing_key is None else Signer.of(settings.signing_key)
     dataset = dataset_of(job, settings, storage)
     version = model_version(job.trial_id, job.fence)
     store_key = f"models/{version}"
@@ -26,7 +28,9 @@ def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storag
         checkpoint = fetch(final.checkpoint, storage, bundle / "winner.keras")
         candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id)
         sealed = SealedTestSet(dataset)
-        model: FinalModel = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=environment())
+        model: FinalModel = finalize(
+            candidate, job.experiment, dataset, sealed, bundle, environment=environment(), signer=signer
+        )
         bundles.upload(bundle, storage, store_key)
     return Outcome(status="succeeded", result=_final_result(model, version, store_key))
 
@@ -41,6 +45,7 @@ def _final_result(model: Any, version: str, store_key: str) -> dict[str, Any]:
             "store_key": store_key,
             "bundle_sha256": model.opening.bundle_sha256,
             "manifest_sha256": model.manifest_sha256,
+            "signed_by": model.signed_by,
             "threshold": model.opening.threshold,
         },
         "opening": {

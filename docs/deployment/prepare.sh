@@ -14,8 +14,15 @@ fi
 grep -q '^SECRETS_FOLDER=.' .env || printf '\nSECRETS_FOLDER=%s\n' "${SECRETS_FOLDER:-./secrets}" >>.env
 folder=$(sed -n 's/^SECRETS_FOLDER=//p' .env | tail -n 1)
 
+command -v openssl >/dev/null || { echo "prepare.sh needs openssl, which makes the key that signs models." >&2; exit 1; }
+
 # The folder keeps everyone else out; the files are readable because the containers' users, each another, have to.
 mkdir -p -m 700 "$folder"
 for name in postgres_password redis_password grafana_password; do
   [ -s "$folder/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$folder/$name"
 done
+
+# Workers sign the models they make; the web service holds the public half, to which those of earlier keys may be added.
+[ -s "$folder/signing_key" ] || openssl genpkey -algorithm ed25519 -out "$folder/signing_key"
+chmod 644 "$folder/signing_key"
+[ -s "$folder/verify_keys" ] || openssl pkey -in "$folder/signing_key" -pubout -out "$folder/verify_keys"

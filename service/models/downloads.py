@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models_store.bundles import BundleAltered, fetch_files, manifest
+from models_store.bundles import MANIFEST, SIGNATURE, BundleAltered, fetch_files, manifest, signer_of
 from models_store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import Model
 from service.errors import Problem
@@ -37,9 +37,10 @@ def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
     """The whole bundle as a zip, straight from the store. Raises `StoredFileAltered` and the like on the way."""
     with TemporaryDirectory() as folder:
         digests = manifest(storage, model.store_key, model.manifest_sha256, Path(folder))
+        signature = {} if signer_of(Path(folder)) is None else {SIGNATURE: None}
     written = _Written()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
-        for name, sha256 in {**digests, "manifest.json": model.manifest_sha256}.items():
+        for name, sha256 in {**digests, **signature, MANIFEST: model.manifest_sha256}.items():
             # Without a date of its own, so that the same bundle gives the same bytes.
             with archive.open(zipfile.ZipInfo(f"{model.version}/{name}"), "w") as member:
                 for chunk in _verified(storage, f"{model.store_key}/{name}", sha256):
@@ -58,12 +59,12 @@ def altered(error: Exception) -> Problem:
     )
 
 
-def _verified(storage: Storage, key: str, sha256: str) -> Iterator[bytes]:
+def _verified(storage: Storage, key: str, sha256: str | None) -> Iterator[bytes]:
     digest = hashlib.sha256()
     for chunk in storage.read(key, CHUNK_BYTES):
         digest.update(chunk)
         yield chunk
-    if digest.hexdigest() != sha256:
+    if sha256 is not None and digest.hexdigest() != sha256:  # a signature is checked by itself
         raise StoredFileAltered(f"{key} is not the file that was recorded; restore it from a backup")
 
 

@@ -30,6 +30,7 @@ class ModelRead(BaseModel):
                 "weights": "imagenet",
                 "bundle_sha256": "1" * 64,
                 "manifest_sha256": "2" * 64,
+                "signed_by": "3f1c0d9e8b7a6f5e",
                 "threshold": 0.31,
                 "calibration": {"threshold": 0.31, "guarantee": GUARANTEE_EXAMPLE},
                 "metrics": RESULT_EXAMPLE["test"],
@@ -49,6 +50,7 @@ class ModelRead(BaseModel):
     weights: str = Field(description="Initial weights of a transfer base; `none` means random.")
     bundle_sha256: str = Field(description="Identifies what the test set was opened for.")
     manifest_sha256: str = Field(description="Identifies every byte of the bundle.")
+    signed_by: str | None = Field(None, description="Id of the key that signed the bundle; null: it is unsigned.")
     threshold: float
     calibration: dict[str, Any]
     metrics: dict[str, Any] = Field(description="Test figures, recall first.")

@@ -17,6 +17,7 @@ from models_store import bundles, registry
 from models_store.database import Database
 from models_store.likeness import Likeness
 from models_store.settings import Settings
+from models_store.signatures import Signer
 from models_store.storage import Storage, sha256_of
 from models_store.tables import Experiment, Model, Trial
 from service.app import create_app
@@ -65,7 +66,14 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
     Without `cut` it is one from before bundles told what training images are like.
     """
 
-    def make(*, threshold: float = 0.5, promote: bool = False, cut: float | None = 1000.0, **columns: Any) -> str:
+    def make(
+        *,
+        threshold: float = 0.5,
+        promote: bool = False,
+        cut: float | None = 1000.0,
+        signer: Signer | None = None,
+        **columns: Any,
+    ) -> str:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
         about = {"dataset": "dermamnist", "synthetic": False, "weights": "imagenet", "image_size": SIZE} | columns
@@ -84,7 +92,7 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
                 (folder / name).write_text(f"# {name} of threshold {threshold}")
         brightness_likeness(cut or 1.0).save(folder / bundles.LIKENESS)
         bundle_sha256 = bundles.freeze(folder, about)
-        manifest_sha256 = bundles.complete(folder)
+        manifest_sha256 = bundles.complete(folder, signer)
         if cut is None:
             manifest_sha256 = _as_before_likeness(folder)
         with database.write() as session:
@@ -119,6 +127,7 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
                 store_key=store_key,
                 bundle_sha256=bundle_sha256,
                 manifest_sha256=manifest_sha256,
+                signed_by=None if signer is None else signer.key_id,
                 threshold=threshold,
                 calibration={"guarantee": {"holds": True}},
                 metrics={"recall": 0.9},

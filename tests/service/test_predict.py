@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from models_store import registry
 from models_store.catalog import DISCLAIMER
 from models_store.database import Database
+from models_store.signatures import Signer, make_keys
+from service.app import create_app
 from service.predictions import predictor
 
 MakeModel = Callable[..., str]
@@ -168,3 +170,21 @@ def test_refused_bundle_is_tried_again_only_after_a_while(app: FastAPI, make_mod
     watched.refresh()
     assert watched.serving is not None
     assert watched.refusal is None
+
+
+def test_a_champion_signed_by_a_key_that_is_not_believed_does_not_answer(
+    settings: Any, database: Database, make_model: MakeModel, tmp_path: Path
+) -> None:
+    for name in ("ours", "theirs"):
+        make_keys(tmp_path / f"{name}.pem", tmp_path / f"{name}.pub.pem")
+    believing = settings.model_copy(update={"verify_keys": tmp_path / "ours.pub.pem"})
+    ours = make_model(promote=True, signer=Signer.of(tmp_path / "ours.pem"))
+    with TestClient(create_app(believing, database=database)) as client:
+        assert predict(client, image(0)).json()["model_version"] == ours
+        assert client.get(f"/v1/models/{ours}").json()["signed_by"] == Signer.of(tmp_path / "ours.pem").key_id
+    theirs = make_model(promote=True, signer=Signer.of(tmp_path / "theirs.pem"))
+    with TestClient(create_app(believing, database=database)) as client:
+        answer = predict(client, image(0))
+        assert answer.status_code == 503
+        assert theirs in answer.json()["detail"]
+        assert client.get(f"/v1/models/{theirs}/bundle").status_code == 503

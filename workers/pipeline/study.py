@@ -13,6 +13,7 @@ from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
 from models_store.datasets.digests import sha256_of
 from models_store.datasets.layout import Split, verify_layout
 from models_store.scoring import ProbabilityCalibration, Scorer
+from models_store.signatures import Signer
 from models_store.specs import ExperimentSpec, TrialSpec
 from workers.pipeline.calibration import Calibration, calibrate
 from workers.pipeline.card import model_card
@@ -47,6 +48,7 @@ class FinalModel:
     """What Phase 3 leaves: a completed bundle in a folder, and everything that goes on record about it."""
 
     manifest_sha256: str
+    signed_by: str | None
     opening: Opening
     opened_at: datetime
     test_images: int
@@ -96,12 +98,13 @@ def finalize(
     folder: Path,
     *,
     environment: Mapping[str, Any] | None = None,
+    signer: Signer | None = None,
 ) -> FinalModel:
     """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
 
     Calibration and test are scored with the exported network, the very thing that will serve. `environment` names the
-    machine, the versions and the commit on the model card. Raises `ExportNotFaithful`, `TooFewMalignantImages` or
-    `TestSetAlreadyOpened`.
+    machine, the versions and the commit on the model card, and `signer` signs the bundle. Raises `ExportNotFaithful`,
+    `TooFewMalignantImages` or `TestSetAlreadyOpened`.
     """
     data = study_data(dataset, spec.calibration, spec.seed)
     model = load_model(candidate.checkpoint)
@@ -131,7 +134,8 @@ def finalize(
     card = model_card(about, record, measured, environment or {})
     (folder / "card.md").write_text(card, encoding="utf-8")
     return FinalModel(
-        manifest_sha256=bundles.complete(folder),
+        manifest_sha256=bundles.complete(folder, signer),
+        signed_by=None if signer is None else signer.key_id,
         opening=opening,
         opened_at=opened_at,
         test_images=len(test.images),

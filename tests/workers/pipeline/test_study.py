@@ -10,6 +10,7 @@ from models_store import bundles
 from models_store.datasets.layout import DatasetInvalid, read_split
 from models_store.datasets.synthetic import generate
 from models_store.scoring import ProbabilityCalibration, Scorer
+from models_store.signatures import Signer, Trusted, make_keys
 from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from workers.pipeline import plan
 from workers.pipeline.progress import Epoch
@@ -116,8 +117,12 @@ def test_finalizing_again_after_a_crash_gives_the_same_threshold_and_figures(
 ) -> None:
     (tmp_path / "first").mkdir()
     (tmp_path / "again").mkdir()
-    first = finalize(candidate, SPEC, dataset, SealedTestSet(dataset), tmp_path / "first")
+    make_keys(tmp_path / "private.pem", tmp_path / "public.pem")
+    signer = Signer.of(tmp_path / "private.pem")
+    first = finalize(candidate, SPEC, dataset, SealedTestSet(dataset), tmp_path / "first", signer=signer)
     again = finalize(candidate, SPEC, dataset, SealedTestSet(dataset), tmp_path / "again")
 
     assert again.evaluation == first.evaluation
     assert again.opening.threshold == first.opening.threshold
+    assert (first.signed_by, again.signed_by) == (signer.key_id, None)
+    assert bundles.verify(tmp_path / "first", Trusted.of(tmp_path / "public.pem")) == first.manifest_sha256
