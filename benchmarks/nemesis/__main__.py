@@ -1,0 +1,105 @@
+"""Is anything lost, doubled or left, whatever happens? Hundreds of experiments under one fault after another.
+
+    python -m benchmarks.nemesis [--database sqlite|postgresql|both] [--experiments 300] [--workers 4]
+                                 [--fault-every 3] [--most-minutes 20] [--seed 0] [--report docs/reliability.md]
+
+Real processes on a real database, trials that act instead of training. Takes about eight minutes a database on two
+cores. Expected: nothing broken, else the exit status is 1. The history of each run stays in `--histories`, if given.
+Some faults need root (a small disk) or libfaketime (a clock that jumps); without, the report says so.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.attack.champion import furnish
+from benchmarks.nemesis.callers import Callers
+from benchmarks.nemesis.checking import violations
+from benchmarks.nemesis.databases import stoppable
+from benchmarks.nemesis.faults import Nemesis
+from benchmarks.nemesis.finding import all_ended, find, starts
+from benchmarks.nemesis.history import History
+from benchmarks.nemesis.report import Run, report
+from models_store.database import Database
+from tests.end_to_end.stack import Stack
+
+MODELS = 3
+PLAY = {"epochs": 2, "seconds": 0.3, "seals": True}
+SETTINGS = {"max_attempts": "20", "requests_per_minute": "100000"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--experiments", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--fault-every", type=float, default=3.0, metavar="SECONDS")
+    parser.add_argument("--most-minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--histories", type=Path, metavar="FOLDER")
+    asked = parser.parse_args()
+    kinds = ("sqlite", "postgresql") if asked.database == "both" else (asked.database,)
+    print(f"seed {asked.seed}", flush=True)
+    runs = [run(kind, asked) for kind in kinds]
+    told = report(runs)
+    print(told)
+    if asked.report:
+        asked.report.write_text(told)
+    return 1 if any(each.violations for each in runs) else 0
+
+
+def run(kind: str, asked: argparse.Namespace) -> Run:
+    """Submits, strikes, waits until every experiment has ended or the time is up, and looks."""
+    with stoppable(kind) as victim, tempfile.TemporaryDirectory(prefix="nemesis-") as name:
+        folder, database = Path(name), Database(victim.url)
+        keep = folder if asked.histories is None else asked.histories
+        keep.mkdir(parents=True, exist_ok=True)
+        history = History(keep / f"{kind}-{asked.seed}.jsonl")
+        history.path.unlink(missing_ok=True)
+        stack = Stack(folder, victim.url, dict(SETTINGS))
+        stack.direct(every=PLAY)
+        nemesis = Nemesis(stack, victim, history, random.Random(asked.seed), asked.workers)
+        began = time.monotonic()
+        try:
+            nemesis.prepare()
+            models = furnish(database, folder, MODELS)
+            stack.start(asked.workers)
+            callers = Callers(stack, history, models, asked.experiments, asked.seed)
+            callers.start()
+            _strike_until_over(nemesis, callers, database, began + asked.most_minutes * 60, asked.fault_every)
+            nemesis.mend()
+            _wait_until_over(database, began + asked.most_minutes * 60)
+            callers.stop()
+            time.sleep(3)  # for the last predictions to be written
+            seconds = time.monotonic() - began
+            find(stack, history, database, {version.removeprefix("mdl_") for version in models})
+        finally:
+            stack.stop()
+            nemesis.close()
+            database.dispose()
+        broken = violations(history.facts)
+        return Run(
+            kind, asked.seed, seconds, asked.workers, starts(stack), list(history.facts), broken, dict(nemesis.untried)
+        )
+
+
+def _strike_until_over(nemesis: Nemesis, callers: Callers, database: Database, deadline: float, every: float) -> None:
+    """Until what was submitted has ended, so that the last experiments are struck as the first were."""
+    while time.monotonic() < deadline:
+        if callers.submitted.is_set() and all_ended(database):
+            return
+        time.sleep(every)
+        nemesis.strike()
+
+
+def _wait_until_over(database: Database, deadline: float) -> None:
+    while not all_ended(database) and time.monotonic() < deadline + 60:
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

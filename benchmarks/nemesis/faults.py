@@ -1,0 +1,201 @@
+"""What may happen to a running stack. Each fault acts, mends what it did, and returns what it did for the history."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from benchmarks.nemesis.databases import Victim
+from benchmarks.nemesis.history import History
+from benchmarks.nemesis.proxy import Proxy
+from models_store.broker import ADVANCE, CONTROL_QUEUE, broker
+from models_store.settings import Settings
+from tests.end_to_end.stack import LEASE_SECONDS, Stack, eventually
+
+PARTITIONED, CROWDED, JUMPING = "worker0", "worker1", "worker2"
+SCRATCH_BYTES = 4 * 2**20
+PAUSE_SECONDS, PARTITION_SECONDS, RESTART_SECONDS, FULL_SECONDS = 4.0, LEASE_SECONDS + 3, 2.0, 4.0
+FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+CLOCKS = ("+3600s", "-3600s", "+0")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`weight` says how often it happens beside the others; `stops` what answers nobody meanwhile."""
+
+    name: str
+    act: Callable[[], None]
+    weight: int = 1
+    stops: Sequence[str] = ()
+
+
+@dataclass
+class Nemesis:
+    """Does one thing after another to a stack whose workers stand behind proxies, on a small disk, with a false clock.
+
+    `untried` gives the reason for each fault that this machine or database does not allow.
+    """
+
+    stack: Stack
+    victim: Victim
+    history: History
+    chance: random.Random
+    workers: int
+    untried: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Before the stack starts."""
+        self._broker = Proxy(("127.0.0.1", self.stack.broker_port))
+        self.stack.changes[PARTITIONED] = {
+            "DERMATRIAGE_BROKER_URL": f"redis://127.0.0.1:{self._broker.port}/0",
+        }
+        faults = [
+            Fault("a trial gets SIGKILL", self._kill_trial, 4),
+            Fault("a worker gets SIGKILL", self._kill_worker, 4),
+            Fault("the sweeper gets SIGKILL", lambda: self._renew("sweeper"), 2),
+            Fault("the web server gets SIGKILL", lambda: self._renew("web"), 2, ["web"]),
+            Fault("the broker gets SIGKILL", self._kill_broker, 2),
+            Fault("everything gets SIGKILL at once", self._kill_all, 1, ["web"]),
+            Fault("a worker gets SIGSTOP for longer than a lease", self._stop_worker, 2),
+            Fault("partition of a worker and the broker", lambda: self._partition(self._broker), 2),
+            Fault("every message is lost", self._lose_messages, 2),
+            Fault("every message comes twice, and some that nobody sent", self._double_messages, 2),
+            Fault("the database stands still", lambda: self.victim.pause(PAUSE_SECONDS), 2, ["database"]),
+        ]
+        if self.victim.is_postgresql:
+            self._database = Proxy(f"{self.victim.place}/.s.PGSQL.5432")
+            behind = f"postgresql://postgres:@127.0.0.1:{self._database.port}/postgres"
+            self.stack.changes[PARTITIONED]["DERMATRIAGE_DATABASE_URL"] = behind
+            faults += [
+                Fault("PostgreSQL is ended and restarts", self._restart_database, 1, ["database"]),
+                Fault("partition of a worker and the database", lambda: self._partition(self._database), 2),
+            ]
+        else:
+            for name in ("PostgreSQL is ended and restarts", "partition of a worker and the database"):
+                self.untried[name] = "SQLite is a file"
+        faults += [*self._with_small_disk(), *self._with_false_clock()]
+        self.faults = faults
+
+    def strike(self) -> None:
+        """One fault, chosen by weight, into the history with its beginning and its end."""
+        fault = self.chance.choices(self.faults, [each.weight for each in self.faults])[0]
+        began = time.time()
+        fault.act()
+        self.history.add("fault", name=fault.name, stops=list(fault.stops), began=began, ended=time.time())
+
+    def mend(self) -> None:
+        """After the last fault: the clock is right again, and nothing stalls."""
+        if JUMPING in self.stack.changes:
+            self._clock.write_text("+0")
+
+    def close(self) -> None:
+        """Whatever happened: no disk stays mounted."""
+        if CROWDED in self.stack.changes:
+            subprocess.run(["umount", "--lazy", self._disk], check=False)
+
+    def _kill_trial(self) -> None:
+        trials = [pid for pid, command in self.stack.marked().items() if "acting_trial" in command]
+        if trials:
+            with suppress(ProcessLookupError):
+                os.killpg(self.chance.choice(trials), signal.SIGKILL)
+
+    def _kill_worker(self) -> None:
+        self._renew(self._any_worker())
+
+    def _renew(self, name: str) -> None:
+        self.stack.kill(name)
+        self.stack.start_process(name)
+        if name == "web":
+            eventually(self.stack.web_answers, 90, "an answer of the web server")
+
+    def _kill_broker(self) -> None:
+        self.stack.kill("broker")
+        self.stack.start_broker()
+
+    def _kill_all(self) -> None:
+        names = [name for name in self.stack.processes if name != "broker"]
+        for name in [*names, "broker"]:
+            self.stack.processes[name].send_signal(signal.SIGKILL)
+        for name in [*names, "broker"]:
+            self.stack.processes.pop(name).wait(30)
+        self.stack.start_broker()
+        for name in names:
+            self.stack.start_process(name)
+        eventually(self.stack.web_answers, 90, "an answer of the web server")
+
+    def _stop_worker(self) -> None:
+        process = self.stack.processes[self._any_worker()]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS + 3)
+        process.send_signal(signal.SIGCONT)
+
+    def _partition(self, proxy: Proxy) -> None:
+        proxy.stall()
+        time.sleep(PARTITION_SECONDS)
+        proxy.resume()
+
+    def _restart_database(self) -> None:
+        self.victim.restart(RESTART_SECONDS)
+
+    def _lose_messages(self) -> None:
+        with suppress(RedisError), self.stack.redis() as redis:
+            redis.flushall()
+
+    def _double_messages(self) -> None:
+        with suppress(RedisError), self.stack.redis() as redis:
+            for queue in (CONTROL_QUEUE, "cpu"):
+                if waiting := redis.lrange(queue, 0, -1):
+                    redis.lpush(queue, *waiting)
+        celery = broker(Settings(broker_url=self.stack.broker_url, _env_file=None))
+        known = [fact["experiment"] for fact in self.history.facts if fact["kind"] == "accepted"]
+        for experiment in self.chance.sample(known, min(5, len(known))):
+            with suppress(Exception):  # whatever the driver raises while the broker is away
+                celery.send_task(ADVANCE, args=[experiment], queue=CONTROL_QUEUE)
+        celery.close()
+
+    def _with_small_disk(self) -> list[Fault]:
+        name, self._disk = "the scratch disk of a worker is full", self.stack.folder / "small"
+        self._disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={SCRATCH_BYTES}", "none", str(self._disk)]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+            self.untried[name] = "mounting a small disk takes root"
+            return []
+        self.stack.changes[CROWDED] = {"DERMATRIAGE_WORK_ROOT": str(self._disk / "work")}
+        return [Fault(name, self._fill_disk, 2)]
+
+    def _fill_disk(self) -> None:
+        filler = self._disk / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        time.sleep(FULL_SECONDS)
+        filler.unlink()
+
+    def _with_false_clock(self) -> list[Fault]:
+        name, libraries = "the clock of a worker jumps by an hour", sorted(Path("/").glob(FAKETIME[1:]))
+        if not self.victim.is_postgresql:
+            self.untried[name] = "with SQLite everything runs on one machine, by its one clock"
+            return []
+        if not libraries:
+            self.untried[name] = "libfaketime is not installed"
+            return []
+        self._clock = self.stack.folder / "clock"
+        self._clock.write_text("+0")
+        self.stack.changes[JUMPING] = {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        return [Fault(name, lambda: self._clock.write_text(self.chance.choice(CLOCKS)) and None, 2)]
+
+    def _any_worker(self) -> str:
+        return f"worker{self.chance.randrange(self.workers)}"
