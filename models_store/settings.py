@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     )
     weights_root: Path | None = Field(None, description="Folder searched for ImageNet weights before Keras' cache.")
     work_root: Path = Field(Path("var/work"), description="Scratch folder of running trials on this machine.")
+    least_scratch_bytes: int = Field(
+        256 * 2**20, ge=0, description="A worker takes no trial while fewer bytes are free in `WORK_ROOT`."
+    )
     cache_root: Path = Field(
         default_factory=lambda: user_cache_path("dermatriage"), description="Local copies of data sets and models."
     )

@@ -1,6 +1,7 @@
 """One trial from claim to record. Each step is its own short transaction, because training lasts hours."""
 
 import logging
+import shutil
 from datetime import timedelta
 
 from kombu.exceptions import OperationalError as BrokerUnreachable
@@ -21,7 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def run_next_trial(worker: Worker, queue: str) -> bool:
-    """Claims, runs and records one queued trial; false when none waits."""
+    """Claims, runs and records one queued trial; false when none waits, or there is no room for one on the disk.
+
+    Else a worker whose disk is full would use up the attempts of every trial that waits, faster than others take them.
+    """
+    if not _has_room(worker):
+        return False
     with worker.slot() as slot:
         lease = timedelta(seconds=worker.settings.lease_seconds)
         with worker.database.write() as session:
@@ -48,6 +54,15 @@ def wake(worker: Worker, queue: str, times: int) -> None:
         broker.wake(worker.celery, queue, times)
     except BrokerUnreachable as error:
         log.warning("no wake-up was sent for %d trials on %s, the sweeper will: %s", times, queue, error)
+
+
+def _has_room(worker: Worker) -> bool:
+    root, least = worker.settings.work_root, worker.settings.least_scratch_bytes
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < least:
+        log.error("no trial is taken: %s has %d bytes free, and a trial may need %d", root, free, least)
+    return free >= least
 
 
 def _attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:

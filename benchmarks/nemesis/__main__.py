@@ -3,9 +3,9 @@
     python -m benchmarks.nemesis [--database sqlite|postgresql|both] [--experiments 300] [--workers 4]
                                  [--fault-every 3] [--most-minutes 20] [--seed 0] [--report docs/reliability.md]
 
-Real processes on a real database, trials that act instead of training. Takes about eight minutes a database on two
+Real processes on a real database, trials that act instead of training. Takes about five minutes a database on two
 cores. Expected: nothing broken, else the exit status is 1. The history of each run stays in `--histories`, if given.
-Some faults need root (a small disk) or libfaketime (a clock that jumps); without, the report says so.
+Some faults need root (a small disk) or a C compiler (a clock that jumps); without, the report says so.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.end_to_end.stack import Stack
 
 MODELS = 3
 PLAY = {"epochs": 2, "seconds": 0.3, "seals": True}
-SETTINGS = {"max_attempts": "20", "requests_per_minute": "100000"}
+SETTINGS = {"max_attempts": "20", "requests_per_minute": "100000", "least_scratch_bytes": "1000000"}
 
 
 def main() -> int:

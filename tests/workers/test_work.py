@@ -402,3 +402,12 @@ def resume_point(folder: Path, epochs: int) -> None:
     (folder / "resume").mkdir()
     history = json.dumps({"run": "acted", "epochs": [{}] * epochs}).encode()
     np.savez(folder / "resume" / "state.npz", history=np.frombuffer(history, dtype=np.uint8))
+
+
+def test_a_worker_whose_disk_is_full_leaves_trials_to_others(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    experiment_id = stage.submit()
+    full = stage.with_settings(least_scratch_bytes=2**60)
+    assert full.run_all() == 0
+    assert "no trial is taken" in caplog.text
+    assert {trial.attempts for trial in stage.trials(experiment_id).values()} == {0}
+    assert stage.run_all() > 0
