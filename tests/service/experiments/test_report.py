@@ -248,8 +248,8 @@ def test_guarantee_and_seal_are_told_as_recorded(
     with database.write() as session:
         experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
         bundle_sha256 = session.query(Model).filter_by(experiment_id=experiment_id).one().bundle_sha256
-    with database.read() as session:
         page = report_page(session, storage, tmp_path / "cache", experiment_id)
+        session.rollback()
     assert final.calibration["guarantee"]["sentence"] in html.unescape(page)
     assert bundle_sha256 in page
     assert str(final.calibration["threshold"]) in page
