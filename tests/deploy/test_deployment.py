@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models_store.signatures import Trusted
 from tests.deploy.installing import clean_clone, new_stack
 from tests.deploy.stack import CommandFailed, Stack
 
@@ -109,6 +110,14 @@ def test_an_experiment_on_real_images_succeeds_and_its_model_answers(first: Stac
     )
     assert float(in_rows) == pytest.approx(ended["result"]["test"]["recall"])
     assert first.in_database("SELECT count(*) > 0 FROM epochs") == "t"
+
+
+def test_workers_sign_models_and_web_holds_the_public_half_alone(first: Stack) -> None:
+    (key_id,) = Trusted.of(first.clone / "secrets" / "verify_keys").keys
+    assert {model["signed_by"] for model in first.get("/v1/models")["items"]} == {key_id}
+    held = first.compose("exec", "-T", "web", "sh", "-c", "cat /run/secrets/*")
+    assert "PUBLIC KEY" in held
+    assert "PRIVATE KEY" not in held
 
 
 def test_logs_are_json_with_a_request_id(first: Stack) -> None:
