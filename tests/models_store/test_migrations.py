@@ -1,5 +1,6 @@
 """The migrations on both databases: equal to the tables, up and down, with rows in them, and many at once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,7 +33,8 @@ from sqlalchemy.exc import IntegrityError
 
 import migrations
 from models_store.database import Database
-from models_store.tables import Table
+from models_store.specs import LONGEST_EXPERIMENT_MINUTES
+from models_store.tables import Experiment, Table
 
 NUMBERS = count(1)
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -94,6 +96,18 @@ def test_rows_survive_the_way_up_and_every_step_down(empty: Database, revision: 
         assert kept(below, full) == kept(full, below)
     migrations.upgrade(empty)
     command.check(migrations.config(empty))
+
+
+def test_numbers_of_stored_specs_come_within_the_bounds_and_the_rest_stays(empty: Database) -> None:
+    migrations.upgrade(empty, "0005")
+    fill(empty)
+    spec = {"name": "x", "limits": {"experiment_minutes": 1e300}, "calibration": {"beta": 2.0}}
+    with empty.write() as session:
+        session.execute(text("UPDATE experiments SET spec = :spec"), {"spec": json.dumps(spec)})
+    migrations.upgrade(empty)
+    with empty.read() as session:
+        (found,) = session.scalars(select(Experiment.spec)).all()
+    assert found == spec | {"limits": {"experiment_minutes": LONGEST_EXPERIMENT_MINUTES}}
 
 
 def test_migrations_build_exactly_what_the_tables_say(empty: Database, database: Database) -> None:
