@@ -10,7 +10,7 @@ metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
 card.md         the model card
 manifest.json   the sha256 of every file above, and whose signature it has; its own sha256 is in the database
-signature.json  the signature of the manifest; bundles of version 0.2, and those of workers without a key, lack it
+signature.json  the signature of the manifest; older bundles, and those of workers without a key, lack it
 """
 
 import hashlib
@@ -33,6 +33,10 @@ SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", LIKENESS)
 
 class BundleAltered(RuntimeError):
     """A bundle's file is missing or is not the one that was written."""
+
+
+class NotInBundle(BundleAltered):
+    """The manifest does not list a file: the bundle is older than it, or incomplete."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +154,14 @@ def fetch_files(
 ) -> tuple[str, ...]:
     """Copies the manifest and `names`, or everything it lists, into `folder`, verifies every byte, returns the names.
 
-    Raises `BundleAltered` for a file that is missing from the manifest or differs from it, and `StoredFileMissing` or
-    `StoredFileAltered` for what the store lost or changed.
+    Raises `NotInBundle` for a file that the manifest does not list, `BundleAltered` for a signature that is refused,
+    and `StoredFileMissing` or `StoredFileAltered` for what the store lost or changed.
     """
     digests = manifest(storage, store_key, manifest_sha256, folder)
     wanted = tuple(digests) if names is None else names
     for name in wanted:
         if name not in digests:
-            raise BundleAltered(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
+            raise NotInBundle(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
         storage.get_verified(f"{store_key}/{name}", digests[name], folder / name)
     return (*wanted, MANIFEST)
 

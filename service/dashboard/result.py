@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from models_store import wording
-from models_store.storage import Storage, StoredFileAltered, StoredFileMissing
+from models_store.storage import Storage
 from models_store.tables import Model
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.deps import Identifier, Reading, Services
 from service.experiments.report import plots, words
 from service.experiments.report.drawing import Plot
 from service.experiments.report.study import read_kept, read_study
+from service.models.downloads import ALTERED
 from service.models.tradeoff import PATIENTS, Outcome, outcome, stops
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 
@@ -89,7 +90,7 @@ def _slider(model: Model, storage: Storage) -> tuple[Slider | None, str | None]:
     """The slider, or why there is none."""
     try:
         validation = read_validation(model, storage)
-    except (ValidationNotKept, StoredFileMissing, StoredFileAltered) as lacking:
+    except (ValidationNotKept, *ALTERED) as lacking:
         return None, str(lacking)
     part, places = validation.calibration, stops(validation.calibration.scores, model.threshold)
     at_the_seal = outcome(part.scores, part.malignant, model.threshold)

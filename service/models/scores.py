@@ -3,10 +3,9 @@
 from fastapi import APIRouter
 
 from models_store import registry
-from models_store.storage import StoredFileAltered, StoredFileMissing
 from service.deps import Identifier, Reading, Services
 from service.errors import Problem
-from service.models.downloads import altered
+from service.models.downloads import ALTERED, altered
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.openapi import problems
 
@@ -28,5 +27,5 @@ def read_validation_scores(version: Identifier, session: Reading, services: Serv
             str(lacking),
             "Run the study again: models made from now on keep them.",
         ) from lacking
-    except (StoredFileAltered, StoredFileMissing) as changed:
+    except ALTERED as changed:
         raise altered(changed) from changed

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models_store import bundles
-from models_store.bundles import BundleAltered
+from models_store.bundles import NotInBundle
 from models_store.storage import Storage
 from models_store.tables import Model
 
@@ -58,7 +58,7 @@ class ValidationRead(BaseModel):
 def read_validation(model: Model, storage: Storage) -> ValidationRead:
     """Verified like every file of a bundle.
 
-    Raises `ValidationNotKept`, or `StoredFileMissing` and `StoredFileAltered` for what the store lost or changed.
+    Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `fetch_files`.
     """
     found = _fetched(model, storage)
     try:
@@ -79,7 +79,7 @@ def _fetched(model: Model, storage: Storage) -> Any:
         try:
             bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, (FILE,))
             return bundles.read_json(folder / FILE)
-        except BundleAltered as unlisted:
+        except NotInBundle as unlisted:
             raise ValidationNotKept(f"the bundle of {model.version} holds no {FILE}") from unlisted
         except ValueError as unreadable:
             raise ValidationNotKept(f"{FILE} of {model.version} is not JSON") from unreadable

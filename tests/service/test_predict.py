@@ -187,4 +187,6 @@ def test_a_champion_signed_by_a_key_that_is_not_believed_does_not_answer(
         answer = predict(client, image(0))
         assert answer.status_code == 503
         assert theirs in answer.json()["detail"]
-        assert client.get(f"/v1/models/{theirs}/bundle").status_code == 503
+        for part in ("bundle", "card", "validation"):
+            refused = client.get(f"/v1/models/{theirs}/{part}")
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:dermatriage:problem:bundle-altered")
