@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 from benchmarks.attack.champion import furnish
+from benchmarks.databases import fresh_database
 from benchmarks.nemesis.callers import Callers
 from benchmarks.nemesis.checking import violations
-from benchmarks.nemesis.databases import stoppable
+from benchmarks.nemesis.databases import Victim
 from benchmarks.nemesis.faults import Nemesis
 from benchmarks.nemesis.finding import all_ended, find, starts
 from benchmarks.nemesis.history import History
@@ -54,13 +55,14 @@ def main() -> int:
 
 def run(kind: str, asked: argparse.Namespace) -> Run:
     """Submits, strikes, waits until every experiment has ended or the time is up, and looks."""
-    with stoppable(kind) as victim, tempfile.TemporaryDirectory(prefix="nemesis-") as name:
-        folder, database = Path(name), Database(victim.url)
+    with fresh_database(kind) as url, tempfile.TemporaryDirectory(prefix="nemesis-") as name:
+        folder, victim, database = Path(name), Victim(url), Database(url)
         keep = folder if asked.histories is None else asked.histories
         keep.mkdir(parents=True, exist_ok=True)
         history = History(keep / f"{kind}-{asked.seed}.jsonl")
         history.path.unlink(missing_ok=True)
-        stack = Stack(folder, victim.url, dict(SETTINGS))
+        history.add("asked", experiments=asked.experiments)
+        stack = Stack(folder, url, dict(SETTINGS))
         stack.direct(every=PLAY)
         nemesis = Nemesis(stack, victim, history, random.Random(asked.seed), asked.workers)
         began = time.monotonic()

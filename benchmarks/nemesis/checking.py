@@ -2,6 +2,7 @@
 
 Facts by kind, beside `at`:
 
+asked       how many experiments the run was to submit: experiments
 accepted    an experiment that was accepted: experiment, key (the idempotency key; an answer may come twice)
 cancelling  a cancellation that was accepted: experiment
 answered    a prediction that was answered: prediction, model, asked (the moment before)
@@ -46,6 +47,9 @@ def _ends(facts: dict[str, list[Fact]]) -> Iterator[str]:
         if len(experiments) > 1:
             yield f"the key {key} submitted {len(experiments)} experiments"
     accepted = set().union(*by_key.values())
+    for asked in facts["asked"]:
+        if len(by_key) < asked["experiments"]:
+            yield f"only {len(by_key)} of {asked['experiments']} experiments were submitted: refused, or not in time"
     for lost in sorted(accepted - ended.keys()):
         yield f"{lost} was accepted and is lost"
     for strange in sorted(ended.keys() - accepted):

