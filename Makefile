@@ -55,10 +55,10 @@ nemesis: $(VENV)/.product  ## a quarter of an hour of faults, then docs/reliabil
 	@$(IN_VENV)/python -m benchmarks.nemesis --report docs/reliability.md $(ARGS)
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
-	@$(IN_VENV)/python -m tests.deploy.figures
+	@$(IN_VENV)/python -m tools.deploy_figures
 
 screenshots: $(VENV)/.product  ## photograph every page of the dashboard into docs/images; DATA=path.npz takes your own images
-	@$(IN_VENV)/python -m tests.screenshots $(if $(DATA),--data "$(DATA)")
+	@$(IN_VENV)/python -m tools.screenshots $(if $(DATA),--data "$(DATA)")
 
 lock:  ## resolve pyproject.toml anew into requirements.lock, and from it the lock files of the images
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

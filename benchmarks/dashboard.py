@@ -24,9 +24,9 @@ from sqlalchemy import insert
 
 from benchmarks.databases import fresh_database
 from models_store import runs
-from models_store.catalog import ARCHITECTURES
+from models_store.contract.catalog import ARCHITECTURES
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.specs import ExperimentSpec
 from models_store.tables import EpochRow, Experiment, Trial
 from tests.end_to_end.browser import DESKTOP, PHONE, started, visit
 from tests.end_to_end.serving import served

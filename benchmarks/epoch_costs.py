@@ -18,9 +18,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.datasets.synthetic import generate
-from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from workers.pipeline.data import StudyData, study_data
 
 REPORT = Path("service/dashboard/costs.json")
@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def _seconds_an_image(architecture: str, data: StudyData, folder: Path) -> float:
-    from workers.pipeline.models import build_model
-    from workers.pipeline.plan import screening
-    from workers.pipeline.selection import policy_for
-    from workers.pipeline.training import Schedule, train
+    from models_store.experiment.phases import screening
+    from models_store.experiment.selection import policy_for
+    from workers.pipeline.networks.building import build_model
+    from workers.pipeline.training.training import Schedule, train
 
     spec = ExperimentSpec(dataset="synthetic", architectures=(architecture,), weights="none", seed=SEED)
     (trial,) = screening(spec).values()

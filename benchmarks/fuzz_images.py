@@ -19,7 +19,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from service.predictions.images import FORMATS, ImageRefused, ImageUnknown, limit_pillow, prepare
+from service.predictions.engine.images import FORMATS, ImageRefused, ImageUnknown, limit_pillow, prepare
 
 MAX_PIXELS = 1_000_000
 

@@ -21,15 +21,11 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
-from models_store.datasets.digests import sha256_of
-from models_store.scoring import Scorer
-from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
-from workers.pipeline.calibration import calibrate
-from workers.pipeline.calibration.order_statistics import (
-    miss_rate,
-    misses_in_expectation,
-    misses_with_confidence,
-)
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.files import sha256_of
+from models_store.scoring.scorer import Scorer
+from workers.pipeline.threshold import calibrate
+from workers.pipeline.threshold.policies import miss_rate, misses_in_expectation, misses_with_confidence
 
 DRAWS = 4_000
 CONFIDENCE = 0.95
@@ -245,14 +241,14 @@ def score_held_out_half(dataset: Path, scores: Path, seed: int = 1) -> None:
     from workers.pipeline.backend import configure
 
     configure("tensorflow", seed)
-    from models_store.catalog import CLASS_WEIGHTS
+    from models_store.contract.catalog import CLASS_WEIGHTS
     from models_store.datasets.layout import read_split
+    from models_store.experiment.phases import screening
+    from models_store.experiment.selection import policy_for
     from workers.pipeline.data import StudyData, hold_out
     from workers.pipeline.export import export_onnx
-    from workers.pipeline.models import build_model, load_model
-    from workers.pipeline.plan import screening
-    from workers.pipeline.selection import policy_for
-    from workers.pipeline.training import Schedule, train
+    from workers.pipeline.networks.building import build_model, load_model
+    from workers.pipeline.training.training import Schedule, train
 
     half, pool = hold_out(read_split(dataset, "train"), 0.5, seed)
     if pool.lesion_ids is None:

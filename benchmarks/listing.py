@@ -25,12 +25,12 @@ from sqlalchemy.orm import Session
 
 from benchmarks.databases import fresh_database
 from models_store import runs
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.specs import ExperimentSpec
 from models_store.tables import EpochRow, Event, Experiment, Trial
-from service.experiments.feed import Feed
+from service.experiments.events import Feed
 from service.experiments.reading import show_experiments, show_trials
-from service.pages import Turn, page
+from service.web.cursor_pages import Turn, page
 from workers.sweeper import queued_trials, ready_to_advance
 
 REPORT = Path("docs/queries.md")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_store import wording
-from workers.pipeline.figures import Confusion, exact_intervals
+from workers.pipeline.evaluation.figures import Confusion, exact_intervals
 
 Json = Mapping[str, Any]
 

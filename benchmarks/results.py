@@ -17,12 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmarks.results_page import Results, page
-from models_store import bundles
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.runs import ExperimentNotFound
 from models_store.settings import Settings
-from models_store.specs import ExperimentSpec
-from models_store.storage import Storage
+from models_store.store import bundles
+from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, TestOpening, Trial
 
 

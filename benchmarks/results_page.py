@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.published import EARLIER_LOOKS, comparability, published_figures
 from models_store import wording
-from models_store.specs import ExperimentSpec
+from models_store.contract.specs import ExperimentSpec
 from models_store.tables import Model, TestOpening, Trial
 
 GOAL_RECALL, GOAL_CONFIDENCE, GOAL_SPECIFICITY = 0.90, 0.95, 0.636

@@ -24,7 +24,7 @@ from benchmarks.databases import fresh_database
 from benchmarks.simulation import Costs, Load, Outcome, most_workers, simulate, steady_database, steady_store
 from benchmarks.transaction_costs import CLIENTS, Measured, measure
 from models_store.broker import broker, wake
-from models_store.catalog import ARCHITECTURES, STRATEGIES
+from models_store.contract.catalog import ARCHITECTURES, STRATEGIES
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.tables import Trial

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.digests import sha256_of
+from models_store.contract.specs import CalibrationSpec, SelectionPolicy, SelectionSpec
 from models_store.datasets.layout import Split, read_split
-from models_store.specs import CalibrationSpec, SelectionPolicy, SelectionSpec
+from models_store.experiment.selection import Policy, improves, policy_for
+from models_store.files import sha256_of
 from workers.pipeline.backend import configure, environment
-from workers.pipeline.calibration import calibrate
 from workers.pipeline.data import held_out, study_data
-from workers.pipeline.metrics import binary_metrics
-from workers.pipeline.selection import Policy, improves, policy_for
+from workers.pipeline.threshold import calibrate
+from workers.pipeline.training.epoch_metrics import binary_metrics
 
 PATIENCE = 10
 HOLD_OUTS = 20

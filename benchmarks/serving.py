@@ -35,7 +35,7 @@ from models_store.database import Database
 from models_store.datasets.layout import read_split
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
-from service import keys
+from service.access import keys
 
 ARCHITECTURES = ("CNN_v1", "ResNet_v1")
 CLIENTS = (1, 16, 64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_sample_images
 
-from service.predictions.images import prepare
+from service.predictions.engine.images import prepare
 
 NUMBER = 300
 PAGE = (600, 450)

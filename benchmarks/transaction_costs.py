@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from benchmarks.simulation import Costs
 from models_store import runs
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
+from models_store.experiment import phases
 from models_store.runs import Claim, EpochReport, PlannedTrial, TrialResult
-from models_store.specs import ExperimentSpec
-from workers import phases
 
 Answer = TypeVar("Answer")
 LEASE = timedelta(minutes=1)

@@ -20,7 +20,7 @@ from PIL import Image
 from models_store.datasets.layout import read_split
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
-from service.launcher import embedded_stack
+from service.embedded.stack import embedded_stack
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- transcript: begin -->", "<!-- transcript: end -->"

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.strange_images import NUMBER, strange_images
-from models_store import bundles
-from models_store.datasets.digests import sha256_of
+from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.layout import read_split
-from models_store.likeness import load_likeness
-from models_store.scoring import Scorer
-from models_store.specs import ExperimentSpec
+from models_store.files import sha256_of
+from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.scorer import Scorer
+from models_store.store import bundles
 from workers.pipeline.backend import configure, environment
 from workers.pipeline.data import StudyData, scaled, study_data
-from workers.pipeline.intervals import clopper_pearson
+from workers.pipeline.evaluation.intervals import clopper_pearson
 
 NEIGHBOURS, KEPT_NEIGHBOURS = 5, 1000
 REPEATS = 200
@@ -91,12 +91,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Measured:
 
 def _finalised(dataset: Path, epochs: int, seed: int, cache: Path, folder: Path) -> tuple[ExperimentSpec, int]:
     """A completed bundle in `folder`, and the epoch that was chosen."""
-    from workers.pipeline import plan
-    from workers.pipeline.seal import SealedTestSet
-    from workers.pipeline.study import Candidate, finalize, train_trial
+    from models_store.experiment import phases
+    from workers.pipeline.data import SealedTestSet
+    from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
 
     spec = ExperimentSpec(dataset=dataset.stem, architectures=("CNN_v1",), strategies=(), epochs=epochs, seed=seed)
-    ((name, trial),) = plan.screening(spec).items()
+    ((name, trial),) = phases.screening(spec).items()
     kept = cache / f"{sha256_of(dataset)[:8]}-seed{seed}-epochs{epochs}"
     kept.mkdir(parents=True, exist_ok=True)
     trained = train_trial(trial, spec, dataset, kept, lambda epoch: print(epoch.number, flush=True), weights_root=None)
@@ -110,8 +110,8 @@ def _others(scorer: Scorer, data: StudyData, folder: Path) -> dict[str, Distance
     """Detectors that were tried: the same distance in the penultimate layer, and Sun et al.'s nearest neighbours."""
     import keras
 
-    from workers.pipeline.likeness import fitted_to
-    from workers.pipeline.models import load_model
+    from workers.pipeline.calibration import fitted_to
+    from workers.pipeline.networks.building import load_model
 
     model = load_model(folder / "model.keras")
     penultimate = keras.Model(model.inputs[0], model.layers[-1].input)

@@ -5,18 +5,18 @@ from datetime import timedelta
 from pathlib import Path
 
 from models_store import runs
+from models_store.contract.specs import CalibrationSpec, Checkpoint, ExperimentSpec, FinalSpec
 from models_store.database import Database
 from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
-from models_store.runs import PlannedTrial
+from models_store.experiment import phases
+from models_store.files import sha256_of
+from models_store.runs import PlannedTrial, recording
 from models_store.settings import Settings
-from models_store.specs import CalibrationSpec, Checkpoint, ExperimentSpec, FinalSpec
-from models_store.storage import Storage, sha256_of
-from workers import recording
-from workers.final_job import do_final_job
-from workers.job import Job, RegisteredFile
-from workers.pipeline import plan
-from workers.supervisor import Exit
+from models_store.store.storage import Storage
+from workers.trial.jobs import do_final_job
+from workers.trial.protocol import Job, RegisteredFile
+from workers.worker.supervisor import Exit
 
 IMAGES = (320, 160, 80)
 SEED = 1
@@ -61,9 +61,9 @@ def promote_untrained(architecture: str, settings: Settings, database: Database)
 
 
 def _winner(spec: ExperimentSpec, storage: Storage, folder: Path) -> FinalSpec:
-    from workers.pipeline.models import build_model
+    from workers.pipeline.networks.building import build_model
 
-    ((name, trial),) = plan.screening(spec).items()
+    ((name, trial),) = phases.screening(spec).items()
     checkpoint = Checkpoint(trial_id="trl_untrained", key="trials/untrained.keras", sha256="")
     build_model(trial, 28, base_weights=None, seed=SEED).save(folder / "untrained.keras")
     storage.put_file(folder / "untrained.keras", checkpoint.key)

@@ -1,6 +1,7 @@
-"""The one Celery configuration, shared by those who send wake-up calls and those who answer them."""
+"""The message broker: one Celery configuration, wake-up messages, and the count of failed sweeps."""
 
 from celery import Celery
+from redis import Redis
 
 from models_store.settings import Settings
 
@@ -57,3 +58,15 @@ def wake(celery: Celery, queue: str, times: int = 1) -> None:
 def advance(celery: Celery, experiment_id: str) -> None:
     """Asks any worker to see what an experiment needs next."""
     celery.send_task(ADVANCE, args=[experiment_id], queue=CONTROL_QUEUE)
+
+
+KEY = "dermatriage.sweep.failures"
+
+
+def count_failure(broker: Redis) -> None:
+    """Raises `redis.RedisError` while the broker is away."""
+    broker.incr(KEY)
+
+
+def failures(broker: Redis) -> int:
+    return int(broker.get(KEY) or 0)

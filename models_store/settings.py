@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models_store.promotion import DEFAULT_POLICY, PromotionPolicy
+from models_store.experiment.promotion import DEFAULT_POLICY, PromotionPolicy
 
 # Where container engines mount secrets, a file each, named like the variable: dermatriage_database_password.
 SECRETS_FOLDER = Path("/run/secrets")

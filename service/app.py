@@ -13,29 +13,29 @@ from starlette.formparsers import MultiPartParser
 from models_store.broker import broker
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
-from service import health, openapi, reference, scraping
+from models_store.store.storage import Storage
+from service.access.gate import Gate, refuse_open_access
+from service.access.keys import Keyring
+from service.access.rates import Rates
 from service.dashboard import routes as dashboard
-from service.deps import Service
-from service.encoding import PlainText
+from service.dependencies import Service
 from service.errors import add_handlers
 from service.experiments import catalog
 from service.experiments import endpoints as experiments
-from service.headers import BodyLimit, SecurityHeaders
-from service.keys import Keyring
 from service.models import endpoints as models
-from service.observing import Observe
 from service.predictions import batch
 from service.predictions import endpoints as predictions
 from service.predictions.admission import Admission, Overfull, Upload, refuse
-from service.predictions.images import limit_pillow
-from service.predictions.judging import Judge
-from service.predictions.predictor import Predictor
-from service.predictions.recording import Recorder
-from service.predictions.waiting import Room
-from service.rates import Rates
-from service.security import Gate, refuse_open_access
+from service.predictions.engine.images import limit_pillow
+from service.predictions.engine.judging import Judge
+from service.predictions.engine.predictor import Predictor
+from service.predictions.engine.queues import Room
+from service.predictions.engine.recorder import Recorder
 from service.system import endpoints as system
+from service.system import health, prometheus
+from service.web import api_docs, requests
+from service.web.limits import BodyLimit, PlainText, SecurityHeaders
+from service.web.requests import Observe
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
 WATCH_SECONDS = 0.5
@@ -58,7 +58,7 @@ def create_app(
     app = FastAPI(
         title="DermaTriage",
         version=version("dermatriage"),
-        description=openapi.DESCRIPTION,
+        description=api_docs.DESCRIPTION,
         lifespan=_lifespan,
         docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,
@@ -87,9 +87,9 @@ def create_app(
     app.add_middleware(Observe)
     add_handlers(app)
     app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
-    for part in (experiments, catalog, models, predictions, batch, health, scraping, system, reference, dashboard):
+    for part in (experiments, catalog, models, predictions, batch, health, prometheus, system, api_docs, dashboard):
         app.include_router(part.router)
-    openapi.describe(app)
+    api_docs.describe(app)
     return app
 
 
@@ -145,3 +145,9 @@ def _look(service: Service) -> None:
     service.predictor.refresh()
     if service.settings.auth == "keys":
         service.keyring.refresh()
+
+
+def create() -> FastAPI:
+    """Reads the settings of the environment. Raises `OpenAccessRefused`."""
+    requests.configure()
+    return create_app(Settings())

@@ -15,13 +15,20 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from models_store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
-from service.headers import SECURITY_HEADERS
+from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 KIND_PREFIX = "urn:dermatriage:problem:"
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for an answer that nobody waits for
 
 

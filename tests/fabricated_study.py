@@ -13,22 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from models_store import bundles
-from models_store.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
-from models_store.likeness import Likeness
-from models_store.specs import ExperimentSpec, TrialSpec
-from models_store.storage import Storage
+from models_store.experiment import phases
+from models_store.scoring.out_of_distribution import Likeness
+from models_store.store import bundles
+from models_store.store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
-from workers.pipeline import plan
-from workers.pipeline.calibration import calibrate
+from workers.pipeline.calibration import calibrate_probabilities
 from workers.pipeline.card import model_card
-from workers.pipeline.data import StudyData
-from workers.pipeline.evaluation import evaluate
-from workers.pipeline.misses import pictured
-from workers.pipeline.probabilities import calibrate_probabilities
-from workers.pipeline.sizes import sizes
+from workers.pipeline.data import StudyData, sizes
+from workers.pipeline.evaluation.evaluation import evaluate, pictured
+from workers.pipeline.threshold import calibrate
 
 BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
@@ -304,7 +302,7 @@ def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
 
 
 def _trials(spec: ExperimentSpec, architecture: str) -> tuple[dict[str, TrialSpec], dict[str, TrialSpec]]:
-    screening = plan.screening(spec)
+    screening = phases.screening(spec)
     winner = screening[f"{architecture}/{spec.class_weights[0]}"]
     start = {"trial_id": "trl_start", "key": "trials/start/best.keras", "sha256": "0" * 64}
     is_custom = isinstance(ARCHITECTURES[architecture], CustomCNN)

@@ -12,13 +12,13 @@ from redis import Redis
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from models_store import registry
 from models_store.database import Database
+from models_store.experiment import phases
 from models_store.presence import Presence, tell
-from models_store.storage import Storage
+from models_store.store import registry
+from models_store.store.storage import Storage
 from models_store.tables import Event, PredictionRow
 from tests.fabricated_study import a_final_record, a_spec, store_experiment, store_finished, store_trial
-from workers.pipeline import plan
 
 SIZE = 28
 STUDIES = (("cnn screen", "CNN_v1", 1.4), ("deeper networks", "CNN_v2", 1.9), ("transfer, small", "VGG_v3", 1.1))
@@ -114,7 +114,7 @@ def _store_running(session: Session) -> None:
     spec, moment = a_spec(name="under way"), datetime.now(UTC)
     experiment = store_experiment(session, spec, "running", 1)
     experiment.created_at = moment - timedelta(minutes=3)
-    for position, (name, trial) in enumerate(plan.screening(spec).items()):
+    for position, (name, trial) in enumerate(phases.screening(spec).items()):
         row = store_trial(session, experiment, 1, position, name, trial, "running" if position < 2 else "queued")
         row.created_at, row.queue = moment - timedelta(seconds=95 - position), "gpu" if position == 3 else "cpu"
         if row.status == "running":

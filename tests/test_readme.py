@@ -6,15 +6,15 @@ from pathlib import Path
 from typer.main import get_command
 
 from benchmarks.transcript import BEGIN, END, WIDTH, with_transcript
-from models_store.settings_table import README, settings_table, with_table
-from models_store.specs import ExperimentSpec
-from service.cli import app
+from models_store.contract.specs import ExperimentSpec
+from service.cli.__main__ import app
+from tools.settings_table import README, settings_table, with_table
 
 
 def test_settings_table_is_that_of_the_code() -> None:
     text = README.read_text()
 
-    assert settings_table() in text, "run: .venv/bin/python -m models_store.settings_table"
+    assert settings_table() in text, "run: .venv/bin/python -m tools.settings_table"
     assert with_table(text) == text
 
 

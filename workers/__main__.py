@@ -3,16 +3,18 @@
 import logging
 import sys
 
+from celery import Celery
 from celery.apps import worker as celery_worker
 from celery.signals import setup_logging, worker_shutting_down
 
 from models_store import logs
+from models_store.broker import WORK
 from models_store.settings import Settings
-from workers.app import Worker, create_worker, queues, slots
-from workers.cleaning import clean_in_background
-from workers.control import answer_in_background
-from workers.presence import tell_in_background
-from workers.tasks import register_tasks
+from workers.worker import work
+from workers.worker.announcing import tell_in_background
+from workers.worker.cleaning import clean_in_background
+from workers.worker.context import Worker, create_worker, queues, slots
+from workers.worker.control import answer_in_background
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,15 @@ def _run_trials(worker: Worker) -> None:
             *("--without-gossip", "--without-mingle", "--loglevel=INFO", f"--hostname={worker.name}"),
         ]
     )
+
+
+def register_tasks(celery: Celery, worker: Worker) -> None:
+    """Binds the task to one worker's collaborators. Control messages are answered by `control`."""
+
+    @celery.task(name=WORK)  # type: ignore[untyped-decorator]
+    def run_next_trial(queue: str) -> None:
+        if not worker.stopping.is_set():
+            work.run_next_trial(worker, queue)
 
 
 main()

@@ -18,12 +18,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
-from models_store import broker, logs, runs, sweep_failures
+from models_store import broker, logs, runs
+from models_store import broker as sweep_failures
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
-from workers import cleaning, webhooks, work
-from workers.app import Worker, create_worker
+from workers import webhooks
+from workers.worker import cleaning, work
+from workers.worker.context import Worker, create_worker
 
 log = logging.getLogger(__name__)
 MOST_WAKE_UPS_A_SWEEP = 100

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from models_store import runs
 from models_store.settings import Settings
 from models_store.tables import Delivery, Experiment
-from workers.app import Worker
+from workers.worker.context import Worker
 
 log = logging.getLogger(__name__)
 # From the first byte sent to the last header of the answer, however slowly they come.

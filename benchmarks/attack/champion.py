@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from models_store import registry
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store import registry
+from models_store.store.storage import Storage
 from tests.fabricated_study import a_final_record, a_spec, store_finished
 from tests.furnished import spot_network
 

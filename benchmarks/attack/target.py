@@ -13,7 +13,7 @@ import httpx
 from benchmarks.attack.champion import furnish
 from benchmarks.databases import fresh_database
 from models_store.database import Database
-from service import keys
+from service.access import keys
 from tests.end_to_end.stack import Stack
 
 MODELS = 3

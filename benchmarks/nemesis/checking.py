@@ -24,7 +24,7 @@ from benchmarks.nemesis.history import Fact
 ENDS = ("succeeded", "failed", "cancelled")
 # A web process looks for a new champion every 0.5 s and loads it; the README promises two seconds.
 STALE_SECONDS = 2.0
-# service/predictions/recording.py: 0.5 s and one write; after an outage, its backoff may be as long as the outage.
+# service/predictions/engine/recorder.py: 0.5 s and one write; after an outage, as long as the outage.
 UNWRITTEN_SECONDS = 2.5
 
 

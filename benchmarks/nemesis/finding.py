@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from benchmarks.nemesis.checking import ENDS
 from benchmarks.nemesis.history import History
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import Event, Experiment, Model, PredictionRow, Promotion
 from tests.end_to_end.stack import Stack
 

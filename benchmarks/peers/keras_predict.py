@@ -15,11 +15,11 @@ import tensorflow as tf
 from fastapi import FastAPI, UploadFile
 from PIL import Image
 
-from workers.pipeline import models  # registers the layer that the transfer models need
+from workers.pipeline.networks import building
 
 tf.config.threading.set_intra_op_parallelism_threads(int(os.environ["THREADS"]))
 tf.config.threading.set_inter_op_parallelism_threads(int(os.environ["THREADS"]))
-model: keras.Model = models.load_model(os.environ["MODEL"])
+model: keras.Model = building.load_model(os.environ["MODEL"])
 app = FastAPI()
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models_store.datasets.digests import digest_of, sha256_of
 from models_store.datasets.labels import CLASS_NAMES, SPLITS, binary_counts
 from models_store.datasets.layout import Layout, verify_layout
 from models_store.datasets.npz import opened, read_array
 from models_store.datasets.official import OFFICIAL_NAMES, dermamnist_info, official_file
+from models_store.files import digest_of, sha256_of
 
 
 @dataclass(frozen=True)

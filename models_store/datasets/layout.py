@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.digests import sha256_of
 from models_store.datasets.errors import DatasetInvalid
 from models_store.datasets.labels import CLASS_NAMES, SPLITS, is_malignant
 from models_store.datasets.lesions import read_lesions
 from models_store.datasets.npz import Header, members, opened, read_array, read_header
+from models_store.files import sha256_of
 
 __all__ = ["SYNTHETIC_MEMBER", "DatasetInvalid", "Layout", "Split", "read_split", "sha256_of", "verify_layout"]
 

@@ -1,11 +1,18 @@
 """What MedMNIST publishes about DermaMNIST: labels, addresses, checksums, licence."""
 
+import http.client
 import importlib.util
+import shutil
+import urllib.error
+import urllib.request
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from models_store.datasets.errors import ChecksumMismatch
+from models_store.files import digest_of, replacing
 
 OFFICIAL_NAMES = ("dermamnist", "dermamnist_64", "dermamnist_128", "dermamnist_224")
 
@@ -46,3 +53,36 @@ def official_file(name: str) -> OfficialFile:
     suffix = name.removeprefix("dermamnist")
     info = dermamnist_info()
     return OfficialFile(url=info[f"url{suffix}"], md5=info[f"MD5{suffix}"])
+
+
+STALLED_SECONDS = 15
+DOWNLOAD_FAILURES = (OSError, http.client.HTTPException)
+
+
+def download(source: OfficialFile, target: Path) -> None:
+    """Download to `target`; a file whose MD5 differs never appears there.
+
+    Raises one of `DOWNLOAD_FAILURES` where the server or the disk fails, and `ChecksumMismatch`.
+    """
+    with replacing(target) as scratch:
+        _save(source.url, scratch)
+        require_digest(
+            scratch, algorithm="md5", expected=source.md5, remedy=f"Try again: {source.url} answered something else"
+        )
+
+
+def require_digest(path: Path, *, algorithm: str, expected: str, remedy: str) -> None:
+    """Raise `ChecksumMismatch` unless the file has the expected digest."""
+    found = digest_of(path, algorithm)
+    if found != expected:
+        raise ChecksumMismatch(path, algorithm=algorithm, expected=expected, found=found, remedy=remedy)
+
+
+def _save(url: str, path: Path) -> None:
+    # The standard library trusts the system's certificates, which private authorities are added to.
+    try:
+        with urllib.request.urlopen(url, timeout=STALLED_SECONDS) as response, path.open("wb") as stream:
+            shutil.copyfileobj(response, stream, length=2**20)
+    except urllib.error.HTTPError as error:
+        error.close()  # it carries the answer, and with it an open connection
+        raise

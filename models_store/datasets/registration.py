@@ -6,14 +6,14 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from models_store.contract.specs import DatasetName
 from models_store.datasets.describe import class_counts
-from models_store.datasets.digests import sha256_of
 from models_store.datasets.errors import DatasetNameRefused
 from models_store.datasets.layout import verify_layout
 from models_store.datasets.lesions import lesions_path
 from models_store.datasets.npz import check_every_byte
 from models_store.datasets.sources import is_builtin
-from models_store.specs import DatasetName
+from models_store.files import sha256_of
 
 
 class FileTarget(Protocol):

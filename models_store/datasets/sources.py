@@ -3,14 +3,19 @@
 from pathlib import Path
 from typing import Protocol
 
-from models_store.datasets.digests import require_digest
-from models_store.datasets.download import DOWNLOAD_FAILURES, completed_at, download
 from models_store.datasets.errors import ChecksumMismatch, DatasetUnavailable, DatasetUnknown
 from models_store.datasets.labels import assert_official_counts
 from models_store.datasets.layout import verify_layout
 from models_store.datasets.lesions import lesions_path
-from models_store.datasets.official import OFFICIAL_NAMES, official_file
+from models_store.datasets.official import (
+    DOWNLOAD_FAILURES,
+    OFFICIAL_NAMES,
+    download,
+    official_file,
+    require_digest,
+)
 from models_store.datasets.synthetic import GENERATOR_VERSION, SYNTHETIC_SETS, generate
+from models_store.files import replacing
 
 
 class Registered(Protocol):
@@ -83,7 +88,7 @@ def _synthetic(name: str, cache_root: Path) -> Path:
     path = cache_root / "datasets" / f"synthetic-{GENERATOR_VERSION}" / f"{name}.npz"
     if not path.exists():
         image_size, counts = SYNTHETIC_SETS[name]
-        with completed_at(path) as scratch:
+        with replacing(path) as scratch:
             generate(scratch, image_size=image_size, counts=counts)
             lesions_path(scratch).replace(lesions_path(path))
     return path
@@ -93,10 +98,10 @@ def _fetched(registered: Registered, storage: FileSource, cache_root: Path) -> P
     path = cache_root / "datasets" / registered.sha256 / f"{registered.name}.npz"
     try:
         if registered.lesions_store_key is not None and not lesions_path(path).exists():
-            with completed_at(lesions_path(path)) as scratch:
+            with replacing(lesions_path(path)) as scratch:
                 storage.get_file(registered.lesions_store_key, scratch)
         if not path.exists():
-            with completed_at(path) as scratch:
+            with replacing(path) as scratch:
                 storage.get_file(registered.store_key, scratch)
                 _require_sha256(scratch, registered, "The copy in the store changed; register the original file again")
     except OSError as error:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.appearance import Lesions, imagine
-from models_store.datasets.drawing import photograph
+from models_store.datasets.drawing import Lesions, imagine, photograph
 from models_store.datasets.labels import CLASS_NAMES, SPLITS
 from models_store.datasets.layout import SYNTHETIC_MEMBER
 from models_store.datasets.lesions import LesionRow, lesions_path, write_lesions

@@ -17,8 +17,7 @@ from models_store.runs.experiments import (
     open_phase,
     submit,
 )
-from models_store.runs.printed import keep_log
-from models_store.runs.records import (
+from models_store.runs.journal import (
     UNFINISHED,
     Claim,
     EpochReport,
@@ -45,6 +44,7 @@ from models_store.runs.trials import (
     forget_epochs,
     hand_back,
     heartbeat,
+    keep_log,
     keep_resume_point,
     standing,
 )

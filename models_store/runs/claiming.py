@@ -7,8 +7,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
-from models_store.runs.journal import lock, note_trial
-from models_store.runs.records import Claim
+from models_store.runs.journal import Claim, lock, note_trial
 from models_store.tables import Experiment, Trial
 
 

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from models_store.database import now
 from models_store.runs.deliveries import owe_delivery
-from models_store.runs.journal import lock, note
-from models_store.runs.records import UNFINISHED, IdempotencyKeyReused, PlannedTrial
+from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, PlannedTrial, lock, note
 from models_store.tables import Experiment, Trial
 
 

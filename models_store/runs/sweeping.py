@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from models_store.database import now
 from models_store.runs.experiments import stop
-from models_store.runs.journal import lock
-from models_store.runs.records import Claim
+from models_store.runs.journal import Claim, lock
 from models_store.runs.trials import confirm_cancelled, fail_trial
 from models_store.tables import Experiment, Trial
 

@@ -9,9 +9,19 @@ from sqlalchemy.orm import Session
 
 from models_store.database import now
 from models_store.runs.experiments import end_if_cancelled
-from models_store.runs.journal import lock, note_epoch, note_trial, refresh_progress
-from models_store.runs.records import Claim, EpochReport, LeaseLost, ResumePoint, Standing, TrialResult
-from models_store.tables import EpochRow, Trial
+from models_store.runs.journal import (
+    Claim,
+    EpochReport,
+    LeaseLost,
+    ResumePoint,
+    Standing,
+    TrialResult,
+    lock,
+    note_epoch,
+    note_trial,
+    refresh_progress,
+)
+from models_store.tables import EpochRow, Trial, TrialLog
 
 NO_RESUME_POINT: dict[str, Any] = {"resume_key": None, "resume_sha256": None, "resume_epochs": 0}
 
@@ -150,3 +160,20 @@ def _require_claimed(session: Session, claim: Claim, values: Mapping[str, Any]) 
 
 def _changed(result: Any) -> bool:
     return bool(result.rowcount == 1)
+
+
+def keep_log(session: Session, claim: Claim, text: str, *, is_whole: bool) -> None:
+    """Keeps `text` in place of what was kept before. Raises `LeaseLost` if the claim no longer holds."""
+    lock(session, claim.experiment_id)
+    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+    if trial.fence != claim.fence:
+        raise LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} no longer holds; its log is dropped")
+    session.merge(
+        TrialLog(
+            trial_id=claim.trial_id,
+            attempt=claim.attempt,
+            text=text.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # which PostgreSQL does not store
+            is_whole=is_whole,
+            written_at=now(session),
+        )
+    )

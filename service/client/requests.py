@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from models_store.specs import ExperimentSpec
-from service.checks import Readiness
+from models_store.contract.specs import ExperimentSpec
 from service.client.batches import Batch, Image, named
 from service.client.calls import Answer, Call, get, path
 from service.client.downloads import Download
@@ -20,6 +19,7 @@ from service.experiments.catalog_schemas import Catalog
 from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
 from service.models.schemas import History, ModelRead, PromotionRead
 from service.predictions.schemas import BatchLine, Prediction, PredictionRead
+from service.system.health import Readiness
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
-from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 
 COSTS = Path(__file__).parent / "costs.json"

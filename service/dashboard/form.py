@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
-from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, CustomCNN
-from models_store.specs import ExperimentSpec
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, CustomCNN
+from models_store.contract.specs import ExperimentSpec
 
 Json = Mapping[str, Any]
 Kind = Literal["text", "number", "select", "checks", "check"]

@@ -1,26 +1,31 @@
 """The page `Models`: which one answers, which there are, who chose, and a change of the choice with its reason."""
 
+import re
+from collections.abc import MutableMapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup
 from pydantic import ValidationError
 
-from models_store import registry, wording
+from models_store import wording
+from models_store.store import registry
 from models_store.tables import Model
-from service.dashboard.cards import card_html
-from service.dashboard.forms import Posted
-from service.dashboard.overlaid import overlaid
-from service.dashboard.shell import PageRoute, Viewing, show
-from service.deps import Identifier, Reading, Services, Writing
+from service.access.gate import Caller
+from service.dashboard.shell import PageRoute, Posted, Viewing, show
+from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Finding, Problem, unprocessable
-from service.experiments.report import plots
 from service.models import downloads
 from service.models.comparing import compare
 from service.models.endpoints import list_models
 from service.models.schemas import Why
-from service.pages import Turned
-from service.security import Caller
+from service.presentation import plots
+from service.presentation.plots import overlaid
+from service.web.cursor_pages import Turned
 
 router = APIRouter(route_class=PageRoute)
 
@@ -116,3 +121,38 @@ def _revision(fields: Any) -> int:
         finding = Finding(detail="it is not a number", pointer="/revision")
         raise unprocessable("the form names no revision", "Load the page again.", finding)
     return int(text)
+
+
+METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+LOWEST_HEADING = 6
+
+
+class CardRenderer(RendererHTML):
+    """Headings stand below the page's own, and a wide table scrolls by itself, also from the keyboard."""
+
+    def heading_open(self, tokens: Sequence[Token], index: int, *_rest: Any) -> str:
+        return f"<h{_level(tokens[index].tag)}>"
+
+    def heading_close(self, tokens: Sequence[Token], index: int, *_rest: Any) -> str:
+        return f"</h{_level(tokens[index].tag)}>\n"
+
+    def table_open(self, *_token: Any) -> str:
+        return '<div class="scroll" role="region" aria-label="Table of the card" tabindex="0"><table class="data">\n'
+
+    def table_close(self, *_token: Any) -> str:
+        return "</table></div>\n"
+
+
+def card_html(markdown: str) -> Markup:
+    """Without the metadata at its start. HTML in the card is shown as text, and nothing in it is a link or an image."""
+    parser = (
+        MarkdownIt("commonmark", {"html": False}, renderer_cls=CardRenderer)
+        .enable("table")
+        .disable(["image", "link", "autolink"])
+    )
+    environment: MutableMapping[str, Any] = {}
+    return Markup(parser.render(METADATA.sub("", markdown, count=1), environment))
+
+
+def _level(tag: str) -> int:
+    return min(int(tag[1]) + 2, LOWEST_HEADING)

@@ -7,16 +7,23 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from models_store import wording
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.deps import Identifier, Reading, Services
-from service.experiments.report import plots, words
-from service.experiments.report.drawing import Plot
-from service.experiments.report.study import read_kept, read_study
+from service.dependencies import Identifier, Reading, Services
 from service.models.downloads import ALTERED
-from service.models.tradeoff import PATIENTS, Outcome, outcome, stops
-from service.models.validation import ValidationNotKept, ValidationRead, read_validation
+from service.models.validation import (
+    PATIENTS,
+    Outcome,
+    ValidationNotKept,
+    ValidationRead,
+    outcome,
+    read_validation,
+    stops,
+)
+from service.presentation import plots, words
+from service.presentation.drawing import Plot
+from service.presentation.experiment import read_kept, read_study
 
 router = APIRouter(route_class=PageRoute)
 

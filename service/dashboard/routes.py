@@ -2,8 +2,18 @@
 
 from fastapi import APIRouter
 
-from service.dashboard import assets, models, new_study, result, sign_in, studies, study, system, try_it
+from service.dashboard import (
+    assets,
+    experiment,
+    experiment_list,
+    models,
+    new_experiment,
+    result,
+    sign_in,
+    system,
+    try_it,
+)
 
 router = APIRouter(include_in_schema=False)
-for part in (assets, sign_in, studies, new_study, result, study, models, try_it, system):
+for part in (assets, sign_in, experiment_list, new_experiment, result, experiment, models, try_it, system):
     router.include_router(part.router)

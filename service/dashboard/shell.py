@@ -12,15 +12,16 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import FormData
 from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
 from starlette.types import Receive, Scope, Send
 
 from models_store import wording
-from models_store.catalog import DISCLAIMER
-from service.dashboard import phrases
+from models_store.contract.catalog import DISCLAIMER
+from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
 from service.dashboard.assets import asset
 from service.errors import MEDIA_TYPE, Problem
-from service.security import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
+from service.presentation import phrases
 
 log = logging.getLogger(__name__)
 
@@ -141,3 +142,10 @@ def _as_page(viewer: Viewer, problem: Response) -> Response:
     for name, value in problem.headers.items():  # such as Retry-After
         page.headers.setdefault(name, value)
     return page
+
+
+async def posted(request: Request) -> FormData:
+    return await request.form()
+
+
+Posted = Annotated[FormData, Depends(posted)]

@@ -6,11 +6,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from service import sign_ins
-from service.dashboard.forms import Posted
-from service.dashboard.shell import PageRoute, Viewing, show
-from service.deps import Services
-from service.keys import FORM
+from service.access import sessions
+from service.access.keys import FORM
+from service.dashboard.shell import PageRoute, Posted, Viewing, show
+from service.dependencies import Services
 
 router = APIRouter(route_class=PageRoute)
 
@@ -34,15 +33,15 @@ async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: 
 
     def begin() -> str:
         with services.database.write() as session:
-            return sign_ins.begin(session, key.id)
+            return sessions.begin(session, key.id)
 
     answer = RedirectResponse(_local(wanted), 303)
     # A proxy that ends TLS names the scheme that the browser used. Anyone may: it only makes the cookie stricter.
     secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
     answer.set_cookie(
-        sign_ins.COOKIE,
+        sessions.COOKIE,
         await to_thread.run_sync(begin),
-        max_age=int(sign_ins.LASTS.total_seconds()),
+        max_age=int(sessions.LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=secure,
@@ -53,10 +52,10 @@ async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: 
 @router.post("/sign-out")
 def sign_out(services: Services, request: Request) -> Response:
     with services.database.write() as session:
-        sign_ins.end(session, request.cookies.get(sign_ins.COOKIE, ""))
+        sessions.end(session, request.cookies.get(sessions.COOKIE, ""))
     services.keyring.refresh()
     answer = RedirectResponse("/sign-in", 303)
-    answer.delete_cookie(sign_ins.COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(sessions.COOKIE, httponly=True, samesite="strict")
     return answer
 
 

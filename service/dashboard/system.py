@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models_store.tables import Experiment, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.deps import Reading, Services
-from service.experiments.report.drawing import COLOURS, Plot, as_json, empty_figure
+from service.dependencies import Reading, Services
+from service.presentation.drawing import COLOURS, Plot, as_json, empty_figure
 from service.system.endpoints import look
 from service.system.schemas import Day, EventRead
 

@@ -6,15 +6,14 @@ from typing import get_args
 from fastapi import APIRouter
 from sqlalchemy import select
 
-from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, PRESETS, STRATEGIES, CustomCNN
+from models_store.contract.specs import CalibrationPolicy, SelectionPolicy
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import SYNTHETIC_SETS
-from models_store.presets import PRESETS
-from models_store.specs import CalibrationPolicy, SelectionPolicy
 from models_store.tables import DatasetRow
-from service.deps import Reading
+from service.dependencies import Reading
 from service.experiments.catalog_schemas import Catalog, ClassWeightRead, DatasetRead
-from service.openapi import problems
+from service.web.api_docs import problems
 
 router = APIRouter(tags=["experiments"])
 

@@ -5,9 +5,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
-from models_store.catalog import ARCHITECTURES, DISCLAIMER, STRATEGIES
-from models_store.presets import PRESETS
-from models_store.specs import CalibrationPolicy, SelectionPolicy
+from models_store.contract.catalog import ARCHITECTURES, DISCLAIMER, PRESETS, STRATEGIES
+from models_store.contract.specs import CalibrationPolicy, SelectionPolicy
 
 
 class ClassWeightRead(BaseModel):

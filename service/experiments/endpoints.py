@@ -11,19 +11,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store import runs
+from models_store.contract.catalog import PRESETS
+from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.sources import is_builtin
-from models_store.presets import PRESETS
-from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
-from service.deps import Identifier, Reading, Services, Writing
+from service.access.gate import KEY_ID
+from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Finding, Problem, unprocessable
 from service.experiments import events
 from service.experiments.reading import show_experiment, show_experiments, show_trials
-from service.experiments.report import REPORT_POLICY, report_page
 from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
-from service.openapi import problems
-from service.pages import Page, Turned, page
-from service.security import KEY_ID
+from service.report import REPORT_POLICY, report_page
+from service.web.api_docs import problems
+from service.web.cursor_pages import Page, Turned, page
 
 router = APIRouter(tags=["experiments"])
 router.include_router(events.router)

@@ -6,9 +6,11 @@ that says the last one it saw goes on after it, whichever web process answers.
 
 import asyncio
 import json
+import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import Annotated, Any, cast
@@ -22,11 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from models_store.database import Database
 from models_store.runs import ExperimentNotFound
 from models_store.tables import Event, Experiment
-from service.deps import Identifier, Services
+from service.access.gate import still_admitted
+from service.dependencies import Identifier, Services
 from service.errors import is_outage
-from service.experiments.feed import Feed
-from service.openapi import problems
-from service.security import still_admitted
+from service.web.api_docs import problems
 
 HEARTBEAT_SECONDS = 15.0
 ADMISSION_SECONDS = 1.0  # between two looks whether the key of a silent stream may still be used
@@ -34,6 +35,62 @@ MOST_AT_ONCE = 500
 ENDED = ("succeeded", "failed", "cancelled")
 MEDIA_TYPE = "text/event-stream"
 EXAMPLE = 'id: 7\nevent: trial\ndata: {"trial_id": "trl_1", "status": "running", "at": "2026-01-05T09:30:01+00:00"}\n\n'
+
+
+POLL_SECONDS = 0.5
+
+
+class Feed:
+    """Wakes listeners when the number of their experiment's events has changed. `closing` ends every stream."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._counts: dict[str, int] = {}
+        self.closing = asyncio.Event()
+
+    @contextmanager
+    def listen(self, experiment_id: str) -> Iterator[asyncio.Event]:
+        """Gives the event that is set when there may be news, and once the server stops."""
+        news = asyncio.Event()
+        self._listeners[experiment_id].add(news)
+        try:
+            yield news
+        finally:
+            self._listeners[experiment_id].discard(news)
+            if not self._listeners[experiment_id]:
+                del self._listeners[experiment_id]
+                self._counts.pop(experiment_id, None)
+
+    async def poll(self) -> None:
+        """Looks for news until it is cancelled; a database that is away only delays them."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if not self._listeners:
+                continue
+            try:
+                self._announce(await to_thread.run_sync(self._count, list(self._listeners)))
+            except SQLAlchemyError as error:
+                log.warning("the database did not tell of new events, asking again: %s", error)
+
+    def close(self) -> None:
+        self.closing.set()
+        for listeners in self._listeners.values():
+            for news in listeners:
+                news.set()
+
+    def _announce(self, counts: Mapping[str, int]) -> None:
+        changed = [experiment_id for experiment_id, count in counts.items() if count != self._counts.get(experiment_id)]
+        for experiment_id in changed:
+            if experiment_id in self._listeners:
+                self._counts[experiment_id] = counts[experiment_id]
+                for news in self._listeners[experiment_id]:
+                    news.set()
+
+    def _count(self, experiment_ids: Sequence[str]) -> dict[str, int]:
+        with self._database.read() as session:
+            chosen = select(Experiment.id, Experiment.events).where(Experiment.id.in_(experiment_ids))
+            return {experiment_id: count for experiment_id, count in session.execute(chosen)}
 
 
 @asynccontextmanager
@@ -160,3 +217,6 @@ def _told_when_stopping(feed: Feed) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+log = logging.getLogger(__name__)

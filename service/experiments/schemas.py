@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_store.presets import PRESETS
-from models_store.specs import ExperimentSpec
+from models_store.contract.catalog import PRESETS
+from models_store.contract.specs import ExperimentSpec
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled", "collapsed", "pruned"]

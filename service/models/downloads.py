@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models_store.bundles import MANIFEST, SIGNATURE, BundleAltered, fetch_files, manifest, signer_of
-from models_store.storage import Storage, StoredFileAltered, StoredFileMissing
+from models_store.store.bundles import MANIFEST, SIGNATURE, BundleAltered, fetch_files, manifest, signer_of
+from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import Model
 from service.errors import Problem
 

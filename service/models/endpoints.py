@@ -8,15 +8,17 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models_store import registry
+from models_store.store import registry
 from models_store.tables import Model, Promotion
-from service.deps import Identifier, Reading, Services, Writing
+from service.access.gate import Caller
+from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem
-from service.models import downloads, scores
+from service.models import downloads
+from service.models.downloads import ALTERED, altered
 from service.models.schemas import History, ModelRead, PromotionRead, Why
-from service.openapi import problems
-from service.pages import Page, Turned, page
-from service.security import Caller
+from service.models.validation import ValidationNotKept, ValidationRead, read_validation
+from service.web.api_docs import problems
+from service.web.cursor_pages import Page, Turned, page
 
 
 class MarkdownResponse(PlainTextResponse):
@@ -24,7 +26,6 @@ class MarkdownResponse(PlainTextResponse):
 
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-router.include_router(scores.router)
 
 IfMatch = Annotated[
     str | None,
@@ -144,3 +145,22 @@ def _expected(if_match: str | None) -> int | None:
             'Send the ETag of GET /v1/models/{version} as it came, such as If-Match: "3", or leave the header out.',
         )
     return int(strong[1])
+
+
+@router.get("/{version}/validation", responses=problems(404, 422, 503))
+def read_validation_scores(version: Identifier, session: Reading, services: Services) -> ValidationRead:
+    """The scores of the validation images, for moving the threshold; test figures exist only at the sealed one."""
+    model = registry.model(session, version)
+    session.close()  # its connection is for others while the store is read
+    try:
+        return read_validation(model, services.storage)
+    except ValidationNotKept as lacking:
+        raise Problem(
+            404,
+            "validation-not-kept",
+            "The bundle keeps no validation scores",
+            str(lacking),
+            "Run the study again: models made from now on keep them.",
+        ) from lacking
+    except ALTERED as changed:
+        raise altered(changed) from changed

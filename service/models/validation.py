@@ -1,14 +1,16 @@
-"""The scores of a model's validation images, which its bundle keeps: for moving the threshold without the test set."""
+"""The scores of a model's validation images, and what another threshold would do on them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models_store import bundles
-from models_store.bundles import NotInBundle
-from models_store.storage import Storage
+from models_store.store import bundles
+from models_store.store.bundles import NotInBundle
+from models_store.store.storage import Storage
 from models_store.tables import Model
 
 FILE = "validation.json"
@@ -83,3 +85,48 @@ def _fetched(model: Model, storage: Storage) -> Any:
             raise ValidationNotKept(f"the bundle of {model.version} holds no {FILE}") from unlisted
         except ValueError as unreadable:
             raise ValidationNotKept(f"{FILE} of {model.version} is not JSON") from unreadable
+
+
+PATIENTS = 1000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts of images at a threshold, and rates; None where a class is absent."""
+
+    found: int
+    missed: int
+    alarms: int
+    cleared: int
+
+    @property
+    def recall(self) -> float | None:
+        malignant = self.found + self.missed
+        return self.found / malignant if malignant else None
+
+    @property
+    def specificity(self) -> float | None:
+        benign = self.alarms + self.cleared
+        return self.cleared / benign if benign else None
+
+    def missed_cancers(self, prevalence: float, patients: int = PATIENTS) -> float | None:
+        """Of so many patients, a share `prevalence` of them with cancer: those called benign although they have it."""
+        return None if self.recall is None else patients * prevalence * (1 - self.recall)
+
+    def extra_biopsies(self, prevalence: float, patients: int = PATIENTS) -> float | None:
+        """Of so many patients: those called malignant although they are not ill."""
+        return None if self.specificity is None else patients * (1 - prevalence) * (1 - self.specificity)
+
+
+def outcome(scores: Sequence[float], malignant: Sequence[bool], threshold: float) -> Outcome:
+    """Calls malignant every score that reaches the threshold. Both sequences are of one length N."""
+    called = [score >= threshold for score in scores]
+    counted = {(ill, call): 0 for ill in (True, False) for call in (True, False)}
+    for ill, call in zip(malignant, called, strict=True):
+        counted[bool(ill), call] += 1
+    return Outcome(counted[True, True], counted[True, False], counted[False, True], counted[False, False])
+
+
+def stops(scores: Sequence[float], sealed: float) -> list[float]:
+    """The thresholds at which anything changes, and the sealed one, ascending: where the slider may stand."""
+    return sorted({*scores, sealed})

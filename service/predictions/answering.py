@@ -1,23 +1,30 @@
 """One upload from bytes to the answer that is given and recorded; one image and many go through it alike."""
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from anyio import to_thread
+from fastapi import Request
 
 from models_store.tables import new_id
-from service import metrics
-from service.deps import Service
+from service.dependencies import Service
 from service.errors import Problem
-from service.predictions.batching import QueueFull
-from service.predictions.images import ImageRefused, ImageUnknown, Warned
-from service.predictions.judging import Allow, Judged, Sent, read
-from service.predictions.predictor import Serving
-from service.predictions.recording import Answered
+from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
+from service.predictions.engine.judging import Allow, Judged, Sent, read
+from service.predictions.engine.predictor import Serving
+from service.predictions.engine.queues import QueueFull
+from service.predictions.engine.recorder import Answered
 from service.predictions.schemas import Prediction, WarningRead
+from service.web import metrics
 
 ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
 REMEDY = f"Send one {ACCEPTED} photograph of the lesion as the multipart field `file`."
+
+# Most answers take less; a client that goes is looked for only behind those that do not.
+UNWATCHED_SECONDS = 0.05
 
 
 async def champion(services: Service) -> Serving:
@@ -128,3 +135,35 @@ def _about_model(serving: Serving) -> list[Warned]:
     if serving.weights == "none":
         noticed.append(Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's."))
     return noticed
+
+
+@asynccontextmanager
+async def while_connected(request: Request) -> AsyncIterator[None]:
+    """Cancels what is done inside once the client has gone. The body of `request` must have been read.
+
+    Raises `Problem` then, so that the log tells 499; nobody reads it.
+    """
+    loop = asyncio.get_running_loop()
+    watching: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(None) as ending:
+            timer = loop.call_later(
+                UNWATCHED_SECONDS, lambda: watching.append(loop.create_task(_end_with_client(request, ending)))
+            )
+            try:
+                yield
+            finally:
+                timer.cancel()
+                for task in watching:
+                    task.cancel()
+    except TimeoutError:
+        if not ending.expired():
+            raise
+        detail = "the client closed the connection before the answer was there"
+        raise Problem(499, "client-gone", "The client has gone", detail, "Wait for the answer.") from None
+
+
+async def _end_with_client(request: Request, ending: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    ending.reschedule(asyncio.get_running_loop().time())

@@ -12,11 +12,11 @@ from anyio import to_thread
 from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
-from service.deps import Service, Services
+from service.access.gate import KEY_ID
+from service.dependencies import Service, Services
 from service.errors import Problem
-from service.openapi import problems
 from service.predictions.answering import ACCEPTED, answer, champion
-from service.predictions.archives import (
+from service.predictions.engine.archives import (
     DECODED_BYTES,
     EXPANSION,
     Allowance,
@@ -28,9 +28,9 @@ from service.predictions.archives import (
     members,
     printable,
 )
-from service.predictions.predictor import Serving
+from service.predictions.engine.predictor import Serving
 from service.predictions.schemas import BatchLine
-from service.security import KEY_ID
+from service.web.api_docs import problems
 
 router = APIRouter(tags=["predictions"])
 

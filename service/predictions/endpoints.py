@@ -5,15 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
 from models_store.tables import PredictionRow
-from service.deps import Identifier, Reading, Service, Services
+from service.access.gate import KEY_ID
+from service.dependencies import Identifier, Reading, Service, Services
 from service.errors import Problem
-from service.openapi import problems
-from service.predictions.answering import ACCEPTED, answer, champion
+from service.predictions.answering import ACCEPTED, answer, champion, while_connected
+from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import express_route
-from service.predictions.judging import SMALL_BYTES
 from service.predictions.schemas import Prediction, PredictionRead
-from service.predictions.waiting import while_connected
-from service.security import KEY_ID
+from service.web.api_docs import problems
 
 
 async def _express(services: Service, request: Request, content: bytes) -> Prediction:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_store.catalog import DISCLAIMER
+from models_store.contract.catalog import DISCLAIMER
 
 GUARANTEE_EXAMPLE: dict[str, Any] = {
     "holds": True,

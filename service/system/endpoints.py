@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from models_store.database import now
 from models_store.version import commit
-from service.deps import Reading, Service, Services
-from service.health import checks
-from service.openapi import problems
-from service.system.days import fortnight
-from service.system.labour import heard_workers, queues, recent_events, workers
+from service.dependencies import Reading, Service, Services
+from service.system.drift import fortnight
+from service.system.health import checks
 from service.system.schemas import SystemRead, Versions
+from service.system.worker_status import heard_workers, queues, recent_events, workers
+from service.web.api_docs import problems
 
 router = APIRouter(tags=["system"])
 

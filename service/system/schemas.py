@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.checks import Check
+from service.system.health import Check
 
 EXPERIMENT_EXAMPLE = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
+
+
 TRIAL_EXAMPLE = "trl_0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a"
 
 

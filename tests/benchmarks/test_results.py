@@ -11,13 +11,14 @@ import pytest
 from benchmarks.published import EARLIER_LOOKS, PUBLISHED, comparability, published_figures
 from benchmarks.results import main
 from migrations import upgrade
-from models_store import bundles, wording
+from models_store import wording
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store import bundles
+from models_store.store.storage import Storage
 from models_store.tables import Model
 from tests.fabricated_study import COLLAPSE, FinalRecord, a_final_record, a_spec, store_experiment, store_finished
-from workers.pipeline.intervals import clopper_pearson
+from workers.pipeline.evaluation.intervals import clopper_pearson
 
 Write = Callable[[FinalRecord], tuple[int, str]]
 

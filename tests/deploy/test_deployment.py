@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models_store.signatures import Trusted
+from models_store.store.signatures import Trusted
 from tests.deploy.installing import clean_clone, new_stack
 from tests.deploy.stack import CommandFailed, Stack
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from models_store.settings import Settings
 from service.app import create_app
-from service.web import server_options
+from service.web.__main__ import server_options
 from tests.end_to_end.stack import free_port
 
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from models_store.datasets.synthetic import generate
-from service.commands.datasets import register_file
-from service.launcher import embedded_stack, settings_under
+from service.cli.datasets import register_file
+from service.embedded.stack import embedded_stack, settings_under
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 ADDRESS = "http://127.0.0.1:8000"

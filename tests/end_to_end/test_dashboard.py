@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from migrations import upgrade
 from models_store.database import Database
-from service import keys
+from service.access import keys
 from tests.end_to_end.browser import DESKTOP, PHONE, visit
 from tests.end_to_end.conftest import Journey
 from tests.end_to_end.serving import served

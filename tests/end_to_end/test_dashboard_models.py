@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from migrations import upgrade
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.wording import rate
-from service.models.tradeoff import outcome
+from service.models.validation import outcome
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
 from tests.end_to_end.serving import served
 from tests.furnished import furnish

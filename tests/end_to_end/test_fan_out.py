@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from models_store.catalog import ARCHITECTURES
+from models_store.contract.catalog import ARCHITECTURES
 from models_store.database import Database
 from models_store.tables import Trial
 from tests.end_to_end.stack import Stack, eventually

@@ -19,7 +19,7 @@ from PIL import Image
 from models_store.database import Database, now
 from models_store.datasets.layout import read_split
 from models_store.datasets.registration import register
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from tests.end_to_end.stack import Stack, eventually
 

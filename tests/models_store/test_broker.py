@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from models_store.broker import VISIBILITY_TIMEOUT_SECONDS, broker
+from models_store.contract.specs import LONGEST_TRIAL_MINUTES, LimitsSpec
 from models_store.settings import Settings
-from models_store.specs import LONGEST_TRIAL_MINUTES, LimitsSpec
 
 
 def test_no_trial_outlasts_the_visibility_timeout() -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from models_store import bundles
-from models_store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
-from models_store.storage import Storage, StoredFileAltered, StoredFileMissing, sha256_of
+from models_store.files import sha256_of
+from models_store.store import bundles
+from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 
 KEY = "models/1"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store.likeness import Likeness, LikenessInvalid, load_likeness
-from models_store.scoring import Scorer
+from models_store.scoring.out_of_distribution import Likeness, LikenessInvalid, load_likeness
+from models_store.scoring.scorer import Scorer
 from tests.models_store.test_scoring import a_graph
 
 

@@ -32,8 +32,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 import migrations
+from models_store.contract.specs import LONGEST_EXPERIMENT_MINUTES
 from models_store.database import Database
-from models_store.specs import LONGEST_EXPERIMENT_MINUTES
 from models_store.tables import Experiment, Table
 
 NUMBERS = count(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_store.promotion import PromotionPolicy, beats
+from models_store.experiment.promotion import PromotionPolicy, beats
 
 CHAMPION = {"recall": 0.91, "specificity": 0.60, "f2": 0.70, "roc_auc": 0.87}
 

@@ -6,9 +6,9 @@ from itertools import count
 import pytest
 from sqlalchemy.orm import Session
 
-from models_store import registry
 from models_store.database import Database, now
-from models_store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
+from models_store.store import registry
+from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 from models_store.tables import Experiment, Model, Trial
 
 NUMBERS = count(1)

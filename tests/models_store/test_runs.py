@@ -15,9 +15,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models_store import runs
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database, now
 from models_store.runs import Claim, EpochReport, LeaseLost, PlannedTrial, TrialResult
-from models_store.specs import ExperimentSpec
 from models_store.tables import EpochRow, Event, Experiment, Trial
 
 SPEC: dict[str, Any] = {

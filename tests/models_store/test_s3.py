@@ -7,9 +7,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from models_store import bundles
-from models_store.bundles import COMPLETED_FILES, FROZEN_FILES
-from models_store.storage import Storage, StoredFileAltered, StoredFileMissing, sha256_of
+from models_store.files import sha256_of
+from models_store.store import bundles
+from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES
+from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 
 # botocore and werkzeug, not this product, still call what Python 3.11 and later deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|aiobotocore|moto|werkzeug).*")

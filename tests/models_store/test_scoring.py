@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models_store.scoring import CHUNK, ImagesRefused, ProbabilityCalibration, Scorer, logit, sigmoid
+from models_store.scoring.scorer import CHUNK, ImagesRefused, ProbabilityCalibration, Scorer, logit, sigmoid
 
 SIZE = 4
 

@@ -10,11 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from models_store import bundles
-from models_store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.files import sha256_of
 from models_store.settings import Settings
-from models_store.signatures import KeyUnreadable, SignatureRefused, Signer, Trusted, make_keys
-from models_store.storage import Storage, sha256_of
+from models_store.store import bundles
+from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.store.signatures import KeyUnreadable, SignatureRefused, Signer, Trusted, make_keys
+from models_store.store.storage import Storage
 
 KEY = "models/1"
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store.catalog import ARCHITECTURES, STRATEGIES
-from models_store.presets import PRESETS
-from models_store.specs import ExperimentSpec
+from models_store.contract.catalog import ARCHITECTURES, PRESETS, STRATEGIES
+from models_store.contract.specs import ExperimentSpec
 
 
 def test_data_set_alone_asks_for_the_whole_study() -> None:

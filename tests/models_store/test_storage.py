@@ -5,7 +5,8 @@ from typing import BinaryIO
 
 import pytest
 
-from models_store.storage import Storage, StoredFileAltered, StoredFileMissing, sha256_of, written_whole
+from models_store.files import replacing, sha256_of
+from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -63,7 +64,7 @@ def write_half_and_crash(file: BinaryIO) -> None:
 def test_crash_while_writing_leaves_the_previous_file(tmp_path: Path) -> None:
     target = tmp_path / "checkpoint"
     target.write_bytes(b"old")
-    with pytest.raises(ValueError, match="closed"), written_whole(target) as file:
+    with pytest.raises(ValueError, match="closed"), replacing(target) as beside, beside.open("wb") as file:
         write_half_and_crash(file)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
     assert target.read_bytes() == b"old"

@@ -13,12 +13,13 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from starlette.exceptions import StarletteDeprecationWarning
 
-from models_store import bundles, registry
 from models_store.database import Database
-from models_store.likeness import Likeness
+from models_store.files import sha256_of
+from models_store.scoring.out_of_distribution import Likeness
 from models_store.settings import Settings
-from models_store.signatures import Signer
-from models_store.storage import Storage, sha256_of
+from models_store.store import bundles, registry
+from models_store.store.signatures import Signer
+from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
 from service.app import create_app
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models_store import runs
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.runs import Claim, PlannedTrial
-from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Trial
 
 

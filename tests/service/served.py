@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from models_store.settings import Settings
-from service.web import server_options
+from service.web.__main__ import server_options
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from service import protocol
+from service.web import protocol
 from tests.service.served import served
 from tests.service.test_sockets import Address, connected, rest_of, statuses
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.settings import Settings
-from service import health
+from service.system import health
 
 
 def test_process_is_healthy_without_any_model(client: TestClient) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.predictions.images import ImageRefused, ImageUnknown, Prepared, limit_pillow, prepare
+from service.predictions.engine.images import ImageRefused, ImageUnknown, Prepared, limit_pillow, prepare
 
 SIZE = 28
 PIXELS = 1_000_000

@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import ApiKey
-from service import keys
+from service.access import keys
+from service.access.gate import scope_needed
+from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
+from service.access.rates import MOST_CALLERS, Rates
 from service.app import create_app
-from service.keys import SCOPES, KeyNotFound, KeyRefused, Scope
-from service.rates import MOST_CALLERS, Rates
-from service.security import scope_needed
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

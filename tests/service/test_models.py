@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 
 MakeModel = Callable[..., str]
 WHY = {"reason": "better recall"}

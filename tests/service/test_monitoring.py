@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from service import standing
+from service.system import prometheus
 from tests.service.conftest import MakeModel
 from tests.service.predictions.test_record import image
 
@@ -23,7 +23,7 @@ OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
 @pytest.fixture
 def told(app: FastAPI, client: TestClient, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Told:
     """The names of the series of each metric, once everything there is to tell has happened."""
-    monkeypatch.setattr(standing, "FEWEST_SCORES", 1)
+    monkeypatch.setattr(prometheus, "FEWEST_SCORES", 1)
     make_model(promote=True)
     assert client.post("/predict", files={"file": ("a.png", image(1))}).status_code == 200
     app.state.service.recorder.close()

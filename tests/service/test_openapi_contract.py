@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
 
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
-from service import keys
+from models_store.store.storage import Storage
+from service.access import keys
 from service.app import create_app
 
 EXAMPLES_AN_OPERATION = 8

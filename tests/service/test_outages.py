@@ -24,10 +24,10 @@ from starlette.types import Receive, Scope, Send
 from models_store import database
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from service.app import create_app
-from service.metrics import REGISTRY
-from service.web import server_options
+from service.web.__main__ import server_options
+from service.web.metrics import REGISTRY
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
-from models_store import registry
-from models_store.catalog import DISCLAIMER
+from models_store.contract.catalog import DISCLAIMER
 from models_store.database import Database
-from models_store.signatures import Signer, make_keys
+from models_store.store import registry
+from models_store.store.signatures import Signer, make_keys
 from service.app import create_app
-from service.predictions import predictor
+from service.predictions.engine import predictor
 
 MakeModel = Callable[..., str]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service import progress
+from service.cli import progress
 from service.client import ServerUnreachable
 from service.experiments.schemas import EpochRead, ExperimentRead, TrialRead
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from service.reference import FILES
+from service.web.api_docs import FILES
 
 CHROMIUM = Path("/usr/bin/chromium")
 

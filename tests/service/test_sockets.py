@@ -19,7 +19,7 @@ import pytest
 
 from migrations import upgrade
 from models_store.database import Database
-from service import ports
+from service.embedded import probes
 from tests.end_to_end.serving import served
 
 Address = tuple[str, int]
@@ -62,7 +62,7 @@ def proxied(folder: Path, behind: int) -> Iterator[Address]:
     caddy = shutil.which("caddy")
     if caddy is None:
         pytest.skip("there is no program caddy here")
-    port, text = ports.free(), CADDYFILE.read_text()
+    port, text = probes.free(), CADDYFILE.read_text()
     assert "triage.example.org {" in text
     assert "reverse_proxy 127.0.0.1:8000 {" in text
     text = text.replace("triage.example.org", f"http://127.0.0.1:{port}").replace(":8000", f":{behind}")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from models_store.settings import Settings
+from service.access.gate import OpenAccessRefused
 from service.app import create_app
-from service.security import OpenAccessRefused
 
 HEAVY = ("keras", "tensorflow", "torch", "jax", "medmnist", "sklearn", "scipy", "pandas", "onnx", "tf2onnx", "workers")
 SCRIPT = f"""
@@ -16,7 +16,7 @@ import sys
 from models_store.settings import Settings
 from service.app import create_app
 create_app(Settings(database_url=sys.argv[1], store_url=sys.argv[2], _env_file=None)).openapi()
-import service.web, service.serving
+import service.web, service.app
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
 

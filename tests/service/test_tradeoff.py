@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models_store import bundles
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store import bundles
+from models_store.store.storage import Storage
 from models_store.tables import Model
-from service.models.tradeoff import Outcome, outcome, stops
-from service.models.validation import ValidationNotKept, read_validation
+from service.models.validation import Outcome, ValidationNotKept, outcome, read_validation, stops
 from tests.fabricated_study import FinalRecord, a_final_record, a_spec, store_finished
 
 SCORES = [0.1, 0.2, 0.2, 0.6, 0.7, 0.9]

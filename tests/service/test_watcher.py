@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service import processes, watcher
+from service.embedded import processes, watcher
 
 WATCHER = [sys.executable, "-I", "-S", watcher.__file__]
 TERM_IGNORING = (
@@ -91,7 +91,8 @@ def test_grandchild_ends_when_the_command_itself_is_killed() -> None:
 
 def test_command_that_ignores_sigterm_is_killed_after_the_grace() -> None:
     impatient = (
-        "import sys; from service import watcher; watcher.GRACE_SECONDS = 0.2; sys.exit(watcher.main(sys.argv[1:]))"
+        "import sys; from service.embedded import watcher; "
+        "watcher.GRACE_SECONDS = 0.2; sys.exit(watcher.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", impatient, sys.executable, "-c", TERM_IGNORING]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

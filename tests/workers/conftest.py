@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from models_store import runs
 from models_store.broker import broker
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.specs import ExperimentSpec
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import Event, Experiment, Model, TestOpening, Trial
-from workers import work
-from workers.app import Worker
+from workers.worker import work
+from workers.worker.context import Worker
 
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",

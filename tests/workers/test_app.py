@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models_store.settings import Settings
-from workers.app import Slot, queues, slots
+from workers.worker.context import Slot, queues, slots
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.workers.conftest import Stage
-from workers.app import Worker
-from workers.cleaning import clean_until_stopped, remove_abandoned_folders
+from workers.worker.cleaning import clean_until_stopped, remove_abandoned_folders
+from workers.worker.context import Worker
 
 
 def test_a_starting_worker_removes_the_folders_of_ended_and_unknown_trials_alone(stage: Stage) -> None:
@@ -57,6 +57,6 @@ def test_cleaning_goes_on_when_the_database_was_away(stage: Stage, monkeypatch: 
             worker.stopping.set()
         raise OperationalError("SELECT", {}, Exception("away"))
 
-    monkeypatch.setattr("workers.cleaning.remove_abandoned_folders", fail)
+    monkeypatch.setattr("workers.worker.cleaning.remove_abandoned_folders", fail)
     clean_until_stopped(stage.with_settings().worker, 0.0)
     assert len(looks) == 3

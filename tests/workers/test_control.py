@@ -7,7 +7,7 @@ import pytest
 
 from models_store.broker import ADVANCE
 from tests.workers.conftest import SPEC, Stage
-from workers.control import ControlDesk
+from workers.worker.control import ControlDesk
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Message:
 
 def submit_quietly(stage: Stage) -> str:
     from models_store import runs
-    from models_store.specs import ExperimentSpec
+    from models_store.contract.specs import ExperimentSpec
 
     with stage.database.write() as session:
         return runs.submit(session, ExperimentSpec.model_validate(SPEC).model_dump(mode="json")).id

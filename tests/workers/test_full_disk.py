@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store import bundles
-from models_store.bundles import COMPLETED_FILES
-from models_store.storage import Storage, written_whole
-from workers import resuming
-from workers.pipeline.durable import replacing
+from models_store.files import replacing
+from models_store.store import bundles
+from models_store.store.bundles import COMPLETED_FILES
+from models_store.store.storage import Storage
+from workers.trial import resume_store
 
 DISK_BYTES = 2**20
 TOO_MUCH = b"x" * (2 * DISK_BYTES)
@@ -30,8 +30,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path) -> None:
-    with written_whole(path) as file:
-        file.write(TOO_MUCH)
+    with replacing(path) as beside:
+        beside.write_bytes(TOO_MUCH)
 
 
 def write_resume_point(path: Path) -> None:
@@ -79,7 +79,7 @@ def test_resume_point_that_cannot_be_packed_leaves_the_trial_its_own(small_disk:
     (trial / "resume" / "state.npz").write_bytes(b"x" * int(DISK_BYTES * 0.6))
 
     with pytest.raises(OSError, match="No space left on device"):
-        resuming.upload(trial, "trl_1", Storage(str(tmp_path / "store")))
+        resume_store.upload(trial, "trl_1", Storage(str(tmp_path / "store")))
 
     assert [entry.name for entry in trial.iterdir()] == ["resume"]
     assert Storage(str(tmp_path / "store")).keys("resume") == []

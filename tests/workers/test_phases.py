@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from models_store.experiment import phases
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import Stage
-from workers import phases
 
 
 def end_trials(stage: Stage, experiment_id: str, status: str = "succeeded", **columns: Any) -> None:

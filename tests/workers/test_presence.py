@@ -8,10 +8,10 @@ from models_store.broker import broker
 from models_store.database import Database
 from models_store.presence import FORGOTTEN_AFTER_SECONDS, PREFIX, present
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from tests.end_to_end.stack import eventually
-from workers.app import Worker
-from workers.presence import presence_of, tell_until_stopped
+from workers.worker.announcing import presence_of, tell_until_stopped
+from workers.worker.context import Worker
 
 
 def a_worker(broker_url: str, **changes: str) -> Worker:

@@ -8,9 +8,8 @@ from sqlalchemy import select
 from models_store import runs
 from models_store.tables import TrialLog
 from tests.workers.conftest import Stage
-from workers.app import attempt_folder, trial_folder
-from workers.printed import MOST_BYTES, read_printed
-from workers.watch import Watch
+from workers.worker.context import attempt_folder, trial_folder
+from workers.worker.watch import MOST_BYTES, Watch, read_printed
 
 
 def kept(stage: Stage) -> list[TrialLog]:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from models_store import registry, runs
+from models_store import runs
 from models_store.runs import Claim, LeaseLost
+from models_store.runs.recording import record
+from models_store.store import registry
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import Stage
-from workers import work
-from workers.recording import record
-from workers.supervisor import Exit
+from workers.worker import work
+from workers.worker.supervisor import Exit
 
 
 def at_the_final_trial(stage: Stage, **changes: Any) -> tuple[str, Claim, Exit]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models_store.runs import Standing
-from workers.supervisor import Exit, supervise
+from workers.worker.supervisor import Exit, supervise
 
 SUCCEEDED = '{"status": "succeeded", "result": {"answer": 42}}'
 
@@ -121,11 +121,12 @@ def test_stopping_worker_ends_its_trial(tmp_path: Path) -> None:
 def test_process_learns_of_its_supervisors_death_by_end_of_file(tmp_path: Path) -> None:
     # Given a supervisor that dies without a word
     script = (
-        "import sys\nfrom threading import Event\nfrom pathlib import Path\nfrom workers.supervisor import supervise\n"
+        "import sys\nfrom threading import Event\nfrom pathlib import Path\n"
+        "from workers.worker.supervisor import supervise\n"
         "import threading, os\n"
         "threading.Timer(1.5, lambda: os.kill(os.getpid(), 9)).start()\n"
         "supervise([sys.executable, '-c', 'import os, pathlib, sys, time;"
-        " from workers.trial import _die_with_the_worker;"
+        " from workers.trial.__main__ import _die_with_the_worker;"
         ' _die_with_the_worker(); (pathlib.Path(sys.argv[1]) / "pid").write_text(str(os.getpid())); time.sleep(60)\'],'
         " Path(sys.argv[1]), lambda m: 'ours', Event(), heartbeat_seconds=1)"
     )

@@ -10,13 +10,13 @@ from redis import Redis
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from models_store import runs, sweep_failures
+from models_store import broker, runs
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
-from models_store.specs import ExperimentSpec
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import SPEC, Stage
-from workers.app import Worker
 from workers.sweeper import Sweeper, wake_for_what_waits
+from workers.worker.context import Worker
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     stage: Stage, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
 ) -> None:
     # Given a row that no sweep can make sense of, and one that is over its time
-    messages.delete(sweep_failures.KEY)
+    messages.delete(broker.KEY)
     bad, overdue = (stage.submit(limits={"experiment_minutes": 1}) for _ in range(2))
     with stage.database.write() as session:
         session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
@@ -165,7 +165,7 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     assert stage.experiment(bad).status == "running"
     told = isinstance(minutes, float)
     assert (f"experiment {bad} was left aside" in caplog.text) is not told
-    assert sweep_failures.failures(messages) == (0 if told else 1)
+    assert broker.failures(messages) == (0 if told else 1)
 
 
 def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(stage: Stage, sweeper: Sweeper) -> None:

@@ -19,7 +19,7 @@ from models_store.settings import Settings
 from models_store.tables import DatasetRow, EpochRow, Trial
 from tests.end_to_end.stack import eventually
 from tests.workers.conftest import Stage
-from workers import work
+from workers.worker import work
 
 SMALL = (320, 160, 80)
 STUDY: dict[str, Any] = {

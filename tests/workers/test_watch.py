@@ -14,7 +14,7 @@ from models_store import runs
 from models_store.runs import Claim
 from models_store.tables import EpochRow, Trial
 from tests.workers.conftest import Stage
-from workers.watch import Watch
+from workers.worker.watch import Watch
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("workers.watch.time", clock)
+    monkeypatch.setattr("workers.worker.watch.time", clock)
     return clock
 
 

@@ -17,12 +17,13 @@ from models_store import runs
 from models_store.database import Database, now
 from models_store.tables import Trial
 from tests.workers.conftest import Stage
-from workers import resuming, work
-from workers.adopting import adopt_earlier
-from workers.app import Slot, attempt_folder, trial_folder
-from workers.job import Outcome, append_message, model_version
-from workers.supervisor import Exit
 from workers.sweeper import Sweeper
+from workers.trial import resume_store
+from workers.trial.protocol import Outcome, append_message, model_version
+from workers.worker import work
+from workers.worker.attempt import adopt_earlier
+from workers.worker.context import Slot, attempt_folder, trial_folder
+from workers.worker.supervisor import Exit
 
 
 def start(stage: Stage, *, daemon: bool = True) -> Thread:
@@ -264,7 +265,7 @@ def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_befo
     adopt_earlier(folder)
 
     # Then it has the first one's epochs, and the second one's folder is still the second one's
-    assert resuming.epochs_behind(folder) == 3
+    assert resume_store.epochs_behind(folder) == 3
     assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
 
 
@@ -346,7 +347,7 @@ def test_full_disk_beside_the_job_fails_the_attempt_clearly(stage: Stage, monkey
 
     experiment_id = stage.submit(architectures=["CNN_v1"])
     with monkeypatch.context() as patch:
-        patch.setattr("workers.job.write", full)
+        patch.setattr("workers.trial.protocol.write", full)
         stage.run_all()
     trial = stage.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts) == ("failed", 3)

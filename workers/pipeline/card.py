@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models_store import wording
-from models_store.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
 LICENCE_OF_THE_DATA = "cc-by-nc-4.0"

@@ -1,5 +1,6 @@
-"""The study's data before the test set is opened: what trains, what selects, what calibrates."""
+"""The experiment's data: what trains, what selects, what calibrates, and the test set behind its seal."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.layout import Split, read_split
-from models_store.specs import CalibrationSpec
 
 
 class HoldOutImpossible(ValueError):
@@ -123,3 +124,83 @@ def _require_both_classes(part: Split, name: str) -> None:
             f"the {name} part has {malignant} malignant of {len(part.labels)} images; it needs malignant and benign "
             "ones: use a data set, or a share, that gives both"
         )
+
+
+def sizes(data: StudyData) -> dict[str, Any]:
+    """Images, malignant images and lesions (None where unknown) of each part that Phases 1 and 2 may see."""
+    return {
+        "train": _size(data.train),
+        "selection": _size(data.selection),
+        "calibration": _size(data.calibration),
+        "selection_images_of_train_lesions": data.selection_images_of_train_lesions,
+        "calibration_images_of_train_lesions": data.calibration_images_of_train_lesions,
+    }
+
+
+def _size(split: Split) -> dict[str, int | None]:
+    lesions = None if split.lesion_ids is None else len(np.unique(split.lesion_ids))
+    return {"images": len(split.labels), "malignant": int(split.malignant.sum()), "lesions": lesions}
+
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What must be frozen before the test set may be looked at."""
+
+    experiment_id: str
+    bundle_sha256: str
+    threshold: float
+
+
+class NothingFrozen(ValueError):
+    """An opening that names no frozen bundle or no threshold."""
+
+
+class TestSetAlreadyOpened(RuntimeError):
+    """The experiment has seen its test set; a second look would be selection on it."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self, experiment_id: str, bundle_sha256: str, when: str) -> None:
+        super().__init__(
+            f"experiment {experiment_id} opened its test set {when} for the bundle {bundle_sha256[:12]}; read the "
+            "recorded result, or submit a new experiment"
+        )
+
+
+class SealedTestSet:
+    """The only way to the test images, once in a process.
+
+    The database keeps one opening an experiment and refuses a second. It is written in the same transaction as the
+    result, so that either both exist or neither does. A crash before that transaction leaves no record, and the run
+    may be repeated: bundle and threshold are frozen, so it gives the same result and nobody has learnt anything in
+    between.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened: Opening | None = None
+
+    def open(self, opening: Opening) -> Split:
+        """Read the test split for a frozen bundle.
+
+        Raises `NothingFrozen` for an opening without experiment, sha256 or threshold, and `TestSetAlreadyOpened` if
+        this seal was broken before.
+        """
+        _refuse_unfrozen(opening)
+        if self.opened is not None:
+            raise TestSetAlreadyOpened(self.opened.experiment_id, self.opened.bundle_sha256, "earlier in this process")
+        split = read_split(self.path, "test")
+        self.opened = opening
+        return split
+
+
+def _refuse_unfrozen(opening: Opening) -> None:
+    if not opening.experiment_id:
+        raise NothingFrozen("an opening names its experiment, and this one names none")
+    if not SHA256.fullmatch(opening.bundle_sha256):
+        raise NothingFrozen(f"{opening.bundle_sha256!r} is no sha256; freeze the bundle and pass its hash")
+    if not 0 <= opening.threshold <= 1:
+        raise NothingFrozen(f"the threshold {opening.threshold} is not in [0, 1]; calibrate before opening")

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import tf2onnx
+from keras import layers
 from numpy.typing import NDArray
 
 from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
-from workers.pipeline.features import with_features
 
 LARGEST_DIFFERENCE = 1e-5
 PARITY_IMAGES = 256
@@ -84,3 +84,23 @@ def onnx_probabilities(onnx_path: Path, images: NDArray[np.float32]) -> NDArray[
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     (probabilities,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
     return np.asarray(probabilities[:, 1], dtype=np.float32)
+
+
+POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """`model` with two outputs: what it gave before, and its features, float32 (N, D).
+
+    A network without pooling layers is described by what goes into its last layer.
+    """
+    means = [mean for layer in model.layers if (mean := _channel_means(layer)) is not None]
+    features = means or [layers.Flatten()(model.layers[-1].input)]
+    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
+    return keras.Model(model.inputs[0], [model.outputs[0], joined])
+
+
+def _channel_means(layer: keras.Layer) -> keras.KerasTensor | None:
+    if isinstance(layer, layers.GlobalAveragePooling2D):
+        return layer.output
+    return layers.GlobalAveragePooling2D()(layer.output) if isinstance(layer, POOLINGS) else None

@@ -1,4 +1,4 @@
-// The threshold slider of a result. The arithmetic is that of service/models/tradeoff.py; a test holds them equal.
+// The threshold slider of a result. The arithmetic is that of service/models/validation.py; a test holds them equal.
 
 /** Counts of images when every score that reaches the threshold is called malignant. */
 export function outcome(scores, malignant, threshold) {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from models_store.datasets.describe import describe
-from models_store.datasets.layout import sha256_of
+from models_store.files import sha256_of
 
 Rewrite = Callable[[Callable[[dict[str, Any]], None]], Path]
 

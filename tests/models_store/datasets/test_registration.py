@@ -12,9 +12,10 @@ from models_store.datasets.errors import (
     DatasetUnavailable,
     DatasetUnknown,
 )
-from models_store.datasets.layout import read_split, sha256_of, verify_layout
+from models_store.datasets.layout import read_split, verify_layout
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import resolve
+from models_store.files import sha256_of
 
 
 class Store(Protocol):

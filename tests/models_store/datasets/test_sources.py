@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from models_store.datasets import sources
-from models_store.datasets.digests import digest_of
-from models_store.datasets.download import download
 from models_store.datasets.errors import ChecksumMismatch, DatasetUnavailable
 from models_store.datasets.layout import read_split
-from models_store.datasets.official import OfficialFile, dermamnist_info, official_file
+from models_store.datasets.official import OfficialFile, dermamnist_info, download, official_file
 from models_store.datasets.sources import is_builtin, resolve
 from models_store.datasets.synthetic import generate
+from models_store.files import digest_of
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

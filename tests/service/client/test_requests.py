@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from models_store.specs import ExperimentSpec
+from models_store.contract.specs import ExperimentSpec
 from service.client import DownloadAltered, Refused, batches, downloads
 from service.experiments.schemas import ExperimentRead
 from tests.service.served import Play, Scripted, served

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service import ports
 from service.client import Client, Refused, Retries, ServerUnreachable
 from service.client.retrying import retry_after_seconds
+from service.embedded import probes
 from tests.service.served import Play, Scripted, served
 
 Connect = Callable[..., Any]
@@ -146,7 +146,7 @@ def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> Non
 
 
 def test_nothing_at_the_address_is_an_error_of_its_own(connect: Connect) -> None:
-    client = connect(f"http://127.0.0.1:{ports.free()}")
+    client = connect(f"http://127.0.0.1:{probes.free()}")
 
     assert client.healthy() is False
     with pytest.raises(ServerUnreachable, match="no DermaTriage server answers"):

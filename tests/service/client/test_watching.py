@@ -19,9 +19,9 @@ from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim, EpochReport
 from models_store.settings import Settings
-from service import ports
 from service.client import Event, Refused, Retries, ServerUnreachable
 from service.client.watching import Watch
+from service.embedded import probes
 from tests.service.recorded import claimed_trial
 from tests.service.served import Play, Scripted, served
 
@@ -97,7 +97,7 @@ def test_unknown_experiment_is_refused_at_once(connect: Connect) -> None:
 
 
 def test_server_that_stays_away_is_given_up_in_the_end(connect: Connect) -> None:
-    client = connect(f"http://127.0.0.1:{ports.free()}", retries=Retries(first_seconds=0.01, patience_seconds=0.2))
+    client = connect(f"http://127.0.0.1:{probes.free()}", retries=Retries(first_seconds=0.01, patience_seconds=0.2))
 
     with pytest.raises(ServerUnreachable):
         list(client.watch("exp_1"))
@@ -117,7 +117,7 @@ def report_epochs(database: Database, claim: Claim, numbers: range) -> None:
 def test_killed_and_restarted_server_loses_and_repeats_no_event(
     connect: Connect, settings: Settings, database: Database, claim: Claim
 ) -> None:
-    port = ports.free()
+    port = probes.free()
     client = connect(f"http://127.0.0.1:{port}")
     events: list[Event] = []
     watching = threading.Thread(target=lambda: events.extend(client.watch(claim.experiment_id)), daemon=True)

@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from models_store.settings import Settings
-from service import cli, ports
+from service.cli import __main__ as cli
+from service.embedded import probes
 from tests.service.served import served
 
 
@@ -47,7 +48,7 @@ def dermatriage(
     monkeypatch.chdir(tmp_path)
     for name in ("database_url", "store_url", "cache_root"):
         monkeypatch.setenv(f"DERMATRIAGE_{name.upper()}", str(getattr(settings, name)))
-    monkeypatch.setenv("DERMATRIAGE_PORT", str(ports.free()))
+    monkeypatch.setenv("DERMATRIAGE_PORT", str(probes.free()))
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["dermatriage", *arguments])

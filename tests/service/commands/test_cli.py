@@ -11,9 +11,9 @@ from PIL import Image
 from models_store.database import Database
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
-from service import keys
+from service.access import keys
 from service.app import create_app
-from service.demo import dataset_name
+from service.cli.demo import dataset_name
 from tests.service.recorded import add_failed_trial, end_experiment
 from tests.service.served import served
 

@@ -12,7 +12,7 @@ import pytest
 
 from models_store.database import Database
 from models_store.settings import Settings
-from service import keys
+from service.access import keys
 from service.app import create_app
 from tests.service.served import Play, Scripted, served
 
@@ -108,7 +108,11 @@ def completed(*words: str, url: str = "http://127.0.0.1:9") -> list[str]:
     """What bash would offer for the last of `words`, by the protocol of the environment variables."""
     asked = {"_DERMATRIAGE_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
     environment = {**os.environ, **asked, "DERMATRIAGE_URL": url}
-    program = [sys.executable, "-c", "import sys; sys.argv = ['dermatriage']; from service.cli import main; main()"]
+    program = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv = ['dermatriage']; from service.cli.__main__ import main; main()",
+    ]
     offered = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
     assert offered.stderr == ""
     return offered.stdout.split()

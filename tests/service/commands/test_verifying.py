@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models_store.signatures import Signer, make_keys
+from models_store.store.signatures import Signer, make_keys
 
 Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]

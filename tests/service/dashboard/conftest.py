@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from tests.fabricated_study import FinalRecord, a_final_record, a_spec, store_experiment, store_finished
 from tests.furnished import spot_network
 

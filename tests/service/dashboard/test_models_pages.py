@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models_store import registry
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store import registry
+from models_store.store.storage import Storage
 from models_store.tables import Model
-from service import keys
+from service.access import keys
 from service.app import create_app
-from service.dashboard.cards import card_html
+from service.dashboard.models import card_html
 from tests.fabricated_study import FinalRecord, a_final_record
 from tests.service.dashboard.test_result_page import words
 from tests.service.dashboard.test_sign_in import sign_in

@@ -11,12 +11,11 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
-from models_store.catalog import ARCHITECTURES
+from models_store.contract.catalog import ARCHITECTURES, PRESETS
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.presence import Presence, take_back, tell
-from models_store.presets import PRESETS
 from models_store.settings import Settings
-from models_store.specs import ExperimentSpec
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.dashboard.estimate import COSTS, estimate
 from tests.service.dashboard.conftest import MakeStudy

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.dashboard.phrases import about, ago, code, duration
+from service.presentation.phrases import about, ago, code, duration
 
 
 @pytest.mark.parametrize(

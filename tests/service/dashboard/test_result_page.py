@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models_store.catalog import DISCLAIMER
+from models_store.contract.catalog import DISCLAIMER
 from models_store.database import Database
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import Model, TestOpening
 from models_store.wording import rate
-from service.models.tradeoff import outcome
+from service.models.validation import outcome
 from tests.fabricated_study import FinalRecord, a_spec, store_experiment
 
 

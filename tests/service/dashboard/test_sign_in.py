@@ -10,13 +10,13 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import SignIn
-from service import keys, sign_ins
+from service.access import keys, sessions
+from service.access.keys import Scope
+from service.access.sessions import COOKIE
 from service.app import create_app
 from service.dashboard.shell import PageRoute
-from service.keys import Scope
-from service.sign_ins import COOKIE
 
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": []}
 
@@ -117,11 +117,11 @@ def test_a_session_ends_with_its_key(browser: TestClient, guarded: FastAPI, data
 def test_a_key_has_only_its_newest_sessions(database: Database) -> None:
     (first, _), (other, _) = make(database, "read"), make(database, "read")
     with database.write() as session:
-        others = sign_ins.begin(session, other)
-        cookies = [sign_ins.begin(session, first) for _ in range(sign_ins.MOST_SESSIONS + 2)]
+        others = sessions.begin(session, other)
+        cookies = [sessions.begin(session, first) for _ in range(sessions.MOST_SESSIONS + 2)]
     with database.read() as session:
-        live = sign_ins.live(session)
-    assert set(live) == {sign_ins.digest(cookie) for cookie in [others, *cookies[2:]]}
+        live = sessions.live(session)
+    assert set(live) == {sessions.digest(cookie) for cookie in [others, *cookies[2:]]}
 
 
 def test_an_expired_session_is_none(browser: TestClient, guarded: FastAPI, database: Database) -> None:

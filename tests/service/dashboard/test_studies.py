@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.tables import Experiment
-from service.dashboard.studies import ON_A_PAGE
+from service.dashboard.experiment_list import ON_A_PAGE
 from tests.service.dashboard.conftest import MakeStudy
 
 

@@ -8,11 +8,11 @@ from PIL import Image
 from redis import Redis
 from starlette.testclient import TestClient
 
-from models_store import registry
 from models_store.database import Database
 from models_store.presence import take_back, tell
-from models_store.storage import Storage
-from service.dashboard.samples import DRAWN_AS, sample
+from models_store.store import registry
+from models_store.store.storage import Storage
+from service.dashboard.try_it import DRAWN_AS, sample
 from tests.furnished import WORKER, furnish
 from tests.service.dashboard.test_result_page import words
 

@@ -19,11 +19,11 @@ from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim, EpochReport
 from models_store.settings import Settings
-from models_store.storage import Storage
-from service import keys, sign_ins
+from models_store.store.storage import Storage
+from service.access import keys, sessions
 from service.app import create_app
 from service.experiments import events
-from service.web import server_options
+from service.web.__main__ import server_options
 from tests.service.recorded import claimed_trial
 
 LEASE = timedelta(minutes=1)
@@ -179,15 +179,15 @@ def test_a_stream_ends_soon_after_its_key_or_session(
     app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
     with database.write() as session:
         key, text = keys.create(session, "robot", ["read"])
-        cookie = sign_ins.begin(session, key.id)
-    headers = {"Cookie": f"{sign_ins.COOKIE}={cookie}"} if signed_in else {"Authorization": f"Bearer {text}"}
+        cookie = sessions.begin(session, key.id)
+    headers = {"Cookie": f"{sessions.COOKIE}={cookie}"} if signed_in else {"Authorization": f"Bearer {text}"}
     with served(app) as url:
         told = stream(url, claim, **headers)
         for _ in range(3):
             next(told)
         with database.write() as session:
             if signed_in:
-                sign_ins.end(session, cookie)
+                sessions.end(session, cookie)
             else:
                 keys.revoke(session, key.id)
         assert list(told) == []

@@ -14,13 +14,15 @@ import pytest
 
 from migrations import upgrade
 from models_store import wording
+from models_store.contract.specs import SelectionPolicy, SelectionSpec
 from models_store.database import Database
+from models_store.experiment import phases
+from models_store.experiment.selection import policy_for
 from models_store.runs import ExperimentNotFound
-from models_store.specs import SelectionPolicy, SelectionSpec
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model
-from service.experiments.report import REPORT_POLICY, report_page
-from service.experiments.report.study import RANKED_BY
+from service.presentation.experiment import RANKED_BY
+from service.report import REPORT_POLICY, report_page
 from tests.fabricated_study import (
     COLLAPSE,
     FinalRecord,
@@ -30,8 +32,6 @@ from tests.fabricated_study import (
     store_finished,
     store_trial,
 )
-from workers.pipeline import plan
-from workers.pipeline.selection import policy_for
 
 LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
 CHROMIUM = Path("/usr/bin/chromium")
@@ -344,7 +344,7 @@ def test_an_unfinished_study_has_a_report_that_says_what_is_missing(
         experiment: Experiment = store_experiment(session, spec, status, phase)
         experiment.error = error
         if phase:
-            for position, (name, trial) in enumerate(plan.screening(spec).items()):
+            for position, (name, trial) in enumerate(phases.screening(spec).items()):
                 state = ("succeeded", "running", "queued", "cancelled")[position % 4]
                 store_trial(session, experiment, 1, position, name, trial, state)
         page = report_page(session, storage, tmp_path / "cache", experiment.id)

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from models_store.settings import Settings
 from service.predictions import batch
-from service.predictions.waiting import Room
+from service.predictions.engine.queues import Room
 
 MakeModel = Callable[..., str]
 

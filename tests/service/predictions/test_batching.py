@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.predictions.batching import Batcher, QueueFull
+from service.predictions.engine.queues import Batcher, QueueFull
 
 
 class Recorded:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.predictions import images
-from service.predictions.image_files import decoding_bytes
-from service.predictions.images import DECODING_BYTES, ImageRefused, limit_pillow, prepare
+from service.predictions.engine import images
+from service.predictions.engine.image_files import decoding_bytes
+from service.predictions.engine.images import DECODING_BYTES, ImageRefused, limit_pillow, prepare
 from tests.service.predictions.whole_image import prepared_whole
 
 SIZE = 28

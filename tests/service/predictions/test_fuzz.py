@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.predictions.images import FORMATS
+from service.predictions.engine.images import FORMATS
 
 SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "fuzz_images.py"
 

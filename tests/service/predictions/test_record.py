@@ -23,13 +23,13 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.storage import Storage
+from models_store.store.storage import Storage
 from models_store.tables import PredictionRow
-from service import metrics
 from service.app import create_app
-from service.predictions import recording
-from service.predictions.recording import MOST_FAILURES, Answered, Recorder
-from service.standing import FEWEST_SCORES, distance
+from service.predictions.engine import recorder as recording
+from service.predictions.engine.recorder import MOST_FAILURES, Answered, Recorder
+from service.system.prometheus import FEWEST_SCORES, distance
+from service.web import metrics
 
 MakeModel = Callable[..., str]
 

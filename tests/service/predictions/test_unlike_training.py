@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from models_store.settings import Settings
-from service import metrics
+from service.web import metrics
 
 MakeModel = Callable[..., str]
 

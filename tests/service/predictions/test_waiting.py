@@ -13,12 +13,13 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from models_store.scoring import Scorer
+from models_store.scoring.scorer import Scorer
 from service.errors import Problem
-from service.predictions import heatmap, waiting
-from service.predictions.batching import Batcher
+from service.predictions import answering
+from service.predictions.answering import while_connected
+from service.predictions.engine import heatmap
+from service.predictions.engine.queues import Batcher, Memory, Room, Threads
 from service.predictions.schemas import Explanation
-from service.predictions.waiting import Memory, Room, Threads, while_connected
 from tests.service.served import served
 
 MakeModel = Callable[..., str]
@@ -66,7 +67,7 @@ async def gone(callers: list[Caller], asked: list["asyncio.Task[int]"]) -> None:
 
 @pytest.fixture(autouse=True)
 def _watched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "UNWATCHED_SECONDS", 0)
+    monkeypatch.setattr(answering, "UNWATCHED_SECONDS", 0)
 
 
 def test_callers_that_have_gone_leave_the_queue_for_a_thread_and_no_thread_is_lost() -> None:

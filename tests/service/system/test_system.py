@@ -13,11 +13,11 @@ from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from models_store.database import Database
+from models_store.experiment import phases
 from models_store.presence import Presence, take_back, tell
 from models_store.tables import Event, PredictionRow, Trial
-from service.system.days import DAYS, chance_distance
+from service.system.drift import DAYS, chance_distance
 from tests.fabricated_study import a_spec, store_experiment, store_trial
-from workers.pipeline import plan
 
 MakeModel = Callable[..., str]
 TOLD: dict[str, Any] = {
@@ -35,7 +35,7 @@ def store_running(database: Database) -> str:
     spec, moment = a_spec(), datetime.now(UTC)
     with database.write() as session:
         experiment = store_experiment(session, spec, "running", 1)
-        for position, (name, trial) in enumerate(plan.screening(spec).items()):
+        for position, (name, trial) in enumerate(phases.screening(spec).items()):
             row = store_trial(session, experiment, 1, position, name, trial, "running" if position < 2 else "queued")
             row.created_at = moment - timedelta(seconds=100 + position)
             if position < 2:

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from models_store.contract.specs import SelectionSpec
 from models_store.datasets.layout import Split
-from models_store.specs import SelectionSpec
+from models_store.experiment.selection import Policy, policy_for
 from workers.pipeline.data import StudyData
-from workers.pipeline.selection import Policy, policy_for
-from workers.pipeline.training import Schedule
+from workers.pipeline.training.training import Schedule
 
 MELANOMA, NEVUS = 4, 5
 

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from models_store.catalog import ARCHITECTURES, Architecture, TransferModel
-from models_store.specs import TrialSpec
+from models_store.contract.catalog import ARCHITECTURES, Architecture, TransferModel
+from models_store.contract.specs import TrialSpec
 from workers.pipeline.backend import OUTPUT_NAME
 from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx, onnx_probabilities
-from workers.pipeline.models import build_model, load_model
-from workers.pipeline.transfer import base_of, imagenet_base
-from workers.pipeline.weights import WEIGHTS_FILES, locate_base_weights
+from workers.pipeline.networks.architectures import base_of, imagenet_base
+from workers.pipeline.networks.building import build_model, load_model
+from workers.pipeline.networks.imagenet_weights import WEIGHTS_FILES, locate_base_weights
 
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workers.pipeline.backend import BackendAlreadyChosen, configure, environment, frozen_graph
-from workers.pipeline.features import with_features
+from workers.pipeline.export import with_features
 
 TRAIN_TWICE = """
 import json

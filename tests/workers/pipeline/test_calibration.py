@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models_store.specs import CalibrationPolicy, CalibrationSpec
-from workers.pipeline.calibration import (
+from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
+from workers.pipeline.threshold import (
     Calibration,
     PrecisionOutOfReach,
     ScoresUnusable,
     TooFewMalignantImages,
     calibrate,
 )
-from workers.pipeline.calibration.order_statistics import (
+from workers.pipeline.threshold.policies import (
     misses_in_expectation,
     misses_with_confidence,
     positives_needed_in_expectation,

@@ -13,8 +13,7 @@ from PIL import Image
 
 from models_store import wording
 from tests.fabricated_study import FinalRecord, a_final_record, a_spec
-from workers.pipeline.evaluation import Miss
-from workers.pipeline.misses import pictured
+from workers.pipeline.evaluation.evaluation import Miss, pictured
 
 
 @pytest.fixture(scope="module")

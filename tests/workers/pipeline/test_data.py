@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.layout import Split
-from models_store.specs import CalibrationSpec
 from tests.workers.pipeline.small_study import MELANOMA, NEVUS, small_split
 from workers.pipeline.data import HoldOutImpossible, hold_out, scaled, study_data
 

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import fbeta_score, precision_score, recall_score
 
+from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split, verify_layout
-from models_store.specs import CalibrationSpec
-from workers.pipeline.calibration import Calibration, calibrate
-from workers.pipeline.evaluation import Evaluation, ScoresMismatch, evaluate
+from workers.pipeline.evaluation.evaluation import Evaluation, ScoresMismatch, evaluate
+from workers.pipeline.threshold import Calibration, calibrate
 
 MEL, BCC, AKIEC, NV, BKL = (CLASS_NAMES.index(name) for name in ("mel", "bcc", "akiec", "nv", "bkl"))
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from workers.pipeline.export import PARITY_IMAGES, ExportNotFaithful, check_parity, export_onnx, onnx_probabilities
-from workers.pipeline.models import load_model
+from workers.pipeline.networks.building import load_model
 
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -22,8 +22,8 @@ import sys
 from workers.pipeline.backend import configure, environment
 configure("jax", seed=1)
 import numpy as np
-from models_store.specs import TrialSpec
-from workers.pipeline.models import build_model
+from models_store.contract.specs import TrialSpec
+from workers.pipeline.networks.building import build_model
 spec = TrialSpec(architecture="CNN_v1", class_weight="W3", learning_rate=0.001, dropout=0.5, batch_size=8,
                  unfreeze="all", seed=1)
 images = np.random.default_rng(0).random((256, 28, 28, 3), dtype=np.float32)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from workers.pipeline.curves import areas, curve_points, rank
-from workers.pipeline.intervals import bootstrap, clopper_pearson
+from workers.pipeline.evaluation.curves import areas, curve_points, rank
+from workers.pipeline.evaluation.intervals import bootstrap, clopper_pearson
 
 Floats = NDArray[np.float64]
 

@@ -8,17 +8,16 @@ import onnxruntime
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from models_store.catalog import ARCHITECTURES, CustomCNN
-from models_store.likeness import load_likeness
-from models_store.scoring import Scorer
-from models_store.specs import ExperimentSpec
+from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.specs import ExperimentSpec
+from models_store.experiment import phases
+from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.scorer import Scorer
 from tests.workers.pipeline.small_study import NUMPY_COPY, small_data, small_model
-from workers.pipeline import likeness as fitting
-from workers.pipeline import plan
-from workers.pipeline.export import export_onnx
-from workers.pipeline.features import with_features
-from workers.pipeline.likeness import USUAL_SHARE, fit_likeness, fitted_to
-from workers.pipeline.models import build_model
+from workers.pipeline import calibration as fitting
+from workers.pipeline.calibration import USUAL_SHARE, fit_likeness, fitted_to
+from workers.pipeline.export import export_onnx, with_features
+from workers.pipeline.networks.building import build_model
 
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 
@@ -81,7 +80,7 @@ def test_features_are_the_channel_means_behind_each_pooling_and_leave_the_answer
 @pytest.mark.parametrize("name", ["CNN_v1", "CNN_v2", "ResNet_v1", "VGG_v1", "EffNet_v1"])
 def test_every_kind_of_network_has_features(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    (trial,) = plan.screening(ExperimentSpec(dataset="d", architectures=(name,), weights="none")).values()
+    (trial,) = phases.screening(ExperimentSpec(dataset="d", architectures=(name,), weights="none")).values()
     number = with_features(build_model(trial, 28, base_weights=None, seed=1)).outputs[1].shape[1]
     channels = {"ResNet50": 2048, "VGG16": 512, "EfficientNetB0": 1280}
     if isinstance(architecture, CustomCNN):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from workers.pipeline.metrics import FigureUndefined, binary_metrics
+from workers.pipeline.training.epoch_metrics import FigureUndefined, binary_metrics
 
 
 def test_figures_of_a_worked_example() -> None:

@@ -8,13 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from models_store.catalog import ARCHITECTURES, Base, CustomCNN, Unfreeze
-from models_store.specs import TrialSpec
-from workers.pipeline.custom_cnn import dropout_ramp
-from workers.pipeline.freezing import train_only_top
-from workers.pipeline.models import CheckpointMismatch, build_model, load_model, load_weights_from
-from workers.pipeline.preprocessing import PREPROCESSED
-from workers.pipeline.transfer import imagenet_base
+from models_store.contract.catalog import ARCHITECTURES, Base, CustomCNN, Unfreeze
+from models_store.contract.specs import TrialSpec
+from workers.pipeline.networks.architectures import PREPROCESSED, dropout_ramp, imagenet_base, train_only_top
+from workers.pipeline.networks.building import (
+    CheckpointMismatch,
+    build_model,
+    load_model,
+    load_weights_from,
+)
 
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

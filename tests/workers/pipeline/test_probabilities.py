@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models_store.scoring import ProbabilityCalibration, logit, sigmoid
-from models_store.specs import CalibrationSpec
-from workers.pipeline.calibration import calibrate
-from workers.pipeline.probabilities import METHODS, Method, apply, calibrate_probabilities, fit, log_loss_of
-from workers.pipeline.reliability import brier, expected_calibration_error, reliability_bins
+from models_store.contract.specs import CalibrationSpec
+from models_store.scoring.scorer import ProbabilityCalibration, logit, sigmoid
+from workers.pipeline.calibration import METHODS, Method, apply, calibrate_probabilities, fit, log_loss_of
+from workers.pipeline.evaluation.intervals import brier, expected_calibration_error, reliability_bins
+from workers.pipeline.threshold import calibrate
 
 Sample = tuple[NDArray[np.float64], NDArray[np.int64]]
 

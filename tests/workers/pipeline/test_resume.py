@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from models_store.files import replacing
 from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
 from workers.pipeline.backend import configure
-from workers.pipeline.durable import replacing
-from workers.pipeline.models import load_model
-from workers.pipeline.progress import Epoch
-from workers.pipeline.resume import ResumePointMismatch, save_resume_point
-from workers.pipeline.training import TrainingOutcome, train
+from workers.pipeline.networks.building import load_model
+from workers.pipeline.training.progress import Epoch
+from workers.pipeline.training.resume import ResumePointMismatch, save_resume_point
+from workers.pipeline.training.training import TrainingOutcome, train
 
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 
@@ -88,7 +88,7 @@ def test_a_run_killed_inside_an_epoch_repeats_that_epoch(
         save_resume_point(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("workers.pipeline.training.save_resume_point", kill_in_third)
+        patch.setattr("workers.pipeline.training.training.save_resume_point", kill_in_third)
         with pytest.raises(Killed):
             run(tmp_path)
 
@@ -103,7 +103,7 @@ def test_a_kill_between_checkpoint_and_state_leaves_the_previous_resume_point_wh
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("workers.pipeline.resume.np.savez", kill)
+        patch.setattr("workers.pipeline.training.resume.np.savez", kill)
         with pytest.raises(Killed):
             run(tmp_path)
     assert [path.name for path in (tmp_path / "resume").iterdir()] == ["epoch-1.keras"]
@@ -177,7 +177,7 @@ def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
         from pathlib import Path
         from workers.pipeline.backend import configure
         configure("jax", seed=0)
-        from workers.pipeline.training import train
+        from workers.pipeline.training.training import train
         from tests.workers.pipeline.small_study import schedule, small_data, small_model, unguarded
 
         whole, killed = Path(sys.argv[1], "whole"), Path(sys.argv[1], "killed")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models_store.datasets.layout import DatasetInvalid, read_split
-from workers.pipeline.seal import NothingFrozen, Opening, SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.data import NothingFrozen, Opening, SealedTestSet, TestSetAlreadyOpened
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FROZEN = Opening("exp_1", "a" * 64, 0.31)
@@ -101,4 +101,4 @@ def test_no_other_module_of_the_workers_asks_for_the_test_split() -> None:
         and "read_split" in ast.unparse(call.func)
         and any(isinstance(value, ast.Constant) and value.value == "test" for value in ast.walk(call))
     }
-    assert askers == {"workers/pipeline/seal.py"}
+    assert askers == {"workers/pipeline/data.py"}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from models_store.specs import SelectionPolicy, SelectionSpec
-from workers.pipeline.selection import choose, collapse_reason, policy_for
+from models_store.contract.specs import SelectionPolicy, SelectionSpec
+from models_store.experiment.selection import choose, collapse_reason, policy_for
 
 
 def metrics(recall: float, specificity: float, auc: float, f2: float = 0.5, at_recall: float = 0.5) -> dict[str, float]:

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store import bundles
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.datasets.layout import DatasetInvalid, read_split
 from models_store.datasets.synthetic import generate
-from models_store.scoring import ProbabilityCalibration, Scorer
-from models_store.signatures import Signer, Trusted, make_keys
-from models_store.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
-from workers.pipeline import plan
-from workers.pipeline.progress import Epoch
-from workers.pipeline.seal import SealedTestSet, TestSetAlreadyOpened
-from workers.pipeline.study import Candidate, finalize, train_trial
+from models_store.experiment import phases
+from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.store import bundles
+from models_store.store.signatures import Signer, Trusted, make_keys
+from workers.pipeline.data import SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
+from workers.pipeline.training.progress import Epoch
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -58,7 +58,7 @@ def candidate(poisoned: Path, tmp_path_factory: pytest.TempPathFactory) -> Candi
     """The winner of Phases 1 and 2, trained on the poisoned file: to get here, nothing may look at its test."""
     folder = tmp_path_factory.mktemp("trials")
     epochs: list[Epoch] = []
-    [(name, first)] = plan.screening(SPEC).items()
+    [(name, first)] = phases.screening(SPEC).items()
     screened = train_trial(first, SPEC, poisoned, folder / "1", epochs.append, weights_root=None)
     assert screened.checkpoint is not None
     second = first.model_copy(update={"strategy": "LowLR", "learning_rate": 0.00005})

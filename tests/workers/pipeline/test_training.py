@@ -6,17 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from models_store.specs import SelectionSpec
+from models_store.contract.specs import SelectionSpec
+from models_store.experiment.selection import choose, policy_for
 from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
-from workers.pipeline.augmentation import augmentation
 from workers.pipeline.backend import configure
 from workers.pipeline.data import scaled
-from workers.pipeline.fitting import malignant_scores, trainer_of
-from workers.pipeline.metrics import binary_metrics
-from workers.pipeline.progress import Epoch
-from workers.pipeline.randomness import reseed
-from workers.pipeline.selection import choose, policy_for
-from workers.pipeline.training import TrainingOutcome, train
+from workers.pipeline.training.epoch_metrics import binary_metrics
+from workers.pipeline.training.fitting import augmentation, malignant_scores, reseed, trainer_of
+from workers.pipeline.training.progress import Epoch
+from workers.pipeline.training.training import TrainingOutcome, train
 
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 

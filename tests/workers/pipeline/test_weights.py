@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from models_store.catalog import Base
-from workers.pipeline import weights
-from workers.pipeline.transfer import imagenet_base
-from workers.pipeline.weights import WEIGHTS_FILES, WeightsUnavailable, locate_base_weights
+from models_store.contract.catalog import Base
+from workers.pipeline.networks import imagenet_weights
+from workers.pipeline.networks.architectures import imagenet_base
+from workers.pipeline.networks.imagenet_weights import WEIGHTS_FILES, WeightsUnavailable, locate_base_weights
 
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,7 +25,7 @@ BASES: list[Base] = ["ResNet50", "VGG16", "EfficientNetB0"]
 def _download_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for base, file in WEIGHTS_FILES.items():
-        monkeypatch.setitem(weights.WEIGHTS_FILES, base, replace(file, folder_url="http://127.0.0.1:9"))
+        monkeypatch.setitem(imagenet_weights.WEIGHTS_FILES, base, replace(file, folder_url="http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -57,7 +57,7 @@ def test_keras_cache_is_used_when_the_folder_has_no_file(tmp_path: Path, monkeyp
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"weights")
     md5 = hashlib.md5(b"weights", usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(weights.WEIGHTS_FILES, "VGG16", replace(WEIGHTS_FILES["VGG16"], md5=md5))
+    monkeypatch.setitem(imagenet_weights.WEIGHTS_FILES, "VGG16", replace(WEIGHTS_FILES["VGG16"], md5=md5))
     (tmp_path / "folder").mkdir()
 
     assert locate_base_weights("VGG16", tmp_path / "folder", tmp_path / "home") == cached

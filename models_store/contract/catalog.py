@@ -1,0 +1,116 @@
+"""The experiment's vocabulary as data: thirteen architectures, four fine-tuning strategies, class weights, presets."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Base = Literal["ResNet50", "VGG16", "EfficientNetB0"]
+Unfreeze = int | Literal["all"]
+
+DISCLAIMER = "For research and education only. Not a medical device; never use it to diagnose or treat a person."
+
+
+@dataclass(frozen=True)
+class CustomCNN:
+    """[Conv2D → BatchNorm → MaxPool → Dropout] × depth; filters double in each block, dropout grows with depth."""
+
+    name: str
+    filters: int
+    depth: int
+    dropout: float
+    dense: int
+    learning_rate: float
+    batch_size: int
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class TransferModel:
+    """UpSampling → ImageNet base → global average pool → head; `unfreeze` counts layers of the base from the top."""
+
+    name: str
+    base: Base
+    unfreeze: Unfreeze
+    dropout: float
+    dense: int
+    learning_rate: float
+    hypothesis: str
+    batch_size: int = 32
+
+
+Architecture = CustomCNN | TransferModel
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A Phase-2 change to the Phase-1 winner. `None` keeps the winner's own value."""
+
+    name: str
+    unfreeze: Unfreeze
+    dropout: float | None
+    learning_rate: float | None
+    change: str
+    hypothesis: str
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        CustomCNN("CNN_v1", 32, 3, 0.5, 512, 0.001, 64, "baseline small"),
+        CustomCNN("CNN_v2", 64, 4, 0.4, 256, 0.001, 64, "deeper, wider"),
+        CustomCNN("CNN_v3", 128, 4, 0.3, 512, 0.0005, 32, "high capacity"),
+        TransferModel("ResNet_v1", "ResNet50", 0, 0.5, 256, 0.001, "feature extraction only"),
+        TransferModel("ResNet_v2", "ResNet50", 20, 0.5, 256, 0.0001, "partial fine-tuning"),
+        TransferModel("ResNet_v3", "ResNet50", "all", 0.5, 256, 0.0001, "full fine-tuning"),
+        TransferModel("ResNet_v4", "ResNet50", "all", 0.7, 128, 0.00005, "anti-overfit + slow"),
+        TransferModel("VGG_v1", "VGG16", 0, 0.5, 256, 0.001, "feature extraction"),
+        TransferModel("VGG_v2", "VGG16", 4, 0.5, 256, 0.0001, "last conv block"),
+        TransferModel("VGG_v3", "VGG16", "all", 0.6, 512, 0.00005, "full fine-tune"),
+        TransferModel("EffNet_v1", "EfficientNetB0", 0, 0.5, 256, 0.001, "feature extraction"),
+        TransferModel("EffNet_v2", "EfficientNetB0", 30, 0.4, 256, 0.0001, "partial fine-tuning"),
+        TransferModel("EffNet_v3", "EfficientNetB0", "all", 0.5, 128, 0.00005, "full fine-tune"),
+    )
+}
+
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("Freeze10", 10, None, None, "only the top 10 layers train", "conservative, stable"),
+        Strategy("Freeze20", 20, None, None, "top 20 layers", "balanced"),
+        Strategy("HighDropout", "all", 0.7, None, "dropout 0.7", "anti-overfitting"),
+        Strategy("LowLR", "all", None, 0.00005, "lr 0.00005", "stability"),
+    )
+}
+
+# Weight of the malignant class (1) relative to the benign class (0); W0 leaves the loss unweighted.
+CLASS_WEIGHTS: dict[str, dict[int, float] | None] = {"W0": None, "W3": {0: 1.0, 1: 3.0}, "W5": {0: 1.0, 1: 5.0}}
+
+
+Preset = dict[str, Any]
+
+PRESETS: dict[str, Preset] = {
+    # Minutes on two cores: proves the whole path, says little about a model. In so few epochs the recall at 0.5 still
+    # leaps from epoch to epoch, and the rank of the scores says more.
+    "demo": {
+        "name": "demo",
+        "architectures": ["CNN_v1"],
+        "class_weights": ["W3"],
+        "epochs": 5,
+        "patience": 4,
+        "selection": {"policy": "specificity_at_recall"},
+        "strategies": ["HighDropout", "LowLR"],
+        "promote": "always",
+    },
+    # An evening on two cores: a small network, trained to its end and fine-tuned with every strategy.
+    "laptop": {
+        "name": "laptop",
+        "architectures": ["CNN_v1"],
+        "class_weights": ["W3"],
+        "epochs": 30,
+        "patience": 10,
+        # At 0.5 a few lesions of recall decide between networks far apart in AUC; the threshold is set later anyway.
+        "selection": {"policy": "specificity_at_recall"},
+        "promote": "if_better",
+    },
+    # The whole study, every architecture: wants a GPU.
+    "full": {"name": "full", "promote": "if_better"},
+}

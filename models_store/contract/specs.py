@@ -1,0 +1,167 @@
+"""The contract: an experiment as a person posts it, and a trial as a worker gets it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, Unfreeze
+
+DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+# Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
+LONGEST_TRIAL_MINUTES = 23 * 60
+LONGEST_EXPERIMENT_MINUTES = 90 * 24 * 60
+Rate = Annotated[float, Field(gt=0, lt=1)]
+SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
+CalibrationPolicy = Literal[
+    "np_sensitivity", "conformal_risk_control", "recall_at_precision", "f_beta", "cost", "youden", "fixed"
+]
+
+# docs/selection.md: networks selected on a tenth of train are as good as those selected on half of validation, and all
+# of validation then calibrates: twice the malignant images give the same guarantee at a higher specificity.
+DEFAULT_SOURCE: Literal["train"] = "train"
+HELD_OUT_SHARE = {"validation": 0.5, "train": 0.1}
+
+
+class Spec(BaseModel):
+    """A frozen value; a field nobody knows is refused rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SelectionSpec(Spec):
+    """How the best epoch of a trial and the best trial of a phase are chosen, always on data no threshold saw."""
+
+    policy: SelectionPolicy = Field("val_recall", description="What is maximised on the selection split.")
+    min_specificity: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="An epoch below this validation specificity is not eligible; `val_recall` and `val_f2` use it."
+    )
+
+
+class CalibrationSpec(Spec):
+    """How the decision threshold is chosen, and what it promises."""
+
+    policy: CalibrationPolicy = Field("np_sensitivity", description="Rule that turns scores into a threshold.")
+    target_recall: Rate = Field(0.90, description="Recall on malignant that the threshold has to reach.")
+    confidence: Rate = Field(0.95, description="Probability, over calibration samples, that the target is reached.")
+    source: Literal["validation", "train"] = Field(
+        DEFAULT_SOURCE,
+        description="`validation` holds part of validation back for calibration; `train` selects on a part held out of "
+        "train and calibrates on all of validation.",
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        HELD_OUT_SHARE[DEFAULT_SOURCE],
+        description="Share of `source` that is held out: of validation for calibration (0.5 unless given), of train "
+        "for selection (0.1 unless given).",
+    )
+    reuse: bool = Field(False, description="Calibrate on the images that chose the epoch. Voids the guarantee.")
+    fallback: CalibrationPolicy | None = Field(
+        None, description="Weaker policy to use, and to label, where too few malignant images exist for `policy`."
+    )
+    min_precision: Rate = Field(0.40, description="Precision that `recall_at_precision` keeps.")
+    beta: Annotated[float, Field(gt=0, le=100)] = Field(2.0, description="Weight of recall over precision in `f_beta`.")
+    false_negative_cost: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        10.0, description="Cost of a missed malignancy relative to one extra biopsy, for `cost`."
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="The threshold of `fixed`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def share_follows_the_source(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "share" not in given and given.get("source") in HELD_OUT_SHARE:
+            return {**given, "share": HELD_OUT_SHARE[given["source"]]}
+        return given
+
+    @model_validator(mode="after")
+    def fixed_needs_a_threshold(self) -> Self:
+        if "fixed" in (self.policy, self.fallback) and self.threshold is None:
+            raise ValueError("the policy 'fixed' needs a threshold: add \"threshold\": a number between 0 and 1")
+        return self
+
+
+class LimitsSpec(Spec):
+    """How long anything may take before it is killed and recorded as failed."""
+
+    trial_minutes: Annotated[float, Field(gt=0, le=LONGEST_TRIAL_MINUTES)] = Field(
+        720, description="Longest that one attempt at a trial runs."
+    )
+    experiment_minutes: Annotated[float, Field(gt=0, le=LONGEST_EXPERIMENT_MINUTES)] | None = Field(
+        None, description="Longest from the start of the first trial to the end of the experiment; at most 90 days."
+    )
+
+
+class ExperimentSpec(Spec):
+    """A three-phase study. Every field but `dataset` has a default."""
+
+    name: str = Field(
+        "", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="Free text to find the experiment again."
+    )
+    dataset: DatasetName = Field(description="`dermamnist`, `synthetic`, or the name of a registered data set.")
+    architectures: tuple[str, ...] = Field(
+        tuple(ARCHITECTURES), min_length=1, description="Architectures that Phase 1 screens."
+    )
+    class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
+    weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
+    epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Most epochs of a trial.")
+    patience: Annotated[int, Field(ge=1, le=500)] = Field(10, description="Epochs without a better one.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(42, description="Seeds weights, shuffling and augmentation.")
+    priority: Annotated[int, Field(ge=0, le=9)] = Field(5, description="9 runs first, 0 last.")
+    selection: SelectionSpec = SelectionSpec()
+    strategies: tuple[str, ...] = Field(tuple(STRATEGIES), description="Fine-tuning strategies that Phase 2 tries.")
+    calibration: CalibrationSpec = CalibrationSpec()
+    limits: LimitsSpec = LimitsSpec()
+    queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
+    promote: Literal["never", "if_better", "always"] = Field(
+        "never",
+        description="Whether the finished model becomes the champion that answers `/predict`; `if_better` asks that it "
+        "beats the champion on the same data set by the setting `PROMOTION_POLICY`.",
+    )
+
+    @model_validator(mode="after")
+    def names_are_in_the_catalog(self) -> Self:
+        for field, known in (
+            ("architectures", ARCHITECTURES),
+            ("class_weights", CLASS_WEIGHTS),
+            ("strategies", STRATEGIES),
+        ):
+            names: tuple[str, ...] = getattr(self, field)
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(f"{field}: unknown {', '.join(map(_shown, unknown))}; choose from {', '.join(known)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: each name may appear once")
+        return self
+
+
+def _shown(name: str) -> str:
+    """A name as it may stand in a message: a lone surrogate has no UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+class Checkpoint(Spec):
+    """The best weights of a finished trial, as the store holds them."""
+
+    trial_id: str
+    key: str
+    sha256: str
+
+
+class TrialSpec(Spec):
+    """One training run: an architecture, its class weight and, in Phase 2, the strategy applied to it."""
+
+    architecture: str
+    class_weight: str
+    strategy: str | None = None
+    learning_rate: float
+    dropout: float
+    batch_size: int
+    unfreeze: Unfreeze
+    starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
+    seed: int
+
+
+class FinalSpec(Spec):
+    """Phase 3: the winner, not retrained, is exported, calibrated, frozen and tested once."""
+
+    winner: str
+    trial: TrialSpec
+    checkpoint: Checkpoint

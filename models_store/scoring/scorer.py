@@ -1,0 +1,154 @@
+"""The one way from images to probabilities: evaluation and serving both go through it."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_store.scoring.out_of_distribution import Likeness
+
+CHUNK = 256
+
+# Wide enough to keep the saturated float32 outputs 0 and 1 apart from their neighbours 1e-45 and 1 - 6e-8.
+LOWEST, HIGHEST = 1e-46, 1 - 2.0**-26
+
+
+class ImagesRefused(ValueError):
+    """An array that the model cannot take."""
+
+
+class ProbabilityCalibration(BaseModel):
+    """p -> sigmoid(slope * logit(p) + intercept), strictly increasing, so no decision rule loses its order.
+
+    Identity has slope 1 and intercept 0, temperature scaling slope 1 / T and intercept 0, Platt scaling both free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["identity", "temperature", "platt"] = "identity"
+    slope: float = Field(1.0, gt=0)
+    intercept: float = 0.0
+
+    def __call__(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map probabilities of any shape; returns float64 in [0, 1] of the same shape."""
+        p = np.asarray(probabilities, dtype=np.float64)
+        if self.method == "identity":
+            return p
+        return sigmoid(self.slope * logit(p) + self.intercept)
+
+    def inverse(self, probability: float) -> float:
+        """The network's own output that maps to `probability`, to about 1e-15; outputs saturated at 0 or 1 excepted."""
+        if self.method == "identity":
+            return probability
+        return float(sigmoid((logit(np.float64(probability)) - self.intercept) / self.slope))
+
+
+class Scorer:
+    """An ONNX classifier that answers with calibrated probabilities of malignant.
+
+    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, and
+    `features` float32 (N, D), which older graphs lack. `likeness` tells what the features of training images are;
+    without it nothing is known of that. Raises ValueError for a graph of another kind.
+    """
+
+    def __init__(
+        self,
+        onnx: Path | bytes,
+        calibration: ProbabilityCalibration | None = None,
+        *,
+        likeness: Likeness | None = None,
+        intra_op_threads: int = 1,
+    ) -> None:
+        self.calibration = calibration or ProbabilityCalibration()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = intra_op_threads
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            onnx if isinstance(onnx, bytes) else str(onnx), options, providers=["CPUExecutionProvider"]
+        )
+        self.input_size = _input_size(self.session)
+        self.likeness = likeness
+        if likeness is not None:
+            _require_features(self.session, likeness.features)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Probability of malignant, float64 (N,), of images uint8 (N, S, S, 3); raises `ImagesRefused` for others."""
+        return self.calibration(self.raw(images))
+
+    def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """The probabilities, and by the same run how unlike the training images each is, as `Likeness.unlikeness`.
+
+        None in place of the latter where no likeness is known.
+        """
+        if self.likeness is None:
+            return self(images), None
+        probabilities, features = self._run(images, "probabilities", "features")
+        return self.calibration(probabilities[:, 1].astype(np.float64)), self.likeness.unlikeness(features)
+
+    def raw(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The network's own probability of malignant, before its calibration; float64 (N,)."""
+        (probabilities,) = self._run(images, "probabilities")
+        malignant: NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
+        return malignant
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network saw in the images before it judged them, float32 (N, D)."""
+        (features,) = self._run(images, "features")
+        return features
+
+    def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
+        """The named outputs, each (N, …), computed in chunks."""
+        self._refuse_wrong(images)
+        if len(images) == 0:  # not every operator takes nothing
+            return [output[:0] for output in self._run(np.zeros((1, *images.shape[1:]), np.uint8), *outputs)]
+        chunks = [
+            self.session.run(list(outputs), {"image": images[start : start + CHUNK].astype(np.float32) / 255})
+            for start in range(0, len(images), CHUNK)
+        ]
+        return chunks[0] if len(chunks) == 1 else [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+    def _refuse_wrong(self, images: NDArray[np.uint8]) -> None:
+        size = self.input_size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
+            raise ImagesRefused(
+                f"the model takes uint8 images of the shape (N, {size}, {size}, 3), not {images.dtype} {images.shape}; "
+                "crop to a square, resize and keep the values 0 to 255"
+            )
+
+
+def logit(probabilities: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    """Log-odds, finite also at 0 and 1."""
+    clipped = np.clip(probabilities, LOWEST, HIGHEST)
+    odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
+    return odds
+
+
+def sigmoid(log_odds: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)) without overflow."""
+    small = np.exp(-np.abs(log_odds))
+    return np.where(log_odds >= 0, 1.0, small) / (1.0 + small)
+
+
+def _input_size(session: onnxruntime.InferenceSession) -> int:
+    inputs = {node.name: list(node.shape) for node in session.get_inputs()}
+    outputs = {node.name: list(node.shape) for node in session.get_outputs()}
+    shape = inputs.get("image", [])
+    fits = list(inputs) == ["image"] and len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+    if not fits or not isinstance(shape[1], int) or outputs.get("probabilities", [0])[-1] != 2:
+        raise ValueError(
+            f"the ONNX graph has inputs {inputs} and outputs {outputs}; it needs `image` (N, S, S, 3) with a fixed S "
+            "and `probabilities` (N, 2); export it again"
+        )
+    return shape[1]
+
+
+def _require_features(session: onnxruntime.InferenceSession, number: int) -> None:
+    found = {node.name: list(node.shape) for node in session.get_outputs()}.get("features")
+    if found is None or len(found) != 2 or found[1] != number:
+        raise ValueError(
+            f"the ONNX graph has the features {found}, and the likeness of training images is told of {number}; they "
+            "do not belong together: export it again"
+        )

@@ -1,0 +1,211 @@
+"""Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, cast
+from urllib.parse import quote
+
+from fastapi import Depends, Request
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
+
+from models_store.settings import Settings
+from service.access.keys import FORM, Keyring, Known, Scope
+from service.access.rates import Rates
+from service.access.sessions import COOKIE, form_token
+from service.errors import Problem
+
+OPEN = ("/healthz", "/readyz", "/sign-in")
+SAFE = ("GET", "HEAD", "OPTIONS")
+API = ("/v1/", "/predict")
+CALLER = "dermatriage.caller"
+KEY_ID = "dermatriage.key_id"
+SCOPES = "dermatriage.scopes"
+FORM_TOKEN = "dermatriage.form_token"
+STILL_ADMITTED = "dermatriage.still_admitted"
+FORM_TOKEN_HEADER = "x-form-token"
+
+
+class OpenAccessRefused(RuntimeError):
+    """The settings would let anyone on the network in."""
+
+
+def refuse_open_access(settings: Settings) -> None:
+    """Raises `OpenAccessRefused` unless only this machine can reach the service, or callers have to show a key."""
+    if settings.auth == "off" and not is_loopback(settings.host):
+        raise OpenAccessRefused(
+            f"DERMATRIAGE_AUTH=off would let anyone who reaches {settings.host} submit experiments; listen on loopback "
+            "(DERMATRIAGE_HOST=127.0.0.1), or set DERMATRIAGE_AUTH=keys and make a key with `dermatriage keys create`"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
+    """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
+    if path in OPEN or (metrics_open and path == "/metrics") or (method in SAFE and path.startswith("/static/")):
+        return None
+    if method in SAFE or path == "/sign-out":
+        return "read"
+    if method == "POST" and path in ("/predict", "/v1/predict/batch"):
+        return "predict"
+    if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/studies/")):
+        return "submit"
+    return "admin"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets through who may pass, and tells the endpoints who it is.
+
+    Signing in has its own `sign_in_rates`, so that no other traffic of an address, with a key or without, uses them up.
+    """
+
+    app: ASGIApp
+    settings: Settings
+    keyring: Keyring
+    rates: Rates
+    sign_in_rates: Rates
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope)
+        except Problem as problem:
+            answer = _to_sign_in(scope) if problem.status == 401 and _is_visit(scope) else None
+            await (answer or problem.response(Request(scope)))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _admit(self, scope: Connection) -> None:
+        needed = scope_needed(scope["method"], scope["path"], metrics_open=self.settings.metrics_open)
+        if needed is None and scope["method"] in SAFE:
+            return
+        headers = Headers(scope=scope)
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if scope["method"] not in SAFE and _is_from_elsewhere(scope["scheme"], headers):
+            raise _forbidden("another web site sent it through a browser", "Send it from this site or from a program.")
+        if self.settings.auth == "off":
+            if _is_public_name(headers.get("host", "")):
+                raise _forbidden(
+                    "it names this service as if it stood on the internet, as a page that deceives a browser would",
+                    "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
+                )
+            scope[CALLER] = "local"
+            self._slow_down(address)
+            return
+        if needed is None:
+            self._slow_down(address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
+            return
+        key = await self._find(scope, headers)
+        self._slow_down(address if key is None else key.id)
+        if key is None:
+            raise _unauthorized()
+        if not key.allows(needed):
+            asked = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
+            raise _forbidden(asked, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
+        scope[CALLER], scope[KEY_ID], scope[SCOPES] = key.name, key.id, key.scopes
+
+    async def _find(self, scope: Connection, headers: Headers) -> Known | None:
+        """The key that the request shows, or that its browser signed in with."""
+        if "authorization" in headers:
+            kind, _, text = headers["authorization"].partition(" ")
+            if kind.lower() != "bearer" or not FORM.fullmatch(text := text.strip()):
+                return None
+            scope[STILL_ADMITTED] = lambda: self.keyring.known(text) is not None
+            return await self.keyring.look_for(self.keyring.find, text)
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        if not cookie or (key := await self.keyring.look_for(self.keyring.find_signed_in, cookie)) is None:
+            return None
+        scope[FORM_TOKEN] = form_token(cookie)
+        scope[STILL_ADMITTED] = lambda: self.keyring.known_signed_in(cookie) is not None
+        # A browser adds its cookie to what any page sends. Pages' own forms are checked where they are read.
+        shown = headers.get(FORM_TOKEN_HEADER, "").encode()
+        if _changes_by_api(scope) and not hmac.compare_digest(shown, scope[FORM_TOKEN].encode()):
+            raise _forbidden(
+                "it comes with a cookie and without the token of our own pages", "Send an API key instead."
+            )
+        return key
+
+    def _slow_down(self, caller: str, rates: Rates | None = None) -> None:
+        seconds = (rates or self.rates).seconds_to_wait(caller)
+        if seconds:
+            raise Problem(
+                429,
+                "too-many-requests",
+                "Too many requests",
+                f"this caller may send {self.settings.requests_per_minute:,} requests a minute",
+                f"Wait {seconds} s, and send many images at once with POST /v1/predict/batch.",
+                headers={"Retry-After": str(seconds)},
+            )
+
+
+def _changes_by_api(scope: Connection) -> bool:
+    return scope["method"] not in SAFE and str(scope["path"]).startswith(API)
+
+
+def _is_visit(scope: Connection) -> bool:
+    """Whether a person asks for a page, who can sign in, rather than a program, which has to send a key."""
+    headers = Headers(scope=scope)
+    return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")
+
+
+def _is_from_elsewhere(scheme: str, headers: Headers) -> bool:
+    """Whether a browser says that another site made it send this. Programs, and old browsers, say nothing."""
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site not in ("none", "same-origin")
+    # Browsers leave `Sec-Fetch-Site` out where the page came by plain HTTP. TLS may end at a proxy that is not trusted.
+    origin, host = headers.get("origin"), headers.get("host", "")
+    return origin is not None and origin.lower() not in (f"{scheme}://{host}".lower(), f"https://{host}".lower())
+
+
+def _to_sign_in(scope: Connection) -> RedirectResponse:
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
+
+
+def _is_public_name(host: str) -> bool:
+    """Whether DNS could have sent a browser here under a stranger's name (DNS rebinding): such names have a dot."""
+    name = host if host.startswith("[") else host.partition(":")[0]
+    return "." in name and not is_loopback(name)
+
+
+def _unauthorized() -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        "A key is needed",
+        "the request shows no API key that is in use",
+        "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
+        headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
+    )
+
+
+def _forbidden(detail: str, remedy: str) -> Problem:
+    return Problem(403, "forbidden", "This is not allowed", detail, remedy)
+
+
+def still_admitted(request: Request) -> Callable[[], bool]:
+    """Whether the key, or the session, that began this request may still be used: for answers that last."""
+    return cast(Callable[[], bool], request.scope.get(STILL_ADMITTED, lambda: True))
+
+
+async def caller(request: Request) -> str:
+    """Who is recorded as the actor of a change: the name of the key, or `local`."""
+    return str(request.scope.get(CALLER, "local"))
+
+
+Caller = Annotated[str, Depends(caller)]

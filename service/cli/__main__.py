@@ -1,0 +1,102 @@
+"""The command line ``dermatriage``.
+
+Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; 3 no server
+answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C or a signal.
+"""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from models_store.contract.catalog import DISCLAIMER
+from service.cli import experiments, models, predicting, status, submitting
+from service.cli.output import Finished, ending, notes
+
+STACK = "service.cli.stack"
+LATER = {"up": STACK, "demo": STACK, "dataset": "service.cli.datasets", "keys": "service.cli.keys"}
+FIRST = ("up", "demo")
+
+
+class Verbs(TyperGroup):
+    """All verbs, those of `LATER` among them: the stack's first, what works on this machine's files last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        now = [name for name in super().list_commands(ctx) if name not in LATER]
+        return [*FIRST, *now, *(name for name in LATER if name not in FIRST)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in LATER and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> Any:
+    group: Any = get_command(import_module(LATER[name]).app)
+    return group.commands[name] if name in FIRST else group
+
+
+app = typer.Typer(
+    name="dermatriage",
+    cls=Verbs,
+    help=f"Train, calibrate and serve a screening classifier for skin lesions. {DISCLAIMER}",
+    epilog="Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; "
+    "3 no server answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (
+    status.status,
+    submitting.submit,
+    experiments.experiments,
+    experiments.show,
+    experiments.watch,
+    experiments.cancel,
+    experiments.report,
+    predicting.predict,
+    models.models,
+    models.promote,
+    models.rollback,
+    models.card,
+    models.bundle,
+    models.verify,
+    models.catalog,
+    status.version,
+):
+    app.command()(verb)
+app.command("studies", hidden=True)(experiments.experiments)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        status.version()
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    try:
+        app()
+    except Finished as finished:
+        sys.exit(finished.exit_code)
+    except Exception as error:
+        exit_code, message = ending(error)
+        notes().print(f"[bold red]dermatriage:[/bold red] {escape(message)}", soft_wrap=True)
+        sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

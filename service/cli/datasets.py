@@ -1,0 +1,125 @@
+"""Describe a data set, or take one into the store under a name. Works on this machine's database and store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrations import upgrade
+from models_store.database import Database, now
+from models_store.datasets.describe import DatasetDescription, describe
+from models_store.datasets.errors import DatasetError, DatasetNameRefused
+from models_store.datasets.registration import RegisteredDataset, register
+from models_store.datasets.sources import is_builtin, resolve
+from models_store.settings import Settings
+from models_store.store.storage import Storage
+from models_store.tables import DatasetRow
+from service.cli.output import AsJson, console, show_json, show_table
+
+app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
+
+
+@app.command("describe")
+def describe_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Name of a data set, or an .npz file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Count classes, duplicates and lesions shared between the splits."""
+    description = describe(_file(dataset, Settings()))
+    if as_json:
+        show_json(description.to_json())
+    else:
+        _show(description)
+
+
+@app.command("register")
+def register_dataset(
+    path: Annotated[Path, typer.Argument(help="An .npz file in MedMNIST layout.")],
+    name: Annotated[str, typer.Option(help="Name that experiments use.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a file and take it into the store, with the lesions CSV beside it if there is one."""
+    registered = register_file(path, name, Settings())
+    if as_json:
+        show_json({"name": registered.name, "sha256": registered.sha256, "synthetic": registered.synthetic})
+    else:
+        console().print(f"Registered {registered.name} (sha256 {registered.sha256}).", soft_wrap=True)
+
+
+def register_file(path: Path, name: str, settings: Settings) -> RegisteredDataset:
+    """Takes a file into the store and records it; a name keeps the content it was first given.
+
+    Raises `DatasetError`.
+    """
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        registered = register(path, name, storage=Storage(settings.store_url))
+        _record(database, registered)
+    finally:
+        database.dispose()
+    return registered
+
+
+def _record(database: Database, registered: RegisteredDataset) -> None:
+    with database.write() as session:
+        known = session.get(DatasetRow, registered.name)
+        if known is not None and known.sha256 != registered.sha256:
+            raise DatasetNameRefused(
+                f"'{registered.name}' already names a data set with sha256 {known.sha256}; this file has "
+                f"{registered.sha256}",
+                "Register it under a new name, so that old results keep their data",
+            )
+        session.merge(DatasetRow(**vars(registered), created_at=known.created_at if known else now(session)))
+
+
+def _file(dataset: str, settings: Settings) -> Path:
+    path = Path(dataset)
+    if path.suffix == ".npz" or path.exists():
+        return path
+    registered, storage = None, None
+    if not is_builtin(dataset):
+        registered, storage = _registered(dataset, settings), Storage(settings.store_url)
+    return resolve(
+        dataset,
+        data_root=settings.data_root,
+        cache_root=settings.cache_root,
+        registered=registered,
+        storage=storage,
+    )
+
+
+def _registered(name: str, settings: Settings) -> DatasetRow | None:
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        with database.read() as session:
+            return session.get(DatasetRow, name)
+    finally:
+        database.dispose()
+
+
+def _show(description: DatasetDescription) -> None:
+    out = console()
+    out.print(f"{description.file}  {description.image_size} x {description.image_size} pixels", soft_wrap=True)
+    out.print(f"sha256 {description.sha256}", soft_wrap=True)
+    out.print(f"licence: {description.licence}", soft_wrap=True)
+    if description.synthetic:
+        out.print("[bold]synthetic: generated images, no patient's data[/bold]")
+    classes = list(next(iter(description.splits.values())).classes)
+    show_table(
+        ("split", "images", "benign", "malignant", *classes),
+        (
+            (name, str(split.images), str(split.benign), str(split.malignant), *map(str, split.classes.values()))
+            for name, split in description.splits.items()
+        ),
+    )
+    for pair, number in description.duplicates.items():
+        out.print(f"identical images in {pair.replace('-', ' and ')}: {number}")
+    if description.lesions_shared_with_train is None:
+        out.print("lesions shared between splits: unknown, no lesions CSV lies beside the file")
+    for split, number in (description.lesions_shared_with_train or {}).items():
+        out.print(f"{split} images whose lesion is also in train: {number}")
+
+
+__all__ = ["DatasetError", "app", "register_file"]

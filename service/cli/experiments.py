@@ -1,0 +1,132 @@
+"""List studies, look at one, watch it, cancel it, fetch its report."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from rich.markup import escape
+
+from service.cli.completing import experiment_ids, statuses
+from service.cli.output import (
+    INTERRUPTED,
+    AsJson,
+    BadInput,
+    Finished,
+    Url,
+    connected,
+    console,
+    notes,
+    show_json,
+    show_table,
+)
+from service.cli.progress import follow
+from service.cli.results import LISTED, TRIALS, experiment_lines, how_it_failed, listed, result_lines, trial_rows
+from service.client import Client
+from service.experiments.schemas import Status
+
+ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
+OfStatus = Annotated[
+    str | None, typer.Option(help=f"Only those: {', '.join(get_args(Status))}.", autocompletion=statuses)
+]
+
+
+def experiments(
+    status: OfStatus = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List experiments, newest first."""
+    if status is not None and status not in get_args(Status):
+        raise BadInput(f"there is no status {status!r}; choose from {', '.join(get_args(Status))}")
+    with connected(url) as client:
+        found = client.experiments(status=status, page_size=min(limit, 200))  # type: ignore[arg-type]
+        newest = list(islice(found, limit))
+    if as_json:
+        show_json(newest)
+    elif newest:
+        show_table(LISTED, map(listed, newest))
+    else:
+        notes().print("There is none. Submit one: dermatriage submit --preset demo --dataset synthetic --watch")
+
+
+def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show one experiment: its test figures, recall first with intervals, and its trials."""
+    with connected(url) as client:
+        found = client.experiment(experiment)
+        trials = client.trials(experiment, epochs=False)
+    if as_json:
+        show_json({"experiment": found, "trials": trials})
+        return
+    console().print(escape("\n".join(experiment_lines(found))), soft_wrap=True)
+    if trials:
+        console().print("\nTrials, by their best epoch on the selection split:")
+        show_table(TRIALS, trial_rows(trials))
+
+
+def watch(
+    experiment: ExperimentId,
+    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, as it comes.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow an experiment to its end; exit code 1 if it fails or is cancelled."""
+    with connected(url) as client:
+        if events:
+            _tell_events(client, experiment)
+        else:
+            follow_to_the_end(client, experiment, as_json)
+
+
+def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+    """Cancel an experiment: what waits at once, what runs as soon as it has stopped."""
+    with connected(url) as client:
+        cancelled = client.cancel(experiment)
+    if as_json:
+        show_json(cancelled)
+    else:
+        console().print(f"{experiment} is {cancelled.status}.")
+
+
+def report(
+    experiment: ExperimentId,
+    output: Annotated[Path | None, typer.Option(help="File to write; default ID.html.")] = None,
+    url: Url = None,
+) -> None:
+    """Save the report of an experiment as one HTML file."""
+    with connected(url) as client:
+        content = client.report(experiment)
+    target = output or Path(f"{experiment}.html")
+    target.write_text(content, encoding="utf-8")
+    console().print(f"Wrote {target}.", soft_wrap=True)
+
+
+def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None:
+    """Shows progress, then the result. Raises `Finished` unless the experiment succeeded."""
+    try:
+        experiment = follow(client, experiment_id, notes() if as_json else console())
+    except KeyboardInterrupt:
+        notes().print(
+            f"The experiment goes on. Follow it again: dermatriage watch {experiment_id}; "
+            f"stop it: dermatriage cancel {experiment_id}"
+        )
+        raise Finished(INTERRUPTED) from None
+    if as_json:
+        show_json(experiment)
+    elif experiment.result is not None:
+        console().print(escape("\n".join(result_lines(experiment.result))))
+    if experiment.status != "succeeded":
+        notes().print(escape(f"{experiment_id} {experiment.status}. {how_it_failed(experiment)}".strip()))
+        raise Finished(1)
+
+
+def _tell_events(client: Client, experiment_id: str) -> None:
+    status = client.experiment(experiment_id).status
+    for event in client.watch(experiment_id):
+        line = {"number": event.number, "kind": event.kind, **event.data}
+        typer.echo(json.dumps(line))
+        status = event.data["status"] if event.kind == "experiment" and "status" in event.data else status
+    if status != "succeeded":
+        raise Finished(1)

@@ -1,0 +1,152 @@
+"""List models, change the champion, fetch a card or a bundle, and check one on any machine."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models_store.store import bundles
+from models_store.store.bundles import MANIFEST, BundleAltered
+from models_store.store.signatures import KeyUnreadable, Trusted
+from service.cli.completing import versions
+from service.cli.output import AsJson, BadInput, Finished, Url, connected, console, moment, notes, show_json, show_table
+from service.client import DownloadAltered
+from service.experiments.catalog_schemas import Catalog
+from service.models.schemas import ModelRead, PromotionRead
+
+LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
+Reason = Annotated[str, typer.Option(help="Why, for the history.")]
+Version = Annotated[str, typer.Argument(help="Version of the model.", autocompletion=versions)]
+
+
+def models(
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List model versions, newest first."""
+    with connected(url) as client:
+        newest = list(islice(client.models(page_size=min(limit, 200)), limit))
+    if as_json:
+        show_json(newest)
+    elif newest:
+        show_table(LISTED, map(_row, newest))
+        notes().print("* the champion, which answers predictions; figures of the test set")
+    else:
+        notes().print("There is none. Train one: dermatriage submit --preset demo --dataset synthetic --watch")
+
+
+def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
+    """Make a model the champion, which answers every prediction."""
+    with connected(url) as client:
+        # The move is refused if someone else moves the champion between these two requests.
+        _show_move(client.promote(version, reason, if_match=client.model(version).etag), as_json)
+
+
+def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
+    """Make the champion's predecessor champion again."""
+    with connected(url) as client:
+        _show_move(client.roll_back(reason), as_json)
+
+
+def card(version: Version, url: Url = None) -> None:
+    """Print a model's card: what it is for, its figures and its limits."""
+    with connected(url) as client:
+        typer.echo(client.card(version))
+
+
+def bundle(
+    version: Version,
+    output: Annotated[Path | None, typer.Option(help="File to write; default VERSION.zip.")] = None,
+    url: Url = None,
+) -> None:
+    """Save everything a model consists of as a zip, once its checksums are right."""
+    with connected(url) as client:
+        try:
+            target = client.bundle(version, output or Path(f"{version}.zip"))
+        except DownloadAltered as altered:
+            notes().print(str(altered))
+            raise Finished(1) from altered
+    console().print(f"Wrote {target}.", soft_wrap=True)
+
+
+def catalog(url: Url = None, as_json: AsJson = False) -> None:
+    """List every architecture, strategy, class weight, preset and data set by name."""
+    with connected(url) as client:
+        known = client.catalog()
+    if as_json:
+        show_json(known)
+    else:
+        show_table(("kind", "name", "hypothesis"), _names(known))
+
+
+def rate(metrics: Mapping[str, Any], name: str) -> str:
+    return "undefined" if metrics.get(name) is None else f"{metrics[name]:.3f}"
+
+
+def _row(model: ModelRead) -> tuple[str, ...]:
+    return (
+        model.version,
+        "*" if model.champion else "",
+        rate(model.metrics, "recall"),
+        rate(model.metrics, "specificity"),
+        model.winner,
+        model.dataset,
+        moment(model.created_at),
+    )
+
+
+def _show_move(move: PromotionRead, as_json: bool) -> None:
+    if as_json:
+        show_json(move)
+    else:
+        console().print(f"{move.version} is the champion now (before: {move.previous or 'none'}).", soft_wrap=True)
+
+
+def _names(known: Catalog) -> Iterator[tuple[str, str, str]]:
+    for kind, items in known.model_dump(exclude={"disclaimer"}).items():
+        for item in items:
+            named = item if isinstance(item, dict) else {"name": item}
+            yield kind, named["name"], named.get("hypothesis", "")
+
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle as a zip, or its folder.")]
+Key = Annotated[
+    Path | None, typer.Option(help="PEM file of the public keys that are believed; without, no signature is checked.")
+]
+
+
+def verify(bundle: Bundle, key: Key = None) -> None:
+    """Check every byte of a bundle, and with --key its signature; exit code 1 if anything is wrong."""
+    try:
+        trusted = Trusted() if key is None else Trusted.of(key)
+        root = _opened(bundle)
+    except (KeyUnreadable, OSError, zipfile.BadZipFile) as error:
+        raise BadInput(str(error)) from error
+    try:
+        sha256, signer = bundles.verify(root, trusted), bundles.signer_of(root)
+    except BundleAltered as altered:
+        notes().print(f"Refused: {altered}.", markup=False, soft_wrap=True)
+        raise Finished(1) from altered
+    console().print("Every file is the one that the manifest lists.")
+    console().print(f"manifest_sha256 {sha256}", soft_wrap=True)
+    if signer is None:
+        console().print("It is not signed.")
+    elif key is None:
+        console().print(f"It says that the key {signer} signed it; --key checks that.")
+    else:
+        console().print(f"Signed by the key {signer}.")
+
+
+def _opened(bundle: Path) -> Path | zipfile.Path:
+    """The folder in which the manifest lies. Raises `OSError` or `BadZipFile`."""
+    if bundle.is_dir():
+        return bundle
+    archive = zipfile.ZipFile(bundle)
+    manifests = [name for name in archive.namelist() if name.rpartition("/")[2] == MANIFEST]
+    if len(manifests) != 1:
+        raise BadInput(f"{bundle} holds {len(manifests)} files called {MANIFEST}; a bundle has one")
+    return zipfile.Path(archive, manifests[0].removesuffix(MANIFEST))

@@ -1,0 +1,147 @@
+"""What every verb shares: where it prints, its options, and the error of a person's input."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from models_store.datasets.errors import DatasetError
+from models_store.settings import Settings
+from service.client import Client, Refused, Retries, ServerUnreachable
+
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+INTERRUPTED = 130
+KEY = "DERMATRIAGE_API_KEY"
+# Enough for a server that restarts a process; a person who forgot to start one waits for half a second.
+RETRIES = Retries(most=2)
+
+
+class BadInput(ValueError):
+    """What was given on the command line cannot be used; the message says why and what would do."""
+
+
+class Finished(Exception):
+    """The command has done its work and ends with this exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def console() -> Console:
+    # A pipe has no width: a table cut to 80 columns there would lose its ids.
+    return Console(highlight=False, width=None if os.isatty(1) else int(os.environ.get("COLUMNS", "160")))
+
+
+def notes() -> Console:
+    """For what is said beside the result, so that standard output holds the result alone."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_json(value: Any) -> None:
+    """`value` may hold answers of the client, also in lists and dictionaries."""
+    typer.echo(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """The first column, which holds ids, names or files to copy, is never cut; others wrap."""
+    first, *others = columns
+    table = Table(Column(first, no_wrap=True, overflow="ignore"), box=None, header_style="bold", pad_edge=False)
+    for other in others:
+        table.add_column(other, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console().print(table)
+
+
+def connected(url: str | None, retries: Retries = RETRIES, timeout_seconds: float = 60) -> Client:
+    """A client of the given server, or of the one that the settings describe, with the key of DERMATRIAGE_API_KEY."""
+    if url is None:
+        settings = Settings()
+        url = f"http://{settings.host}:{settings.port}"
+    return Client(url, key=os.environ.get(KEY), retries=retries, timeout_seconds=timeout_seconds)
+
+
+def figure(metrics: Mapping[str, Any], name: str) -> str:
+    """`0.912`, with its 95 % interval where there is one: `0.912 [0.881, 0.938]`."""
+    value = metrics.get(name)
+    if value is None:
+        return "undefined"
+    interval = (metrics.get("intervals") or {}).get(name)
+    if interval is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def moment(value: datetime | None) -> str:
+    """In this machine's time: to the minute this year, to the day before."""
+    if value is None:
+        return ""
+    there = value.astimezone()
+    return there.strftime("%d %b %H:%M" if there.year == datetime.now().astimezone().year else "%Y-%m-%d")
+
+
+FAILED, UNUSABLE, UNREACHABLE, NO_KEY = 1, 2, 3, 4
+HOW_TO_START = "Start it with `make up`, or name a running one with --url or DERMATRIAGE_URL."
+HOW_TO_GET_A_KEY = (
+    "Make one where the server runs: dermatriage keys create NAME --scope read --scope predict --scope submit\n"
+    f"Then say here: export {KEY}=dt_…"
+)
+
+
+def ending(error: Exception) -> tuple[int, str]:
+    """Exit code and message. Raises the error again if nobody foresaw it."""
+    if isinstance(error, ServerUnreachable):
+        return UNREACHABLE, f"{error}\n{HOW_TO_START}"
+    if isinstance(error, Refused):
+        return _refused(error)
+    if isinstance(error, ValidationError):
+        return UNUSABLE, _unusable_settings(error)
+    if isinstance(error, BadInput | DatasetError):
+        return UNUSABLE, str(error)
+    if isinstance(error, OSError):
+        return FAILED, f"{error}; check that the folder exists, may be written and has room"
+    return _of_this_machine(error)
+
+
+def _of_this_machine(error: Exception) -> tuple[int, str]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from service.embedded.probes import PortTaken
+    from service.embedded.stack import StackFailed
+
+    if isinstance(error, StackFailed | PortTaken):
+        return FAILED, str(error)
+    if isinstance(error, SQLAlchemyError):
+        return FAILED, f"the database of DERMATRIAGE_DATABASE_URL does not answer ({error.args[0]})"
+    raise error
+
+
+def _refused(error: Refused) -> tuple[int, str]:
+    if error.status == 401:
+        had = f"the key in {KEY} is not in use" if os.environ.get(KEY) else f"{KEY} holds none"
+        return NO_KEY, f"this server asks for an API key, and {had}.\n{HOW_TO_GET_A_KEY}"
+    if error.status == 403:
+        return NO_KEY, str(error)
+    findings = [f"  {found.get('pointer') or found.get('parameter')}: {found['detail']}" for found in error.errors]
+    if not findings:
+        return UNUSABLE if error.status < 500 else FAILED, str(error)
+    return UNUSABLE, "\n".join(["the server refuses this:", *findings, error.remedy])
+
+
+def _unusable_settings(error: ValidationError) -> str:
+    found = (f"DERMATRIAGE_{'_'.join(map(str, part['loc'])).upper()}: {part['msg']}" for part in error.errors())
+    return f"the settings cannot be used: {'; '.join(found)}; the README lists every setting"

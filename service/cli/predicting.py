@@ -1,0 +1,109 @@
+"""Judge images: files, folders, patterns and zips, however many."""
+
+import csv
+import glob
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+
+from models_store.contract.catalog import DISCLAIMER
+from service.cli.output import AsJson, BadInput, Finished, Url, connected, notes, show_json, show_table
+from service.client import Client
+from service.predictions.schemas import BatchLine
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+Answer = dict[str, Any]
+Images = Annotated[
+    list[str], typer.Argument(metavar="IMAGE…", help="Image files, folders of them, patterns in quotes, or zips.")
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line of CSV an image.")]
+
+
+def predict(images: Images, url: Url = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Judge images with the champion; exit code 2 if any cannot be judged."""
+    if as_json and as_csv:
+        raise BadInput("give --json or --csv, not both")
+    files = [file for image in images for file in _files(image)]
+    with connected(url) as client:
+        out = notes()
+        shown = track(_answers(client, files), "Judging", len(files), console=out, disable=not out.is_terminal)
+        answers = list(shown)
+    if as_json:
+        show_json(answers)
+    elif as_csv:
+        _show_csv(answers)
+    else:
+        _show(answers)
+    if any("error" in answer for answer in answers):
+        raise Finished(2)
+
+
+def _files(named: str) -> list[Path]:
+    """What an argument stands for: a file, the images below a folder, those that fit a pattern. Raises `BadInput`."""
+    path = Path(named)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    else:
+        found = [path] if path.exists() else sorted(map(Path, glob.glob(named, recursive=True)))  # noqa: PTH207
+    if not found:
+        raise BadInput(f"there is no image at {named}; name files, folders with {', '.join(SUFFIXES)}, or zips")
+    return found
+
+
+def _answers(client: Client, files: Iterable[Path]) -> Iterator[Answer]:
+    """One answer an image, in order; those of a zip are called by their names in it."""
+    for is_zip, group in groupby(files, lambda file: file.suffix.lower() == ".zip"):
+        if is_zip:
+            for archive in group:
+                for line in client.predict_batch([archive]):
+                    yield _answer(f"{archive}/{line.file}", line)
+        else:
+            sent = list(group)
+            for line in client.predict_batch(sent):
+                yield _answer(str(sent[line.index]), line)
+
+
+def _answer(file: str, line: BatchLine) -> Answer:
+    if line.prediction is None:
+        problem = line.problem or {}
+        return {"file": file, "error": problem.get("detail", ""), "remedy": problem.get("remedy", "")}
+    return {"file": file, **line.prediction.model_dump(mode="json", exclude={"explanation"})}
+
+
+def _show(answers: list[Answer]) -> None:
+    """A table with the codes of the warnings; what each code means is said once, beside it."""
+    show_table(("image", "label", "probability", "threshold", "warnings"), map(_row, answers))
+    meanings = {each["code"]: each["message"] for answer in answers for each in answer.get("warnings", ())}
+    for code, message in meanings.items():
+        notes().print(f"{code}: {message}", markup=False)
+    notes().print(DISCLAIMER)
+
+
+def _row(answer: Answer) -> tuple[str, ...]:
+    if "error" in answer:
+        return answer["file"], "refused", "", "", f"{answer['error']} {answer['remedy']}"
+    probability, threshold = f"{answer['probability_malignant']:.4f}", f"{answer['threshold']:.4f}"
+    return answer["file"], answer["label"], probability, threshold, _codes(answer)
+
+
+def _show_csv(answers: Iterable[Answer]) -> None:
+    table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+    table.writeheader()
+    for answer in answers:
+        table.writerow({name: _cell(value) for name, value in {**answer, "warnings": _codes(answer)}.items()})
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would compute gets an apostrophe in front, which it hides (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _codes(answer: Answer) -> str:
+    return " ".join(warning["code"] for warning in answer.get("warnings", ()))

@@ -1,0 +1,86 @@
+"""An experiment in words: its state, its test figures with recall first, its trials."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from service.cli.output import figure, moment
+from service.client.watching import ENDED
+from service.experiments.schemas import ExperimentRead, TrialRead
+
+RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
+LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")
+TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "note")
+SELECTION = ("val_recall", "val_specificity", "val_auc")
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """The test figures of a finished experiment, recall first, each with its 95 % interval where it has one."""
+    test, counts = result["test"], result["test"]["confusion"]
+    lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
+    lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
+    lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
+    return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
+
+
+def listed(experiment: ExperimentRead) -> tuple[str, ...]:
+    """One row of a list of experiments."""
+    result = experiment.result or {}
+    recall = (result.get("test") or {}).get("recall")
+    return (
+        experiment.id,
+        experiment.spec.get("name", ""),
+        experiment.status,
+        f"{experiment.progress:.0%}",
+        "" if recall is None else f"{recall:.3f}",
+        result.get("winner", ""),
+        moment(experiment.created_at),
+    )
+
+
+def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
+    """What it is and how it went; the figures of the test set, where it was opened."""
+    spec = experiment.spec
+    yield f"{experiment.id}  {spec.get('name', '')}".rstrip()
+    yield f"  {experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"
+    yield f"  {spec['dataset']}: {', '.join(spec['architectures'])} with {', '.join(spec['class_weights'])}"
+    if experiment.error is not None:
+        yield f"  {experiment.error.kind}: {experiment.error.message}"
+    if experiment.result is not None:
+        yield ""
+        yield from result_lines(experiment.result)
+        yield from _promise(experiment.result)
+
+
+def trial_rows(trials: Iterable[TrialRead]) -> Iterator[tuple[str, ...]]:
+    """A row a trial; of one that failed or collapsed, why."""
+    for trial in trials:
+        metrics = trial.metrics or {}
+        figures = (metrics.get(name) for name in SELECTION)
+        yield (
+            trial.name,
+            trial.status,
+            str(trial.epochs_done) if trial.kind == "train" else "",
+            "" if trial.best_epoch is None else str(trial.best_epoch),
+            *("" if value is None else f"{value:.3f}" for value in figures),
+            "" if trial.error is None else trial.error.message,
+        )
+
+
+def how_it_failed(experiment: ExperimentRead) -> str:
+    return "" if experiment.error is None else experiment.error.message
+
+
+def _promise(result: Mapping[str, Any]) -> Iterator[str]:
+    sentence = (result.get("guarantee") or {}).get("sentence")
+    if sentence:
+        yield f"  {sentence}"
+    if result.get("model_version"):
+        yield f"  model        {result['model_version']}"
+
+
+def _took(experiment: ExperimentRead) -> str:
+    if experiment.started_at is None or experiment.finished_at is None or experiment.status not in ENDED:
+        return ""
+    seconds = (experiment.finished_at - experiment.started_at).total_seconds()
+    return f", took {timedelta(seconds=round(seconds))}"

@@ -1,0 +1,65 @@
+"""Run the whole product on this machine: until Ctrl-C, or for one demonstration."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.demo import demonstrate
+from service.cli.output import INTERRUPTED, Finished, console
+from service.embedded.processes import ParentWatch, interruptible
+from service.embedded.stack import Stack, embedded_stack, settings_under
+
+app = typer.Typer(add_completion=False)
+POLL_SECONDS = 0.5
+WithParent = Annotated[
+    bool, typer.Option("--with-parent", help="End when the process that started this one has ended.", hidden=True)
+]
+
+
+@app.command()
+def up(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the web server; 0: any free one.")] = None,
+    var: Annotated[Path, typer.Option(help="Folder of database, store and logs.")] = Path("var"),
+    with_parent: WithParent = False,
+) -> None:
+    """Run broker, worker, sweeper and web server until Ctrl-C."""
+    out, parent = console(), ParentWatch(with_parent)
+    settings = settings_under(var)
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    try:
+        with interruptible(), embedded_stack(settings, var, out.print) as stack:
+            _welcome(stack)
+            while True:
+                stack.check()
+                parent.check()
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        out.print("Stopped. Studies that were running go on at the next start.")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="An .npz file in MedMNIST layout to train on.")] = None,
+    var: Annotated[Path, typer.Option(help="Folder for the demonstration; emptied first.")] = Path("var/demo"),
+    with_parent: WithParent = False,
+) -> None:
+    """Train, test and serve a small study, then stop everything."""
+    try:
+        with interruptible():
+            demonstrate(data, var, console(), ParentWatch(with_parent))
+    except KeyboardInterrupt:
+        console().print("Stopped before the end.")
+        raise Finished(INTERRUPTED) from None
+
+
+def _welcome(stack: Stack) -> None:
+    console().print(
+        f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
+        "In another terminal:\n"
+        f"  .venv/bin/dermatriage submit --preset demo --dataset synthetic --watch --url {stack.url}\n"
+        "Ctrl-C stops everything.",
+        soft_wrap=True,
+    )

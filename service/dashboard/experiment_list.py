@@ -1,0 +1,138 @@
+"""The list of studies: newest first, by state and by text, a page at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session, load_only
+
+from models_store.contract.catalog import PRESETS
+from models_store.tables import Experiment, Trial
+from service.dashboard.shell import PageRoute, Viewing, show
+from service.dependencies import Reading
+from service.experiments.schemas import Status
+from service.web.cursor_pages import page, turn
+
+router = APIRouter(route_class=PageRoute)
+
+ON_A_PAGE = 25
+STATES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
+PHASES = ("waiting", "screening", "fine-tuning", "final evaluation")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One study as the list shows it. `recall` is the test's, once there is one, else the best on validation."""
+
+    id: str
+    name: str
+    dataset: str
+    status: str
+    phase: str
+    progress: float
+    recall: float | None
+    specificity: float | None
+    is_tested: bool
+    created_at: datetime
+
+    @property
+    def title(self) -> str:
+        return self.name or self.id
+
+
+@router.get("/")
+def studies_page(
+    viewer: Viewing,
+    session: Reading,
+    status: Annotated[Status | None, Query()] = None,
+    text: Annotated[str, Query(max_length=200)] = "",
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    fragment: bool = False,
+) -> Response:
+    """`fragment` asks for the rows alone, for a page that is open to bring itself up to date."""
+    found = page(
+        session,
+        _chosen(status, text.strip()),
+        turn(ON_A_PAGE, cursor),
+        Experiment.created_at,
+        Experiment.id,
+        lambda rows: _rows(session, rows),
+    )
+    filters = {name: value for name, value in (("status", status), ("text", text.strip())) if value}
+    return show(
+        "study_rows.html" if fragment else "studies.html",
+        viewer,
+        page="studies",
+        rows=found.items,
+        status=status,
+        text=text.strip(),
+        states=STATES,
+        presets=PRESETS,
+        is_first=cursor is None,
+        first_page=_address(filters),
+        next_page=None if found.next_cursor is None else _address(filters | {"cursor": found.next_cursor}),
+        by_state={state: _address({**filters, "status": state}) for state in STATES}
+        | {None: _address({key: value for key, value in filters.items() if key != "status"})},
+    )
+
+
+def _address(query: dict[str, Any]) -> str:
+    return f"/?{urlencode(query)}" if query else "/"
+
+
+def _chosen(status: str | None, text: str) -> Select[Any]:
+    """Without the results, which hold every point of every curve."""
+    columns = (Experiment.name, Experiment.status, Experiment.phase, Experiment.progress, Experiment.created_at)
+    query = select(Experiment).options(load_only(*columns))
+    if status is not None:
+        query = query.where(Experiment.status == status)
+    for word in text.lower().split():
+        dataset = Experiment.spec["dataset"].as_string()
+        places = (func.lower(Experiment.name), Experiment.id, dataset)
+        query = query.where(or_(*(place.contains(word, autoescape=True) for place in places)))
+    return query
+
+
+def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
+    ids = [row.id for row in rows]
+    test = Experiment.result["test"]
+    known = {
+        id: (dataset, recall, specificity)
+        for id, dataset, recall, specificity in session.execute(
+            select(
+                Experiment.id,
+                Experiment.spec["dataset"].as_string(),
+                test["recall"].as_float(),
+                test["specificity"].as_float(),
+            ).where(Experiment.id.in_(ids))
+        )
+    }
+    recall = Trial.metrics["val_recall"].as_float()
+    of_trials = (
+        select(Trial.experiment_id, func.max(recall))
+        .where(Trial.experiment_id.in_(ids), Trial.status == "succeeded", Trial.kind == "train")
+        .group_by(Trial.experiment_id)
+    )
+    best = {id: value for id, value in session.execute(of_trials)}
+    return [_row(row, *known[row.id], best.get(row.id)) for row in rows]
+
+
+def _row(
+    row: Experiment, dataset: str | None, recall: float | None, specificity: float | None, best: float | None
+) -> Row:
+    return Row(
+        id=row.id,
+        name=row.name,
+        dataset=dataset or "",
+        status=row.status,
+        phase=PHASES[row.phase],
+        progress=row.progress,
+        recall=best if recall is None else recall,
+        specificity=specificity,
+        is_tested=recall is not None,
+        created_at=row.created_at,
+    )

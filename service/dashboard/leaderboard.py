@@ -1,0 +1,156 @@
+"""Where a study stands: its phases as they fill, and its trials, best first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store.contract.specs import ExperimentSpec
+from models_store.tables import EpochRow, Experiment, Trial, TrialLog
+from service.presentation.experiment import Study
+
+Json = Mapping[str, Any]
+PhaseState = Literal["waiting", "active", "done", "left out", "not reached"]
+TITLES = {1: "Screening", 2: "Fine-tuning", 3: "Final evaluation"}
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One trial in the picture; `done` is the share of its epochs, 0 to 1."""
+
+    name: str
+    status: str
+    done: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase in the picture, its trials planned or begun, and what came out of it."""
+
+    number: int
+    state: PhaseState
+    tiles: Sequence[Tile]
+    outcome: str
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.number]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One trial on the leaderboard; `figures` are those of its best epoch, so far if it runs."""
+
+    trial: Trial
+    rank: int | None
+    figures: Json
+    best_epoch: int | None
+    has_log: bool
+
+    @property
+    def reason(self) -> str:
+        return str((self.trial.error or {}).get("message", ""))
+
+    @property
+    def seconds(self) -> float | None:
+        """From its first start to its end, or until now."""
+        if self.trial.started_at is None:
+            return None
+        return ((self.trial.finished_at or datetime.now(UTC)) - self.trial.started_at).total_seconds()
+
+    @property
+    def ran_on(self) -> str:
+        environment = self.trial.environment or {}
+        worker = (self.trial.worker or "").partition(":")[0]
+        return ", ".join(str(part) for part in (worker, environment.get("device")) if part)
+
+
+def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Phase]:
+    """The three phases, those not yet opened with the trials they will have."""
+    screened = _shown(trials, 1) or [f"{name}/{weight}" for name in spec.architectures for weight in spec.class_weights]
+    tuned = _shown(trials, 2) or list(spec.strategies)
+    leader, winner = _leader(experiment, spec, trials), (experiment.result or {}).get("winner")
+    outcomes = {
+        1: f"{leader} leads" if leader and experiment.phase > 1 else "",
+        2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
+        3: "calibrated, frozen and tested" if winner else "",
+    }
+    planned = {1: screened, 2: tuned, 3: ["calibrate, freeze, test once"]}
+    return [
+        Phase(number, _state(experiment, spec, number), _tiles(planned[number], spec, trials, number), outcome)
+        for number, outcome in outcomes.items()
+    ]
+
+
+def leaderboard(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Place]:
+    """Ranked by the policy of the study; then what runs, what waits, and what came to nothing."""
+    study = Study(experiment, spec, [t for t in trials if t.kind == "train"], None, {}, None, None, [])
+    so_far = _best_so_far(session, [trial.id for trial in trials if trial.status in ("running", "cancelling")])
+    ids = [trial.id for trial in trials]
+    logs = set(session.scalars(select(TrialLog.trial_id).where(TrialLog.trial_id.in_(ids))))
+    order = ("succeeded", "running", "cancelling", "queued", "collapsed", "pruned", "failed", "cancelled")
+    ordered = sorted(study.ranked, key=lambda trial: order.index(trial.status))
+    places: list[Place] = []
+    for trial in ordered:
+        best = so_far.get(trial.id)
+        places.append(
+            Place(
+                trial=trial,
+                rank=len(places) + 1 if trial.status == "succeeded" else None,
+                figures=trial.metrics or (best.metrics if best else {}),
+                best_epoch=trial.best_epoch or (best.number if best else None),
+                has_log=trial.id in logs,
+            )
+        )
+    final = next((trial for trial in trials if trial.kind == "finalize"), None)
+    return places + ([] if final is None else [Place(final, None, {}, None, final.id in logs)])
+
+
+def _shown(trials: Sequence[Trial], phase: int) -> list[str]:
+    return [trial.name for trial in trials if trial.phase == phase]
+
+
+def _tiles(names: Sequence[str], spec: ExperimentSpec, trials: Sequence[Trial], phase: int) -> list[Tile]:
+    by_name = {trial.name if trial.kind == "train" else names[0]: trial for trial in trials if trial.phase == phase}
+    return [
+        Tile(name, by_name[name].status, _share(by_name[name], spec)) if name in by_name else Tile(name, "planned", 0.0)
+        for name in (names if phase < 3 else names[:1])
+    ]
+
+
+def _share(trial: Trial, spec: ExperimentSpec) -> float:
+    if trial.status in ("succeeded", "collapsed", "pruned"):
+        return 1.0
+    if trial.kind == "finalize":
+        return 0.5 if trial.status == "running" else 0.0
+    return min(trial.epochs_done / spec.epochs, 1.0)
+
+
+def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseState:
+    if number == 2 and not spec.strategies:
+        return "left out"
+    if experiment.phase > number or (experiment.status == "succeeded"):
+        return "done"
+    if experiment.status in ENDED:
+        return "not reached"
+    return "active" if experiment.phase == number else "waiting"
+
+
+def _leader(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> str | None:
+    screened = [trial for trial in trials if trial.phase == 1 and trial.status == "succeeded"]
+    ranked = Study(experiment, spec, screened, None, {}, None, None, []).ranked
+    return ranked[0].name if ranked else None
+
+
+def _final_of(trials: Sequence[Trial]) -> str:
+    final = next((trial for trial in trials if trial.kind == "finalize"), None)
+    return str(final.spec.get("winner", "the best")) if final else "the best"
+
+
+def _best_so_far(session: Session, ids: Sequence[str]) -> dict[str, EpochRow]:
+    chosen = select(EpochRow).where(EpochRow.trial_id.in_(ids), EpochRow.best).order_by(EpochRow.number)
+    return {epoch.trial_id: epoch for epoch in session.scalars(chosen)} if ids else {}

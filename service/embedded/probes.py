@@ -1,0 +1,61 @@
+"""Ports of this machine, and whether the processes of the embedded stack answer yet."""
+
+import socket
+from contextlib import closing, suppress
+
+import httpx
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models_store.broker import CONTROL_QUEUE
+
+
+class PortTaken(RuntimeError):
+    """Another program listens on the port of the web server, or the address is not this machine's."""
+
+
+def free(host: str = "127.0.0.1") -> int:
+    return claimable(host, 0)
+
+
+def claimable(host: str, port: int) -> int:
+    """The port if a server could listen on it now; a free one for port 0. Raises `PortTaken`."""
+    try:
+        with closing(_bound(host, port)) as listener:
+            number: int = listener.getsockname()[1]
+            return number
+    except OSError as error:
+        raise PortTaken(
+            f"the web server cannot listen on {host}:{port} ({error.strerror or error}); choose another port with "
+            "`dermatriage up --port 8001`, or DERMATRIAGE_PORT=8001 before any command"
+        ) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def broker_answers(url: str) -> bool:
+    with suppress(RedisError), closing(Redis.from_url(url, socket_timeout=2)) as redis:
+        return bool(redis.ping())
+    return False
+
+
+def worker_listens(url: str) -> bool:
+    # The set in which kombu's Redis transport keeps the queues bound to an exchange; the first consumer makes it.
+    with suppress(RedisError), closing(Redis.from_url(url, socket_timeout=2)) as redis:
+        return bool(redis.exists(f"_kombu.binding.{CONTROL_QUEUE}"))
+    return False
+
+
+def web_answers(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success
+    return False

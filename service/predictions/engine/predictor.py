@@ -1,0 +1,144 @@
+"""The champion in memory: found in the database, fetched, verified and warmed before it answers anything."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store.database import Database
+from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.store import bundles, registry
+from models_store.store.bundles import BundleAltered
+from models_store.store.storage import Storage
+from models_store.tables import Model
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One version and everything an answer takes from it, so that no answer mixes two versions."""
+
+    version: str
+    dataset: str
+    threshold: float
+    guarantee: dict[str, Any]
+    synthetic: bool
+    weights: str
+    scorer: Scorer
+    validation_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A champion that failed its checks; whatever answered before still does."""
+
+    version: str
+    reason: str
+
+
+@dataclass
+class Predictor:
+    """Follows the alias `champion`. `serving` is replaced whole; a request takes it once."""
+
+    database: Database
+    storage: Storage
+    cache_root: Path
+    inference_threads: int = 1
+    clock: Callable[[], float] = time.monotonic
+    serving: Serving | None = None
+    refusal: Refusal | None = None
+    _before: Serving | None = None
+    _revision: int | None = None
+    _retry_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self) -> None:
+        """Loads the champion if it changed. Never raises: what answers now stays until its successor is ready."""
+        with self._lock:
+            try:
+                self._follow()
+            except SQLAlchemyError as error:
+                log.warning("the database did not say which model is champion: %s", error)
+
+    def _follow(self) -> None:
+        with self.database.read() as session:
+            revision = registry.revision(session)
+            if revision == self._revision and (self.refusal is None or self.clock() < self._retry_at):
+                return
+            champion = registry.champion(session)
+        self._revision = revision
+        if champion is None or (self.serving is not None and self.serving.version == champion.version):
+            self.refusal = None
+            return
+        try:
+            successor = self._remembered(champion) or load(
+                champion, self.storage, self.cache_root, self.inference_threads
+            )
+        except Exception as error:  # a bundle is data: whatever is wrong with it must not stop the present model
+            self.refusal, self._retry_at = Refusal(champion.version, str(error)), self.clock() + RETRY_SECONDS
+            log.error("refused the model %s: %s", champion.version, error)
+        else:
+            self._before, self.serving, self.refusal = self.serving, successor, None
+            log.info("the model %s answers from now on", champion.version)
+
+    def _remembered(self, champion: Model) -> Serving | None:
+        """The model that answered before the present one, so that a roll-back loads nothing."""
+        before = self._before
+        same = before is not None and (before.version, before.threshold) == (champion.version, champion.threshold)
+        return before if same else None
+
+
+def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
+    """Fetches and verifies a model's bundle and lets it answer once.
+
+    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `LikenessInvalid`, or what ONNX Runtime raises for
+    a bad graph.
+    """
+    folder = cache_root / "models" / model.version
+    bundle = bundles.fetch(storage, model.store_key, model.manifest_sha256, folder)
+    if bundle.calibration["threshold"] != model.threshold:
+        raise BundleAltered(
+            f"the bundle of {model.version} has the threshold {bundle.calibration['threshold']}, but {model.threshold} "
+            "is on record; promote another version"
+        )
+    calibration = ProbabilityCalibration.model_validate(bundle.calibration["probability_calibration"])
+    serving = Serving(
+        version=model.version,
+        dataset=bundle.about["dataset"],
+        threshold=bundle.calibration["threshold"],
+        guarantee=bundle.calibration["guarantee"],
+        synthetic=bundle.about["synthetic"],
+        weights=bundle.about["weights"],
+        scorer=Scorer(
+            bundle.onnx,
+            calibration,
+            likeness=None if bundle.likeness is None else load_likeness(bundle.likeness),
+            intra_op_threads=inference_threads,
+        ),
+        validation_scores=_validation_scores(model, storage, folder),
+    )
+    size = serving.scorer.input_size
+    (probability,), _ = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8))
+    if not 0 <= probability <= 1:
+        raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
+    return serving
+
+
+def _validation_scores(model: Model, storage: Storage, folder: Path) -> tuple[float, ...]:
+    """What the model gave its validation images; none where the bundle tells none, which only costs the drift."""
+    try:
+        bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("validation.json",))
+        parts = bundles.read_json(folder / "validation.json").values()
+        return tuple(float(score) for part in parts for score in part["scores"])
+    except (BundleAltered, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("no drift will be told for %s: %s", model.version, type(error).__name__)
+        return ()

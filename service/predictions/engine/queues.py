@@ -1,0 +1,152 @@
+"""Work that waits: jobs that share one run, and threads and memory that many share."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Generic, ParamSpec, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+class QueueFull(RuntimeError):
+    """As many jobs wait as may; the caller should come back later."""
+
+
+class Batcher(Generic[Job, Result]):
+    """Runs `work` on lists of jobs in one thread of its own. Used from one event loop.
+
+    `work` returns one result a job, in order; an exception in its place is raised to that job's caller alone.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Job]], Sequence[Result | Exception]],
+        *,
+        most_together: int,
+        most_waiting: int,
+        on_run: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        self._work, self._most_together, self._most_waiting, self._on_run = work, most_together, most_waiting, on_run
+        self._waiting: deque[tuple[Job, asyncio.Future[Result]]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._running = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, job: Job) -> Result:
+        """The result of `job`. Raises `QueueFull`, or what `work` gave in its place."""
+        if len(self._waiting) >= self._most_waiting:
+            raise QueueFull(f"{len(self._waiting)} images wait already")
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, answer))
+        if not self._running:
+            self._start()
+        try:
+            return await answer
+        except asyncio.CancelledError:  # the caller has gone, and leaves room for another
+            self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not answer)
+            raise
+
+    def close(self) -> None:
+        """Ends the thread after the run that is under way."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _start(self) -> None:
+        taken: list[tuple[Job, asyncio.Future[Result]]] = []
+        while self._waiting and len(taken) < self._most_together:
+            job, answer = self._waiting.popleft()
+            if not answer.done():  # its caller has gone
+                taken.append((job, answer))
+        if not taken:
+            return
+        self._running = True
+        self._on_run(len(taken))
+        run = asyncio.get_running_loop().run_in_executor(self._thread, self._work, [job for job, _ in taken])
+        run.add_done_callback(lambda done: self._finish(done, taken))
+
+    def _finish(
+        self, done: "asyncio.Future[Sequence[Result | Exception]]", taken: list[tuple[Job, "asyncio.Future[Result]"]]
+    ) -> None:
+        self._running = False
+        self._start()  # the next run goes on while this one's answers are written
+        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+        results: Sequence[Result | BaseException] = [failure] * len(taken) if failure else done.result()
+        for (_, answer), result in zip(taken, results, strict=True):
+            if answer.done():
+                continue
+            if isinstance(result, asyncio.CancelledError):
+                answer.cancel()
+            elif isinstance(result, BaseException):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+
+class Threads:
+    """A few threads for blocking work; what finds none free waits in order. Used from one event loop.
+
+    A caller that is cancelled leaves the queue at once. Work that has begun keeps its thread until it ends.
+    """
+
+    def __init__(self, number: int, name: str) -> None:
+        self._free = asyncio.Semaphore(number)
+        self._threads = ThreadPoolExecutor(number, thread_name_prefix=name)
+
+    async def run(self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        await self._free.acquire()
+        running = asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*given, **named))
+        running.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(running)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+class Memory:
+    """Bytes that several threads share; who finds too few waits in order."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._freed = threading.Condition()
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """`amount` may not be above the whole."""
+        with self._turn, self._freed:
+            self._freed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._left += amount
+                self._freed.notify()
+
+
+class Room:
+    """Bytes that several tasks of one event loop share; who finds too few waits in order."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def take(self, amount: int) -> None:
+        """`amount` may not be above the whole."""
+        async with self._turn:
+            while self._left < amount:
+                self._freed.clear()
+                await self._freed.wait()
+            self._left -= amount
+
+    def give(self, amount: int) -> None:
+        self._left += amount
+        self._freed.set()

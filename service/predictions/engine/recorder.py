@@ -1,0 +1,190 @@
+"""The record of predictions: written in batches by a thread of its own, so that no answer waits for the database.
+
+A prediction is written once, however often it is tried: its id is made here. What may be lost, all of it counted in
+`dermatriage_predictions_dropped_total` but the first:
+
+- A web process that is killed loses what waits in it: the answers of the last `FLUSH_SECONDS` and of one write, or, if
+  the database or the store is away, up to `MOST_WAITING` answers since then.
+- Beyond `MOST_WAITING` answers, or `MOST_WAITING_BYTES` of images, later answers are dropped.
+- A process that is asked to stop drops what it cannot write in `CLOSE_SECONDS`.
+- An answer that cannot be written `MOST_FAILURES` times while others can is dropped.
+"""
+
+import logging
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from models_store.database import Database
+from models_store.store.storage import Storage
+from models_store.tables import PredictionRow
+from service.web import metrics
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 10_000
+MOST_WAITING_BYTES = 32 * 2**20
+MOST_TOGETHER = 500
+MOST_FAILURES = 3
+FLUSH_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+CLOSE_SECONDS = 10.0
+INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One prediction as it was given; `image` only where images are kept."""
+
+    id: str
+    model_version: str
+    dataset: str
+    threshold: float
+    probability: float
+    label: str
+    image_sha256: str
+    warnings: tuple[str, ...]
+    key_id: str | None
+    created_at: datetime
+    image: bytes | None = None
+
+    @property
+    def image_key(self) -> str:
+        return f"predictions/{self.created_at.astimezone(UTC):%Y-%m-%d}/{self.id}"
+
+    def columns(self) -> dict[str, Any]:
+        values = {name: value for name, value in vars(self).items() if name != "image"}
+        return values | {"warnings": list(self.warnings), "image_stored": self.image is not None}
+
+
+class Recorder:
+    """Takes predictions from the event loop and writes them from a thread. `close` writes what is left."""
+
+    def __init__(self, database: Database, storage: Storage, most_waiting: int = MOST_WAITING) -> None:
+        self._database, self._storage, self._most_waiting = database, storage, most_waiting
+        self._waiting: dict[str, Answered] = {}
+        self._failures: dict[str, int] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._write_on, name="record", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, answered: Answered) -> None:
+        """Never waits. What finds no room is dropped and counted."""
+        size = len(answered.image or b"")
+        with self._lock:
+            if len(self._waiting) >= self._most_waiting or self._bytes + size > MOST_WAITING_BYTES:
+                metrics.DROPPED.inc()
+                return
+            self._waiting[answered.id] = answered
+            self._bytes += size
+
+    def find(self, prediction_id: str) -> Answered | None:
+        """A prediction that was answered here and is not written yet."""
+        return self._waiting.get(prediction_id)
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_SECONDS)
+        if self._waiting:
+            metrics.DROPPED.inc(len(self._waiting))
+            log.error("%d predictions could not be recorded before the end", len(self._waiting))
+
+    def _write_on(self) -> None:
+        pause = FLUSH_SECONDS
+        while not self._stopping.wait(pause):
+            pause = FLUSH_SECONDS if self._write_all() else min(2 * pause, LONGEST_PAUSE_SECONDS)
+        self._write_all()
+
+    def _write_all(self) -> bool:
+        """Writes what waits, and says whether it could. Never raises: whatever is wrong, a later attempt may do."""
+        try:
+            while self._waiting:
+                with self._lock:
+                    together = list(islice(self._waiting.values(), MOST_TOGETHER))
+                self._write_together(together)
+        except Exception as error:
+            metrics.RECORD_FAILURES.inc()
+            log.warning("%d predictions wait to be recorded: %s", len(self._waiting), type(error).__name__)
+            return False
+        return True
+
+    def _write_together(self, together: Sequence[Answered]) -> None:
+        """Raises whatever database and store raise, once it is clear that not single predictions are to blame."""
+        try:
+            self._write(together)
+        except (OperationalError, InterfaceError):  # the database is away
+            raise
+        except Exception as error:
+            log.warning("predictions are recorded one by one: %s", error)
+            self._write_each(together)
+        else:
+            self._forget(together)
+
+    def _write_each(self, together: Sequence[Answered]) -> None:
+        """Lets a prediction that cannot be written hold no other back. Raises where none can be written."""
+        failed: list[Answered] = []
+        for number, answered in enumerate(together):
+            try:
+                self._write([answered])
+            except Exception as error:
+                failed.append(answered)
+                if len(failed) == number + 1 and number + 1 >= min(MOST_FAILURES, len(together)):
+                    self._to_the_end(failed)  # so that the next attempt begins with others
+                    raise
+                log.warning("the prediction %s was not recorded: %s", answered.id, error)
+            else:
+                self._forget([answered])
+        self._blame(failed)
+
+    def _to_the_end(self, failed: Sequence[Answered]) -> None:
+        with self._lock:
+            for answered in failed:
+                self._waiting[answered.id] = self._waiting.pop(answered.id)
+
+    def _blame(self, failed: Sequence[Answered]) -> None:
+        """Counts a failure of what could not be written while others could, and drops it after some."""
+        for answered in failed:
+            self._failures[answered.id] = self._failures.get(answered.id, 0) + 1
+        hopeless = [answered for answered in failed if self._failures[answered.id] >= MOST_FAILURES]
+        if hopeless:
+            metrics.DROPPED.inc(len(hopeless))
+            log.error("dropped predictions that cannot be recorded: %s", ", ".join(one.id for one in hopeless))
+            self._forget(hopeless)
+        self._to_the_end([answered for answered in failed if answered.id in self._waiting])
+
+    def _write(self, together: Sequence[Answered]) -> None:
+        for answered in together:
+            if answered.image is not None:
+                _keep(answered.image, answered.image_key, self._storage)
+        with self._database.write() as session:
+            insert = INSERT[session.get_bind().dialect.name](PredictionRow)
+            # An attempt whose commit came through, but not the word of it, has written them already.
+            session.execute(
+                insert.on_conflict_do_nothing(index_elements=["id"]), [answered.columns() for answered in together]
+            )
+
+    def _forget(self, written: Sequence[Answered]) -> None:
+        with self._lock:
+            for answered in written:
+                del self._waiting[answered.id]
+                self._failures.pop(answered.id, None)
+                self._bytes -= len(answered.image or b"")
+
+
+def _keep(image: bytes, key: str, storage: Storage) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(image)
+        file.flush()
+        storage.put_file(Path(file.name), key)

@@ -1,0 +1,1 @@
+"""What the dashboard and the report share: reading an experiment, its plots and its words."""

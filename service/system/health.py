@@ -1,0 +1,134 @@
+"""Whether the process lives, and whether it can do its work."""
+
+from threading import Thread
+from typing import Any
+
+import redis
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.dependencies import Service, Services
+from service.errors import Problem
+from service.web.api_docs import problems
+
+router = APIRouter(tags=["health"])
+BROKER_PATIENCE_SECONDS = 2.0
+STORE_PATIENCE_SECONDS = 3.0
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = Field("ok", examples=["ok"])
+
+
+class Check(BaseModel):
+    """One thing the service needs. `refused` names a newer champion that failed its checks."""
+
+    ok: bool = Field(examples=[True])
+    detail: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers"])
+    refused: str | None = Field(None, examples=[None])
+
+
+class Readiness(BaseModel):
+    """Everything the service needs is there."""
+
+    status: str = Field("ready", examples=["ready"])
+    checks: dict[str, Check] = Field(
+        examples=[
+            {
+                "database": {"ok": True, "detail": "answers", "refused": None},
+                "broker": {"ok": True, "detail": "answers", "refused": None},
+                "model": {"ok": True, "detail": "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers", "refused": None},
+            }
+        ]
+    )
+
+
+@router.get("/healthz", responses=problems())
+async def read_health() -> Health:
+    """Answers as long as the process does, even while every thread waits for a database that is away."""
+    return Health()
+
+
+@router.get("/readyz", responses=problems(503))
+def read_readiness(services: Services) -> Readiness:
+    """Checks database, broker and model; 503 names what is missing."""
+    needed = {"database": _database(services), "broker": _broker(services), "model": _model_in_short(services)}
+    failed = [name for name, check in needed.items() if not check.ok]
+    if failed:
+        shown: dict[str, Any] = {name: check.model_dump() for name, check in needed.items()}
+        raise Problem(
+            503,
+            "not-ready",
+            "The service cannot do all of its work",
+            "; ".join(f"{name}: {needed[name].detail}" for name in failed),
+            "Start what does not answer; without a model, promote one.",
+            checks=shown,
+        )
+    return Readiness(checks=needed)
+
+
+def checks(services: Service) -> dict[str, Check]:
+    """Each thing the service needs, the store included, which may be slow to say that it is away."""
+    return {
+        "database": _database(services),
+        "broker": _broker(services),
+        "store": _store(services),
+        "model": _model(services),
+    }
+
+
+def _database(services: Service) -> Check:
+    try:
+        services.database.ping()
+    except SQLAlchemyError as error:
+        return Check(ok=False, detail=f"it does not answer ({type(error).__name__})")
+    return Check(ok=True, detail="answers")
+
+
+def _broker(services: Service) -> Check:
+    patience = {"socket_connect_timeout": BROKER_PATIENCE_SECONDS, "socket_timeout": BROKER_PATIENCE_SECONDS}
+    try:
+        with redis.Redis.from_url(services.settings.broker_url, **patience) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        return Check(ok=False, detail=f"it does not answer ({type(error).__name__})")
+    return Check(ok=True, detail="answers")
+
+
+def _store(services: Service) -> Check:
+    """Asks in a thread of its own: an object store that is away may be waited for by its driver for minutes."""
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            services.storage.exists("models")
+            told.append("answers")
+        except Exception as error:  # whatever the store's driver raises
+            told.append(f"it does not answer ({type(error).__name__})")
+
+    asking = Thread(target=ask, name="store", daemon=True)
+    asking.start()
+    asking.join(STORE_PATIENCE_SECONDS)
+    detail = told[0] if told else f"it did not answer within {STORE_PATIENCE_SECONDS:g} s"
+    return Check(ok=detail == "answers", detail=detail)
+
+
+def _model_in_short(services: Service) -> Check:
+    """As `_model`, but for anyone to read: why a model was refused names files and places, and stands in the log."""
+    check = _model(services)
+    if check.refused is None:
+        return check
+    refused = f"{check.refused.partition(':')[0]} failed its checks; the log says why"
+    return Check(ok=check.ok, detail=check.detail if check.ok else refused, refused=refused)
+
+
+def _model(services: Service) -> Check:
+    services.predictor.refresh()
+    serving, refusal = services.predictor.serving, services.predictor.refusal
+    refused = None if refusal is None else f"{refusal.version}: {refusal.reason}"
+    if serving is None:
+        return Check(ok=False, detail=refused or "no model has been promoted", refused=refused)
+    return Check(ok=True, detail=f"{serving.version} answers", refused=refused)

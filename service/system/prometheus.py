@@ -1,0 +1,150 @@
+"""`/metrics`: what Prometheus reads, the state of database and broker included."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import numpy as np
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from numpy.typing import ArrayLike
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models_store.broker import failures
+from models_store.database import Database, now
+from models_store.tables import PredictionRow, Trial
+from service.dependencies import Services
+from service.predictions.engine.predictor import Serving
+from service.web import metrics
+from service.web.api_docs import problems
+
+DRIFT_WINDOW = timedelta(days=1)
+# Below this many scores the distance is mostly chance: 1.36 / sqrt(50) = 0.19 at 5 %.
+FEWEST_SCORES = 50
+MOST_SCORES = 10_000
+BROKER_PATIENCE_SECONDS = 2.0
+
+
+router = APIRouter(tags=["health"])
+
+
+EXAMPLE = 'dermatriage_predictions_total{label="benign",version="mdl_8c1f6a0e"} 41.0\n'
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": EXAMPLE}}}, **problems(503)},
+)
+def read_metrics(services: Services) -> Response:
+    """Latencies, batches, predictions, trials, workers and the champion, in Prometheus' text format."""
+    standing = CollectorRegistry()
+    standing.register(Standing(services.database, services.predictor.serving, services.settings.lease_seconds))
+    standing.register(SweepFailures(services.settings.broker_url))
+    text = generate_latest(metrics.collected()) + generate_latest(standing)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+class Standing(Collector):
+    """One look at the database. `serving` is the model that answers in this process."""
+
+    def __init__(self, database: Database, serving: Serving | None, lease_seconds: float) -> None:
+        self._database, self._serving, self._lease = database, serving, timedelta(seconds=lease_seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        with self._database.read() as session:
+            moment = now(session)
+            yield _trials(session)
+            yield _oldest(session, moment)
+            yield self._heartbeats(session, moment)
+            if self._serving is not None:
+                yield _champion(self._serving)
+                yield from _drift(session, self._serving, moment)
+
+    def _heartbeats(self, session: Session, moment: datetime) -> Metric:
+        name = "dermatriage_worker_heartbeat_age_seconds"
+        metric = GaugeMetricFamily(name, "Time since a worker last renewed the lease of a trial.", labels=["worker"])
+        renewed = (
+            select(Trial.worker, func.max(Trial.lease_expires_at))
+            .where(Trial.status.in_(("running", "cancelling")), Trial.worker.is_not(None))
+            .group_by(Trial.worker)
+        )
+        for worker, expires in session.execute(renewed):
+            if expires is not None:
+                metric.add_metric([str(worker)], (moment - (_utc(expires, moment) - self._lease)).total_seconds())
+        return metric
+
+
+class SweepFailures(Collector):
+    """How often the sweeper left an experiment aside; absent while the broker does not answer."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._broker_url = broker_url
+
+    def collect(self) -> Iterable[Metric]:
+        patience = {"socket_connect_timeout": BROKER_PATIENCE_SECONDS, "socket_timeout": BROKER_PATIENCE_SECONDS}
+        try:
+            with closing(Redis.from_url(self._broker_url, **patience)) as broker:
+                counted = failures(broker)
+        except (RedisError, OSError):
+            return
+        yield CounterMetricFamily(
+            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log says why.", counted
+        )
+
+
+def distance(scores: ArrayLike, expected: ArrayLike) -> float:
+    """Kolmogorov and Smirnov's: the largest gap between the two distributions, 0 (equal) to 1."""
+    first, second = np.sort(np.asarray(scores, float)), np.sort(np.asarray(expected, float))
+    places = np.concatenate([first, second])
+    below = [np.searchsorted(sample, places, side="right") / len(sample) for sample in (first, second)]
+    return float(np.max(np.abs(below[0] - below[1])))
+
+
+def _trials(session: Session) -> Metric:
+    metric = GaugeMetricFamily("dermatriage_trials", "Trials by state.", labels=["status"])
+    for status, number in session.execute(select(Trial.status, func.count()).group_by(Trial.status)):
+        metric.add_metric([status], number)
+    return metric
+
+
+def _oldest(session: Session, moment: datetime) -> Metric:
+    name = "dermatriage_queue_oldest_seconds"
+    metric = GaugeMetricFamily(name, "Age of the longest-waiting trial.", labels=["queue"])
+    oldest = select(Trial.queue, func.min(Trial.created_at)).where(Trial.status == "queued").group_by(Trial.queue)
+    for queue, created in session.execute(oldest):
+        metric.add_metric([queue], (moment - _utc(created, moment)).total_seconds())
+    return metric
+
+
+def _champion(serving: Serving) -> Metric:
+    metric = GaugeMetricFamily("dermatriage_champion_info", "The model that answers.", labels=["version"])
+    metric.add_metric([serving.version], 1)
+    return metric
+
+
+def _drift(session: Session, serving: Serving, moment: datetime) -> Iterable[Metric]:
+    given = session.scalars(
+        select(PredictionRow.probability)
+        .where(PredictionRow.model_version == serving.version, PredictionRow.created_at > moment - DRIFT_WINDOW)
+        .order_by(PredictionRow.created_at.desc())
+        .limit(MOST_SCORES)
+    ).all()
+    if len(given) < FEWEST_SCORES or not serving.validation_scores:
+        return
+    yield GaugeMetricFamily(
+        "dermatriage_score_drift",
+        "Kolmogorov-Smirnov distance of the last day's probabilities from those on validation images.",
+        value=distance(given, serving.validation_scores),
+    )
+
+
+def _utc(stored: datetime, moment: datetime) -> datetime:
+    return stored if stored.tzinfo else stored.replace(tzinfo=moment.tzinfo)

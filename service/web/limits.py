@@ -1,0 +1,116 @@
+"""Around every request: security headers, the most bytes and seconds of a body, and text that cannot be read."""
+
+import asyncio
+import codecs
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import SECURITY_HEADERS, Problem
+
+CHARSETS = ("utf-8", "ascii", "iso8859-1")  # Python has some hundred codecs, and several of them are no charset
+
+
+class SecurityHeaders:
+    """Adds every header that the answer does not set by itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Refuses a request with 413 as soon as it is known to bring more than allowed, whatever it announced.
+
+    A body that has not arrived after `seconds` is refused with 408. `larger` allows more at single addresses.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, larger: dict[str, int]) -> None:
+        self.app, self.max_bytes, self.seconds, self.larger = app, max_bytes, seconds, larger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        received, whole = 0, False
+        most = self.larger.get(scope["path"], self.max_bytes)
+        deadline = asyncio.get_running_loop().time() + self.seconds
+
+        async def receive_within_limit() -> Message:
+            nonlocal received, whole
+            if whole:  # what follows a body is only that the client has gone
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                late = f"the body did not arrive within {self.seconds:g} seconds"
+                raise HTTPException(408, late, {"Connection": "close"}) from None
+            received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if received > most:
+                raise HTTPException(413, f"the request has more than {most:,} bytes")
+            return message
+
+        await self.app(scope, receive_within_limit, send)
+
+
+class PlainText:
+    """Refuses NUL in an address with 400, and a body whose charset is not one of `CHARSETS` with 415."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = _refusal(scope) if scope["type"] == "http" else None
+        answer = self.app if refusal is None else refusal.response(Request(scope))
+        await answer(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> Problem | None:
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        return Problem(
+            400,
+            "bad-request",
+            "Bad Request",
+            "the address holds the character NUL",
+            "Leave it out.",
+        )
+    charset = _charset(Headers(scope=scope).get("content-type", ""))
+    if charset is None:
+        return None
+    return Problem(
+        415,
+        "charset-unknown",
+        "The charset is not read here",
+        f"the body is said to be text in {charset!r}",
+        "Send UTF-8, or leave the charset out of Content-Type.",
+    )
+
+
+def _charset(content_type: str) -> str | None:
+    """The charset that a Content-Type names if it is not one of those that are read."""
+    if "charset" not in content_type.lower():
+        return None
+    charset: bytes = parse_options_header(content_type)[1].get(b"charset", b"utf-8")
+    named = charset.decode("latin-1")
+    try:
+        return None if codecs.lookup(named).name in CHARSETS else named
+    except (LookupError, ValueError):
+        return named

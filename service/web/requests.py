@@ -1,0 +1,90 @@
+"""Around every request: its id, its time for Prometheus, and one line in the log."""
+
+import logging
+import re
+import time
+import uuid
+from contextvars import ContextVar
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models_store import logs
+from service.access.gate import CALLER
+from service.errors import CLIENT_CLOSED_REQUEST
+from service.web import metrics
+
+ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+METHODS = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Observe:
+    """Gives each request the id that its `X-Request-Id` names, or a new one, and answers with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status, started = time.perf_counter(), 500, False
+        request_id = _request_id(scope)
+        token = REQUEST_ID.set(request_id)
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = status if status == CLIENT_CLOSED_REQUEST else message["status"], True
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        async def receive_until_closed() -> Message:
+            nonlocal status
+            message = await receive()
+            if message["type"] == "http.disconnect" and not started:
+                status = CLIENT_CLOSED_REQUEST  # whatever is sent from now on, nobody receives it
+            return message
+
+        try:
+            await self.app(scope, receive_until_closed, send_with_id)
+        finally:
+            # A client chooses method and path, so neither may name a time series as it comes.
+            route = getattr(scope.get("route"), "path", "none")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            metrics.REQUEST_SECONDS.labels(method, route, status).observe(time.perf_counter() - began)
+            tell(method, route, status, began, scope.get(CALLER))
+            REQUEST_ID.reset(token)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex
+
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+access = logging.getLogger("dermatriage.access")
+
+
+class RequestLines(logs.JsonLines):
+    """Names the request under way as well."""
+
+    def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
+        request_id = REQUEST_ID.get()
+        return ({"request_id": request_id} if request_id else {}) | super().circumstances(record)
+
+
+def configure() -> None:
+    """Sends every log of this process to standard error."""
+    logs.configure(RequestLines())
+
+
+def tell(method: str, route: str, status: int, began: float, caller: str | None) -> None:
+    """One line about one answered request. The route, not the path: a path may hold what a client likes."""
+    if access.isEnabledFor(logging.INFO):
+        milliseconds = round((time.perf_counter() - began) * 1000, 2)
+        fields = {"method": method, "route": route, "status": status, "milliseconds": milliseconds, "caller": caller}
+        access.info("answered", extra={"fields": fields})

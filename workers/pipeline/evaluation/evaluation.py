@@ -1,0 +1,158 @@
+"""Phase 3: what the frozen model and threshold do on images nothing was chosen on."""
+
+import base64
+import io
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
+from models_store.datasets.layout import Split
+from workers.pipeline.evaluation.curves import CurvePoint, curve_points
+from workers.pipeline.evaluation.figures import Figures, measure
+from workers.pipeline.evaluation.intervals import (
+    Interval,
+    ReliabilityBin,
+    brier,
+    clopper_pearson,
+    expected_calibration_error,
+    reliability_bins,
+)
+from workers.pipeline.threshold import Calibration
+
+# An assumption for PPV and NPV, to be replaced by the reader's own: one lesion in twenty shown is malignant.
+ASSUMED_PREVALENCE = 0.05
+UNCALIBRATED_THRESHOLD = 0.5
+MISSES_SHOWN = 12
+
+
+class DiagnosisFigures(BaseModel):
+    """One diagnosis: the share called rightly (sensitivity if malignant, specificity if benign)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    diagnosis: str
+    malignant: bool
+    images: int
+    called_malignant: int
+    rate: float
+    interval: Interval
+
+
+class Miss(BaseModel):
+    """A malignant image called benign, by its index in the test split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: int
+    diagnosis: str
+    probability: float
+
+
+class Evaluation(Figures):
+    """Everything that the report and the card say of the test set; recall comes first.
+
+    `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
+    `at_half` repeats them at the threshold 0.5, which nobody calibrated.
+    """
+
+    malignant_images: int
+    lesions: int | None
+    leaking_images: int | None
+    leak_free: Figures | None
+    at_half: Figures
+    diagnoses: tuple[DiagnosisFigures, ...]
+    ece: float
+    brier: float
+    reliability: tuple[ReliabilityBin, ...]
+    curve: tuple[CurvePoint, ...]
+    confident_misses: tuple[Miss, ...]
+
+
+class ScoresMismatch(ValueError):
+    """Scores that do not belong to the split."""
+
+
+def evaluate(
+    scores: NDArray[np.float64],
+    split: Split,
+    calibration: Calibration,
+    *,
+    train_lesions: Collection[str] | None = None,
+    prevalence: float = ASSUMED_PREVALENCE,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate calibrated probabilities (N,) of the split's N images at the calibrated threshold.
+
+    `train_lesions` are the lesions that training saw. Same arguments, same figures. Raises `ScoresMismatch`.
+    """
+    malignant, threshold = split.malignant.astype(bool), calibration.threshold
+    if scores.shape != malignant.shape or not np.all((scores >= 0) & (scores <= 1)):
+        raise ScoresMismatch(
+            f"scores {scores.shape} must be probabilities of {len(malignant)} images; score the split itself"
+        )
+    lesions = split.lesion_ids
+
+    def figures(kept: NDArray[np.bool_], at: float) -> Figures:
+        ids = None if lesions is None else lesions[kept]
+        return measure(scores[kept], malignant[kept], at, prevalence=prevalence, lesion_ids=ids, seed=seed)
+
+    everything = np.ones(len(scores), dtype=bool)
+    leaking = None if lesions is None or train_lesions is None else np.isin(lesions, sorted(set(train_lesions)))
+    return Evaluation(
+        **dict(figures(everything, threshold)),
+        malignant_images=int(malignant.sum()),
+        lesions=None if lesions is None else len(np.unique(lesions)),
+        leaking_images=None if leaking is None else int(leaking.sum()),
+        leak_free=None if leaking is None or leaking.all() else figures(~leaking, threshold),
+        at_half=figures(everything, UNCALIBRATED_THRESHOLD),
+        diagnoses=diagnosis_figures(split.labels, scores >= threshold),
+        ece=expected_calibration_error(scores, malignant),
+        brier=brier(scores, malignant),
+        reliability=reliability_bins(scores, malignant),
+        curve=curve_points(scores, malignant) if 0 < malignant.sum() < len(malignant) else (),
+        confident_misses=confident_misses(scores, split.labels, malignant & (scores < threshold)),
+    )
+
+
+def diagnosis_figures(labels: NDArray[np.int64], called: NDArray[np.bool_]) -> tuple[DiagnosisFigures, ...]:
+    """Each diagnosis present: melanoma first, the other malignant ones, then the benign ones, each by frequency."""
+    present = [_diagnosis(name, called[labels == label]) for label, name in enumerate(CLASS_NAMES) if label in labels]
+    return tuple(sorted(present, key=lambda d: (d.diagnosis != "mel", not d.malignant, -d.images)))
+
+
+def confident_misses(
+    scores: NDArray[np.float64], labels: NDArray[np.int64], missed: NDArray[Any], most: int = MISSES_SHOWN
+) -> tuple[Miss, ...]:
+    """The missed images that the model found least suspicious, the worst first."""
+    indices = np.flatnonzero(missed)
+    worst = indices[np.argsort(scores[indices], kind="stable")][:most]
+    return tuple(Miss(index=int(i), diagnosis=CLASS_NAMES[labels[i]], probability=float(scores[i])) for i in worst)
+
+
+def _diagnosis(name: str, called: NDArray[np.bool_]) -> DiagnosisFigures:
+    malignant = name in MALIGNANT
+    right = int(called.sum()) if malignant else int((~called).sum())
+    return DiagnosisFigures(
+        diagnosis=name,
+        malignant=malignant,
+        images=len(called),
+        called_malignant=int(called.sum()),
+        rate=right / len(called),
+        interval=clopper_pearson(right, len(called)),
+    )
+
+
+def pictured(misses: Sequence[Miss], images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Each miss with its image, of uint8 (N, S, S, 3), as base64 of a PNG under `png`; the worst first."""
+    return [miss.model_dump() | {"png": _png(images[miss.index])} for miss in misses]
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")

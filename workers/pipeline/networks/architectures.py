@@ -1,0 +1,144 @@
+"""The networks of the catalogue: custom CNNs, and ImageNet bases with a new head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from models_store.contract.catalog import Base, CustomCNN, TransferModel, Unfreeze
+from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
+from workers.pipeline.networks.imagenet_weights import load_base_weights
+
+
+def custom_cnn(architecture: CustomCNN, image_size: int, dropout: float) -> keras.Model:
+    """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, 2).
+
+    Filters double in each block. Dropout follows `dropout_ramp`. Raises ValueError if `depth` poolings leave nothing
+    of the image.
+    """
+    if image_size < 2**architecture.depth:
+        raise ValueError(
+            f"{architecture.name} halves its input {architecture.depth} times, which a {image_size}x{image_size} image "
+            f"does not survive; use images of at least {2**architecture.depth}x{2**architecture.depth}"
+        )
+    *block_rates, dense_rate = dropout_ramp(dropout, architecture.depth)
+    inputs = keras.Input((image_size, image_size, 3), name=INPUT_NAME)
+    x = inputs
+    for block, rate in enumerate(block_rates):
+        number = block + 1
+        x = layers.Conv2D(
+            architecture.filters * 2**block, 3, padding="same", activation="relu", name=f"convolution_{number}"
+        )(x)
+        x = layers.BatchNormalization(name=f"normalization_{number}")(x)
+        x = layers.MaxPooling2D(name=f"pooling_{number}")(x)
+        x = layers.Dropout(rate, name=f"dropout_{number}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(architecture.dense, activation="relu", name="dense")(x)
+    x = layers.Dropout(dense_rate, name="dropout_dense")(x)
+    outputs = layers.Dense(2, activation="softmax", name=OUTPUT_NAME)(x)
+    return keras.Model(inputs, outputs, name=architecture.name)
+
+
+def dropout_ramp(dropout: float, depth: int) -> tuple[float, ...]:
+    """The rates of `depth` blocks and of the dense layer: equal steps from the first block up to `dropout` at the end.
+
+    The catalogued rate is thus the dense layer's, where most weights are; a block i of d has dropout · i / (d + 1).
+    """
+    return tuple(dropout * step / (depth + 1) for step in range(1, depth + 2))
+
+
+UPSAMPLING = 2
+SMALLEST_BASE_INPUT = 32
+
+
+@keras.saving.register_keras_serializable("dermatriage")
+class InferenceMode(keras.layers.Wrapper):  # type: ignore[misc]
+    """Runs the layer it wraps in inference mode, also while the network around it trains.
+
+    `base(x, training=False)` does not last: when a functional model is called with `training=True`, Keras 3.15 hands
+    that on to every layer inside, and the unfrozen BatchNormalization of a partly frozen base starts to move.
+    """
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return self.layer(inputs, training=False)
+
+
+def transfer_model(
+    architecture: TransferModel, image_size: int, dropout: float, unfreeze: Unfreeze, base_weights: Path | None
+) -> keras.Model:
+    """Uncompiled network; float32 (N, S, S, 3) in [0, 1] → probabilities (N, 2).
+
+    The top `unfreeze` layers of the base train. Unless all do, the base runs in inference mode, so that its
+    BatchNormalization keeps the statistics of ImageNet. `base_weights` None leaves the base random. Raises ValueError
+    for images too small for the base, and WeightsUnavailable for a file that does not fit it.
+    """
+    base_size = UPSAMPLING * image_size
+    if base_size < SMALLEST_BASE_INPUT:
+        raise ValueError(
+            f"{architecture.base} needs {SMALLEST_BASE_INPUT}x{SMALLEST_BASE_INPUT} pixels and a "
+            f"{image_size}x{image_size} image is upsampled to {base_size}x{base_size}; "
+            f"use images of at least {SMALLEST_BASE_INPUT // UPSAMPLING}x{SMALLEST_BASE_INPUT // UPSAMPLING}"
+        )
+    base = imagenet_base(architecture.base, base_size, base_weights)
+    train_only_top(base.layers, unfreeze)
+
+    inputs = keras.Input((image_size, image_size, 3), name=INPUT_NAME)
+    x = layers.UpSampling2D(UPSAMPLING, name="upsampling")(inputs)
+    x = preprocess(x, architecture.base)
+    x = base(x) if unfreeze == "all" else InferenceMode(base, name=f"{base.name}_in_inference_mode")(x)
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = layers.Dropout(dropout, name="dropout_pooled")(x)
+    x = layers.Dense(architecture.dense, name="dense")(x)
+    x = layers.BatchNormalization(name="normalization")(x)
+    x = layers.Activation("relu", name="relu")(x)
+    x = layers.Dropout(dropout, name="dropout_dense")(x)
+    outputs = layers.Dense(2, activation="softmax", name=OUTPUT_NAME)(x)
+    return keras.Model(inputs, outputs, name=architecture.name)
+
+
+def base_of(model: keras.Model) -> keras.Model:
+    """The ImageNet base inside a network that `transfer_model` made. Raises ValueError if there is none."""
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, InferenceMode) else layer
+        if isinstance(inner, keras.Model):
+            return inner
+    raise ValueError(f"{model.name} has no ImageNet base; only the transfer models have one")
+
+
+def imagenet_base(base: Base, image_size: int, weights: Path | None) -> keras.Model:
+    """The convolutional part of `base` for (N, S, S, 3), with the weights of the file or, for None, random ones."""
+    build = getattr(keras.applications, base)
+    model = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3), name=base.lower())
+    if weights is not None:
+        load_base_weights(model, base, weights)
+    return model
+
+
+# Channel means of ImageNet in the order blue, green, red, as keras.applications subtracts them for ResNet50 and VGG16.
+BGR_MEAN = (103.939, 116.779, 123.68)
+PREPROCESSED = "preprocessed"
+
+
+def preprocess(images: keras.KerasTensor, base: Base) -> keras.KerasTensor:
+    """Turn RGB in [0, 1], (N, S, S, 3), into the input of `base`; the last layer is named `preprocessed`.
+
+    ResNet50 and VGG16 take BGR in 0-255 minus the ImageNet mean. EfficientNetB0 takes RGB in 0-255, which it rescales
+    by itself.
+    """
+    if base == "EfficientNetB0":
+        return layers.Rescaling(255.0, name=PREPROCESSED)(images)
+    bgr = keras.ops.take(images, [2, 1, 0], axis=-1)
+    return layers.Rescaling(255.0, offset=[-mean for mean in BGR_MEAN], name=PREPROCESSED)(bgr)
+
+
+def train_only_top(layers: Sequence[keras.Layer], unfreeze: Unfreeze) -> None:
+    """Leave the last `unfreeze` of `layers` trainable and freeze the others; more than there are, or "all", is all.
+
+    A frozen BatchNormalization runs in inference mode: it neither updates nor uses the batch's statistics
+    (https://keras.io/api/layers/normalization_layers/batch_normalization/).
+    """
+    if unfreeze == "all":
+        return
+    for layer in layers[: max(0, len(layers) - unfreeze)]:
+        layer.trainable = False

@@ -1,0 +1,52 @@
+"""Build the network of a trial, read a saved one, and start one from another's checkpoint."""
+
+from pathlib import Path
+
+import keras
+
+from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.specs import TrialSpec
+from workers.pipeline.networks.architectures import custom_cnn, train_only_top, transfer_model
+
+
+class CheckpointMismatch(ValueError):
+    """A checkpoint belongs to another network."""
+
+
+def build_model(spec: TrialSpec, image_size: int, *, base_weights: Path | None, seed: int) -> keras.Model:
+    """The uncompiled network of a trial; the same arguments give the same initial weights and dropout masks.
+
+    Input `image`: float32 (N, S, S, 3) in [0, 1]. Output `probabilities`: float32 (N, 2), softmax, index 1 malignant.
+    The spec's `dropout` and `unfreeze` replace those of the catalogue. `unfreeze` counts layers from the top: of the
+    base for a transfer model, of the whole network (its input included) for a custom CNN. `base_weights` is the file
+    that `locate_base_weights` found, or None for a random base. Reseeds Python, NumPy and Keras with `seed`, which is
+    how the layers of keras.applications get their seeds.
+    """
+    keras.utils.set_random_seed(seed)
+    architecture = ARCHITECTURES[spec.architecture]
+    if isinstance(architecture, CustomCNN):
+        model = custom_cnn(architecture, image_size, spec.dropout)
+        train_only_top(model.layers, spec.unfreeze)
+        return model
+    return transfer_model(architecture, image_size, spec.dropout, spec.unfreeze, base_weights)
+
+
+def load_model(path: Path) -> keras.Model:
+    """The network saved at `path` (`.keras`), uncompiled, never running code the file carries (`safe_mode`)."""
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def load_weights_from(model: keras.Model, checkpoint: Path) -> None:
+    """Copy the weights of the `.keras` checkpoint into `model`, which has the same layers but maybe other dropout.
+
+    Which layers train stays as `model` has it. Raises CheckpointMismatch.
+    """
+    source = load_model(checkpoint)
+    # Keras' own load_weights matches by position and only warns about layers that it leaves random.
+    if [weight.shape for weight in source.weights] != [weight.shape for weight in model.weights]:
+        raise CheckpointMismatch(
+            f"{checkpoint} holds the weights of {source.name}, which do not fit {model.name} for images of "
+            f"{model.input_shape[1]}x{model.input_shape[2]}; start from a checkpoint of the same architecture and "
+            "image size"
+        )
+    model.load_weights(checkpoint)

@@ -1,0 +1,168 @@
+"""The calibration policies: each turns the operating points of a calibration set into one choice."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
+from workers.pipeline.threshold.operating_points import Floats, OperatingPoints, ScoresUnusable
+
+
+class TooFewMalignantImages(ValueError):
+    """The calibration set cannot carry the promise asked of it."""
+
+    def __init__(self, policy: str, found: int, needed: int, target_recall: float) -> None:
+        self.found, self.needed = found, needed
+        super().__init__(
+            f"{policy} needs at least {needed} malignant calibration images (one a lesion) to promise a recall of "
+            f"{target_recall:g}, and there are {found}; enlarge the calibration share, lower the target or the "
+            "confidence, or name a weaker policy as `fallback`"
+        )
+
+
+class PrecisionOutOfReach(ValueError):
+    """No threshold reaches the precision asked for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold, its distance to the nearest calibration score, what the policy maximised, and its allowance."""
+
+    threshold: float
+    margin: float
+    best_score: float | None
+    allowed_misses: int | None = None
+
+
+Policy = Callable[[OperatingPoints, Floats, CalibrationSpec], Choice]
+
+
+def np_sensitivity(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
+    """Highest threshold whose recall is at least the target with the stated confidence (Neyman-Pearson)."""
+    allowed = misses_with_confidence(len(units), spec.target_recall, spec.confidence)
+    if allowed < 0:
+        needed = positives_needed_with_confidence(spec.target_recall, spec.confidence)
+        raise TooFewMalignantImages("np_sensitivity", len(units), needed, spec.target_recall)
+    return _after_misses(points, units, allowed)
+
+
+def conformal_risk_control(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
+    """Highest threshold whose expected miss rate, over calibration samples, is at most 1 - target."""
+    allowed = misses_in_expectation(len(units), spec.target_recall)
+    if allowed < 0:
+        needed = positives_needed_in_expectation(spec.target_recall)
+        raise TooFewMalignantImages("conformal_risk_control", len(units), needed, spec.target_recall)
+    return _after_misses(points, units, allowed)
+
+
+def recall_at_precision(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
+    """Highest recall among thresholds with at least the precision asked for."""
+    precision = points.precision
+    if precision.max() < spec.min_precision:
+        raise PrecisionOutOfReach(
+            f"the calibration set reaches a precision of at most {precision.max():.3f}, below the asked "
+            f"{spec.min_precision:g}; lower `min_precision` or choose another policy"
+        )
+    return _maximise(points, np.where(precision >= spec.min_precision, points.recall, -1.0))
+
+
+def f_beta(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
+    """Highest F-beta, which weighs recall `beta` times as much as precision."""
+    squared = spec.beta**2
+    called = points.true_positives + points.false_positives
+    return _maximise(points, (1 + squared) * points.true_positives / (squared * points.positives + called))
+
+
+def cost(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
+    """Lowest mean cost an image; `best_score` is its negative, as scikit-learn scores are the better the higher."""
+    missed = points.positives - points.true_positives
+    total = spec.false_negative_cost * missed + points.false_positives
+    return _maximise(points, -total / (points.positives + points.negatives))
+
+
+def youden(points: OperatingPoints, _units: Floats, _spec: CalibrationSpec) -> Choice:
+    """Highest recall + specificity - 1 (Youden, Cancer 3(1), 1950)."""
+    if points.negatives == 0:
+        raise ScoresUnusable("youden needs benign images, and the calibration set holds none; enlarge its share")
+    return _maximise(points, points.recall + points.specificity - 1.0)
+
+
+def fixed(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
+    """The threshold that the spec names; the calibration set only measures it."""
+    assert spec.threshold is not None  # the spec's own validation refuses `fixed` without one
+    return Choice(spec.threshold, float(np.abs(points.scores - spec.threshold).min()), best_score=None)
+
+
+POLICIES: dict[CalibrationPolicy, Policy] = {
+    "np_sensitivity": np_sensitivity,
+    "conformal_risk_control": conformal_risk_control,
+    "recall_at_precision": recall_at_precision,
+    "f_beta": f_beta,
+    "cost": cost,
+    "youden": youden,
+    "fixed": fixed,
+}
+
+
+def _after_misses(points: OperatingPoints, units: Floats, allowed: int) -> Choice:
+    """Miss what lies below the (allowed + 1)-th lowest malignant score; with ties, fewer than allowed."""
+    index = points.deciding(np.sort(units)[allowed])
+    return Choice(points.threshold(index), points.margin(index), float(points.recall[index]), allowed)
+
+
+def _maximise(points: OperatingPoints, objective: Floats) -> Choice:
+    """Best objective; a tie goes to the higher recall, then to the higher precision."""
+    index = int(np.lexsort((points.precision, points.recall, np.round(objective, 12)))[-1])
+    return Choice(points.threshold(index), points.margin(index), float(objective[index]))
+
+
+# 0.1 * 10 is 1.0 but (1 - 0.9) * 10 is not: rounding the rate first keeps such bounds on the right side.
+RATE_DIGITS = 12
+
+
+def miss_rate(target_recall: float) -> float:
+    """The false-negative rate, alpha, that a target recall allows."""
+    return round(1.0 - target_recall, RATE_DIGITS)
+
+
+def misses_with_confidence(positives: int, target_recall: float, confidence: float) -> int:
+    """Most misses `k` among `positives` such that recall >= target holds with the stated confidence; -1 if none do.
+
+    The threshold at the (k + 1)-th lowest of n independent malignant scores has a true miss rate above alpha with
+    probability at most P(Binomial(n, alpha) <= k), whatever the scores' distribution: the umbrella bound of Tong,
+    Feng and Li, "Neyman-Pearson classification algorithms and NP receiver operating characteristics", Science
+    Advances 4(2), 2018.
+    """
+    alpha, delta = miss_rate(target_recall), round(1.0 - confidence, RATE_DIGITS)
+    # ppf is the least k with cdf(k) >= delta, so the answer is that k or the one before it.
+    k = int(binom.ppf(delta, positives, alpha))
+    return k if binom.cdf(k, positives, alpha) <= delta else k - 1
+
+
+def misses_in_expectation(positives: int, target_recall: float) -> int:
+    """Most misses `k` among `positives` such that the expected miss rate is at most alpha; -1 if none do.
+
+    Conformal risk control asks (k + 1) / (n + 1) <= alpha for a loss bounded by 1: Angelopoulos, Bates, Fisch, Lei
+    and Schuster, "Conformal risk control", ICLR 2024, theorem 1.
+    """
+    return math.floor(round(miss_rate(target_recall) * (positives + 1), RATE_DIGITS)) - 1
+
+
+def positives_needed_with_confidence(target_recall: float, confidence: float) -> int:
+    """Fewest malignant images for which `misses_with_confidence` allows a threshold: 29 at 0.90, 59 at 0.95."""
+    alpha, delta = miss_rate(target_recall), round(1.0 - confidence, RATE_DIGITS)
+    positives = max(1, math.floor(math.log(delta) / math.log1p(-alpha)) - 1)
+    while misses_with_confidence(positives, target_recall, confidence) < 0:
+        positives += 1
+    return positives
+
+
+def positives_needed_in_expectation(target_recall: float) -> int:
+    """Fewest malignant images for which `misses_in_expectation` allows a threshold: 9 at 0.90, 19 at 0.95."""
+    positives = max(1, math.floor(1.0 / miss_rate(target_recall)) - 2)
+    while misses_in_expectation(positives, target_recall) < 0:
+        positives += 1
+    return positives

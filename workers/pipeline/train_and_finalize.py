@@ -1,0 +1,226 @@
+"""The three phases as functions that read top to bottom. Knows no database, no queue and no store."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
+from models_store.contract.specs import ExperimentSpec, TrialSpec
+from models_store.datasets.layout import Split, verify_layout
+from models_store.experiment.selection import policy_for
+from models_store.files import sha256_of
+from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.store import bundles
+from models_store.store.signatures import Signer
+from workers.pipeline.calibration import ProbabilityChoice, calibrate_probabilities, fit_likeness
+from workers.pipeline.card import model_card
+from workers.pipeline.data import Opening, SealedTestSet, StudyData, scaled, sizes, study_data
+from workers.pipeline.evaluation.evaluation import Evaluation, evaluate, pictured
+from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
+from workers.pipeline.networks.building import build_model, load_model, load_weights_from
+from workers.pipeline.networks.imagenet_weights import locate_base_weights
+from workers.pipeline.threshold import Calibration, calibrate
+from workers.pipeline.training.epoch_metrics import binary_metrics
+from workers.pipeline.training.progress import Epoch
+from workers.pipeline.training.training import Schedule, TrainingOutcome, train
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The Phase-2 winner as Phase 3 gets it."""
+
+    name: str
+    trial: TrialSpec
+    checkpoint: Path
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """What Phase 3 leaves: a completed bundle in a folder, and everything that goes on record about it."""
+
+    manifest_sha256: str
+    signed_by: str | None
+    opening: Opening
+    opened_at: datetime
+    test_images: int
+    about: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    validation: Mapping[str, Any]
+    evaluation: Evaluation
+    parity: Parity
+    warnings: tuple[str, ...]
+
+
+def train_trial(
+    trial: TrialSpec,
+    spec: ExperimentSpec,
+    dataset: Path,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None],
+    *,
+    weights_root: Path | None,
+    checkpoint: Path | None = None,
+) -> TrainingOutcome:
+    """Trains one trial of Phase 1 or 2, continuing where `folder` holds a resume point.
+
+    `checkpoint` is the file of `trial.starts_from`. Raises `WeightsUnavailable` or `DatasetInvalid`.
+    """
+    data = study_data(dataset, spec.calibration, spec.seed)
+    model = build_model(trial, data.image_size, base_weights=_base_weights(trial, spec, weights_root), seed=trial.seed)
+    if checkpoint is not None:
+        load_weights_from(model, checkpoint)
+    schedule = Schedule(
+        epochs=spec.epochs,
+        patience=spec.patience,
+        batch_size=trial.batch_size,
+        learning_rate=trial.learning_rate,
+        class_weight=CLASS_WEIGHTS[trial.class_weight],
+        seed=trial.seed,
+        target_recall=spec.calibration.target_recall,
+    )
+    return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
+
+
+def finalize(
+    candidate: Candidate,
+    spec: ExperimentSpec,
+    dataset: Path,
+    sealed: SealedTestSet,
+    folder: Path,
+    *,
+    environment: Mapping[str, Any] | None = None,
+    signer: Signer | None = None,
+) -> FinalModel:
+    """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
+
+    Calibration and test are scored with the exported network, the very thing that will serve. `environment` names the
+    machine, the versions and the commit on the model card, and `signer` signs the bundle. Raises `ExportNotFaithful`,
+    `TooFewMalignantImages` or `TestSetAlreadyOpened`.
+    """
+    data = study_data(dataset, spec.calibration, spec.seed)
+    model = load_model(candidate.checkpoint)
+    model.save(folder / "model.keras")
+    export_onnx(model, folder / "model.onnx")
+
+    probabilities, calibration = _calibrate(Scorer(folder / "model.onnx"), data, spec)
+    parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, calibration.threshold)
+    about = _about(candidate, spec, dataset, data)
+    scorer = Scorer(folder / "model.onnx", probabilities.calibration)
+    likeness, told = fit_likeness(scorer, data, spec.seed)
+    likeness.save(folder / bundles.LIKENESS)
+    record = _write_calibration(folder, probabilities, calibration, told)
+    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
+    bundles.write_json(folder / "validation.json", validation)
+    frozen_sha256 = bundles.freeze(folder, about)
+
+    opening = Opening(candidate.experiment_id, frozen_sha256, calibration.threshold)
+    opened_at = datetime.now(UTC)
+    test = sealed.open(opening)
+    train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
+    evaluation = evaluate(scorer(test.images), test, calibration, train_lesions=train_lesions, seed=spec.seed)
+
+    measured = evaluation.model_dump(mode="json")
+    bundles.write_json(folder / "metrics.json", measured)
+    bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
+    card = model_card(about, record, measured, environment or {})
+    (folder / "card.md").write_text(card, encoding="utf-8")
+    return FinalModel(
+        manifest_sha256=bundles.complete(folder, signer),
+        signed_by=None if signer is None else signer.key_id,
+        opening=opening,
+        opened_at=opened_at,
+        test_images=len(test.images),
+        about=about,
+        calibration=record,
+        validation={
+            part: binary_metrics(scored["scores"], scored["malignant"], calibration.threshold)
+            for part, scored in validation.items()
+        },
+        evaluation=evaluation,
+        parity=parity,
+        warnings=_warnings(about, calibration, evaluation, data.calibration_images_of_train_lesions),
+    )
+
+
+def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:
+    architecture = ARCHITECTURES[trial.architecture]
+    if isinstance(architecture, CustomCNN) or spec.weights == "none":
+        return None
+    return locate_base_weights(architecture.base, weights_root)
+
+
+def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[ProbabilityChoice, Calibration]:
+    split = data.calibration
+    raw = scorer.raw(split.images)
+    chosen = calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
+    scores = chosen.calibration(raw)
+    return chosen, calibrate(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+
+
+def _parity(model: Any, onnx: Path, data: StudyData, calibration: ProbabilityCalibration, threshold: float) -> Parity:
+    """Compares the networks on calibration images first, then on train images where those are too few."""
+    pool = np.concatenate([data.calibration.images[:PARITY_IMAGES], data.train.images[:PARITY_IMAGES]])
+    return check_parity(model, onnx, scaled(pool[:PARITY_IMAGES]), calibration.inverse(threshold))
+
+
+def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: StudyData) -> dict[str, Any]:
+    return {
+        "experiment_id": candidate.experiment_id,
+        "winner": candidate.name,
+        "architecture": candidate.trial.architecture,
+        "trial": candidate.trial.model_dump(mode="json"),
+        "dataset": spec.dataset,
+        "dataset_sha256": sha256_of(dataset),
+        "synthetic": verify_layout(dataset).synthetic,
+        "weights": spec.weights,
+        "image_size": data.image_size,
+        "seed": spec.seed,
+        "epochs": spec.epochs,
+        "patience": spec.patience,
+        "selection": spec.selection.model_dump(mode="json"),
+        "calibration": spec.calibration.model_dump(mode="json"),
+        "data": sizes(data),
+    }
+
+
+def _write_calibration(
+    folder: Path, probabilities: ProbabilityChoice, calibration: Calibration, likeness: dict[str, Any]
+) -> dict[str, Any]:
+    record = {
+        "threshold": calibration.threshold,
+        "guarantee": calibration.guarantee.model_dump(mode="json"),
+        "probability_calibration": probabilities.calibration.model_dump(mode="json"),
+        "probabilities": probabilities.model_dump(mode="json"),
+        "decision": calibration.model_dump(mode="json"),
+        "likeness": likeness,
+    }
+    bundles.write_json(folder / "calibration.json", record)
+    return record
+
+
+def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
+    """What a reader needs to move the threshold without touching the test set."""
+    return {"scores": scorer(split.images).tolist(), "malignant": split.malignant.tolist()}
+
+
+def _warnings(
+    about: Mapping[str, Any], calibration: Calibration, evaluation: Evaluation, calibration_leaks: int | None
+) -> tuple[str, ...]:
+    """What must be said wherever a figure of this model is shown."""
+    is_transfer = not isinstance(ARCHITECTURES[about["architecture"]], CustomCNN)
+    said = {
+        "trained and tested on synthetic images: no figure here says anything about lesions": about["synthetic"],
+        "the base started from random weights, not from ImageNet": is_transfer and about["weights"] == "none",
+        f"the guarantee is void: {calibration.void_reason}": calibration.void,
+        f"{calibration_leaks} calibration images show a lesion that was also trained on: the guarantee is for images "
+        "like those, and optimistic for lesions never seen": calibration_leaks,
+        f"{evaluation.leaking_images} test images show a lesion that was also trained on; see the leak-free figures": (
+            evaluation.leaking_images
+        ),
+    }
+    return tuple(sentence for sentence, applies in said.items() if applies)

@@ -1,0 +1,1 @@
+"""Training one network: epochs, early stopping, checkpoints, and going on after a kill."""

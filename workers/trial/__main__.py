@@ -1,0 +1,65 @@
+"""``python -m workers.trial FOLDER``: the process of one trial. Keras is imported here and nowhere above."""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+
+from models_store.contract.specs import TrialSpec
+from models_store.datasets.errors import DatasetUnavailable
+from models_store.settings import Settings
+from models_store.store.storage import Storage
+from workers.pipeline import backend
+from workers.trial.jobs import do_final_job, do_training_job
+from workers.trial.protocol import Job, Outcome, read_job, write
+
+
+def main(folder: Path) -> None:
+    """Does the job in `folder` and leaves its outcome there."""
+    _die_with_the_worker()
+    settings = Settings()
+    job = read_job(folder)
+    place = f"{socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    print(f"{job.name}, attempt {job.attempt}, on {place}", flush=True)  # noqa: T201 - the process' log
+    try:
+        outcome = run(job, settings, folder)
+    except Exception as error:
+        traceback.print_exc()
+        outcome = _failure(error)
+    write(folder / "outcome.json", outcome)
+
+
+def run(job: Job, settings: Settings, folder: Path) -> Outcome:
+    storage = Storage(settings.store_url)
+    if isinstance(job.work, TrialSpec):
+        backend.configure(settings.backend, job.work.seed)
+        return do_training_job(job, job.work, settings, storage, folder)
+    backend.configure("tensorflow", job.work.trial.seed)  # only TensorFlow's graph is exported
+    return do_final_job(job, job.work, settings, storage, folder)
+
+
+def _failure(error: Exception) -> Outcome:
+    # The same spec on the same data fails the same way again, so only what the machine did is worth another attempt.
+    machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
+    return Outcome(status="failed", error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
+
+
+def _die_with_the_worker() -> None:
+    """The worker holds the other end of standard input; its end of file means that the worker is gone."""
+
+    def wait() -> None:
+        # Not sys.stdin, whose lock the interpreter would wait a second for when the trial ends, and then abort.
+        while os.read(0, 1024):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    if os.getpgrp() == os.getpid() and not sys.stdin.isatty():
+        Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,100 @@
+"""One attempt at a claimed trial: its job is written, its process watched, its news recorded."""
+
+import sys
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from models_store.contract.specs import ExperimentSpec
+from models_store.runs import Claim
+from models_store.tables import DatasetRow, Experiment, Trial
+from workers.trial import protocol, resume_store
+from workers.trial.protocol import Job, MessageReader, RegisteredFile, StoredResumePoint, read_outcome
+from workers.worker.context import Slot, Worker, attempt_folder, patiently
+from workers.worker.supervisor import Exit, supervise
+from workers.worker.watch import Watch
+
+MOST_GLANCE_SECONDS = 2.0  # a cancelled trial's process has to be gone within 10 s
+
+
+def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
+    """Runs the trial's process to its end, or adopts the outcome that an earlier one left before its worker died."""
+    folder = attempt_folder(worker, claim)
+    adopt_earlier(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    watch = Watch(worker, claim)
+    outcome = read_outcome(folder)
+    if outcome is not None and outcome.status != "failed":
+        watch(MessageReader(folder).new())
+        return Exit("finished", outcome)
+    prepared = _prepare(worker, claim, folder)
+    return supervise(
+        [sys.executable, "-m", worker.settings.trial_module],
+        folder,
+        watch,
+        worker.stopping,
+        heartbeat_seconds=min(MOST_GLANCE_SECONDS, worker.settings.lease_seconds / 4),
+        limit_seconds=prepared.experiment.limits.trial_minutes * 60,
+        environment=slot.environment,
+    )
+
+
+def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:
+    for stale in ("messages.jsonl", "outcome.json"):
+        (folder / stale).unlink(missing_ok=True)
+    prepared = patiently(worker.database.read, lambda session: _job(session, claim))
+    protocol.write(folder / "job.json", prepared)
+    return prepared
+
+
+def _job(session: Session, claim: Claim) -> Job:
+    trial = session.get_one(Trial, claim.trial_id)
+    spec = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec)
+    return Job.model_validate(
+        {
+            "trial_id": claim.trial_id,
+            "experiment_id": claim.experiment_id,
+            "name": trial.name,
+            "attempt": claim.attempt,
+            "fence": claim.fence,
+            "experiment": spec,
+            "work": trial.spec,
+            "dataset": _registered(session.get(DatasetRow, spec.dataset)),
+            "resume": _resume_point(trial),
+        }
+    )
+
+
+def _registered(dataset: DatasetRow | None) -> RegisteredFile | None:
+    if dataset is None:
+        return None
+    return RegisteredFile(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        store_key=dataset.store_key,
+        lesions_store_key=dataset.lesions_store_key,
+    )
+
+
+def _resume_point(trial: Trial) -> StoredResumePoint | None:
+    if trial.resume_key is None or trial.resume_sha256 is None:
+        return None
+    return StoredResumePoint(key=trial.resume_key, sha256=trial.resume_sha256, epochs=trial.resume_epochs)
+
+
+def adopt_earlier(folder: Path) -> None:
+    """Makes the folder of the furthest earlier attempt the new attempt's `folder`; without one nothing happens.
+
+    It is renamed in one step: a process of that attempt that still lives finds its files gone and ends, and nothing
+    can be read while it is written. Furthest is one with an outcome to record, then the one with the most epochs.
+    """
+    attempts = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    earlier = [attempt for attempt in attempts if attempt.name.isdigit() and int(attempt.name) < int(folder.name)]
+    if earlier:
+        max(earlier, key=_reached).rename(folder)
+
+
+def _reached(attempt: Path) -> tuple[bool, int, int]:
+    outcome = read_outcome(attempt)
+    has_ended = outcome is not None and outcome.status != "failed"
+    return has_ended, resume_store.epochs_behind(attempt), int(attempt.name)

@@ -1,0 +1,114 @@
+"""One subprocess a trial: its exit frees the GPU and all memory, and killing its process group is how cancel works."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal
+
+from models_store.runs import Standing
+from workers.trial.protocol import MessageReader, Outcome, read_outcome
+
+Observe = Callable[[Sequence[dict[str, Any]]], Standing]
+LOG_TAIL_BYTES = 4000
+KILL_WAIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a trial's process ended, and why the supervisor ended it if it did."""
+
+    reason: Literal["finished", "crashed", "cancelled", "lost", "stopped", "overdue"]
+    outcome: Outcome | None = None
+    cause: str = ""
+
+
+def supervise(
+    command: Sequence[str],
+    folder: Path,
+    observe: Observe,
+    stopping: Event,
+    *,
+    heartbeat_seconds: float,
+    limit_seconds: float = float("inf"),
+    poll_seconds: float = 0.2,
+    environment: Mapping[str, str] | None = None,
+) -> Exit:
+    """Runs `command` on `folder` to its end. When this returns, no process of its group is left.
+
+    `observe` gets the new messages at least every `heartbeat_seconds` and says where the worker stands; on
+    "cancelling" or "lost", once `stopping` is set, or after `limit_seconds`, the process group is killed.
+    """
+    messages = MessageReader(folder)
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, str(folder)],
+            stdin=subprocess.PIPE,  # its end of file tells the process that this worker died
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        try:
+            ended_by = _watch(process, messages, observe, stopping, heartbeat_seconds, limit_seconds, poll_seconds)
+        finally:
+            _kill_group(process)
+    if ended_by is not None:
+        return Exit(ended_by)
+    observe(messages.new())
+    outcome = read_outcome(folder)
+    if outcome is not None:
+        return Exit("finished", outcome)
+    return Exit("crashed", cause=_cause(process.returncode, folder))
+
+
+def _watch(
+    process: subprocess.Popen[bytes],
+    messages: MessageReader,
+    observe: Observe,
+    stopping: Event,
+    heartbeat_seconds: float,
+    limit_seconds: float,
+    poll_seconds: float,
+) -> Literal["cancelled", "lost", "stopped", "overdue"] | None:
+    last_beat = float("-inf")
+    deadline = time.monotonic() + limit_seconds
+    while process.poll() is None:
+        if stopping.is_set():
+            return "stopped"
+        if time.monotonic() > deadline:
+            return "overdue"
+        new = messages.new()
+        if new or time.monotonic() - last_beat >= heartbeat_seconds:
+            standing = observe(new)
+            last_beat = time.monotonic()
+            if standing != "ours":
+                return "cancelled" if standing == "cancelling" else "lost"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(poll_seconds)
+    return None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # The leader may be gone while a grandchild lives on, so the group is killed in every case.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(KILL_WAIT_SECONDS)
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _cause(returncode: int, folder: Path) -> str:
+    tail = (folder / "log.txt").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    if returncode >= 0:
+        how = f"the trial's process ended with exit code {returncode} and no outcome"
+    elif returncode == -signal.SIGKILL:
+        how = "the trial's process was killed (SIGKILL), most often because the machine ran out of memory"
+    else:
+        how = f"the trial's process died of {signal.Signals(-returncode).name}"
+    return f"{how}; the end of its log: {tail}" if tail else how
