@@ -70,7 +70,7 @@ def main() -> None:
                 fill(database)
                 with served(Path(folder), url) as home:
                     timings[kind] = measure(browser, home, database, asked.repeats)
-                database.dispose()
+                database.close()
     REPORT.write_text(report(timings, version, asked.repeats))
     print(REPORT.read_text())
 

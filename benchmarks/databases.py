@@ -27,5 +27,5 @@ def fresh_database(kind: str) -> Iterator[str]:
 def _migrated(url: str) -> str:
     database = Database(url)
     upgrade(database)
-    database.dispose()
+    database.close()
     return url

@@ -65,7 +65,7 @@ def main() -> int:
             database = Database(url)
             fill(database, asked.experiments)
             timings[kind] = [measure(name, ask, asked.repeats) for name, ask in questions(database, asked.experiments)]
-            database.dispose()
+            database.close()
     REPORT.write_text(report(timings, asked.experiments))
     print(REPORT.read_text())
     return 0 if all(timing.median < MOST_MILLISECONDS for of in timings.values() for timing in of) else 1

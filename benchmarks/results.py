@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], settings: Settings) -> int:
         print(refusal, file=sys.stderr)
         return 1
     finally:
-        database.dispose()
+        database.close()
     options.out.write_text(text, encoding="utf-8")
     print(text)
     return 0

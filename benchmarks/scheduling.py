@@ -110,7 +110,7 @@ def fan_out(workers: int, trial_seconds: float) -> FanOut:
         database = Database(url)
         with database.read() as session:
             trials = session.scalars(select(Trial)).all()
-        database.dispose()
+        database.close()
     begun = min(trial.started_at for trial in trials if trial.started_at is not None)
     ended = max(trial.finished_at for trial in trials if trial.finished_at is not None)
     return FanOut(workers, len(trials), (ended - begun).total_seconds(), trial_seconds)

@@ -159,7 +159,7 @@ def _store(architecture: str, folder: Path) -> tuple[str, Path]:
     bundle = promote_untrained(architecture, settings, database)
     with database.write() as session:
         text = keys.create(session, "benchmark", ["predict"])[1]
-    database.dispose()
+    database.close()
     return text, folder / "store" / bundle
 
 

@@ -47,7 +47,7 @@ def measure(url: str) -> Measured:
     glances = [_timed(database, _glance(claim))[1] for claim in claims]
     size = (_bytes(database) - before) / written
     records = [_timed(database, _finish(claim))[1] for claim in claims]
-    database.dispose()
+    database.close()
     costs = Costs(
         claim=_typical([seconds for _, seconds in claimed]),
         epoch=_typical(epochs),

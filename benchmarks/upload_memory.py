@@ -69,7 +69,7 @@ def measure(folder: Path) -> list[tuple[str, int, Counter[int], float]]:
     database = Database(read.database_url)
     upgrade(database)
     promote_untrained("CNN_v1", read, database)
-    database.dispose()
+    database.close()
     (port,) = servers.ports(("a",)).values()
     command, environment = servers.service(settings, port)
     small = load.upload(png(28, 28), port)

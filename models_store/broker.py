@@ -1,13 +1,17 @@
 """The message broker: one Celery configuration, wake-up messages, and the count of failed sweeps."""
 
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
 from celery import Celery
 from redis import Redis
 
 from models_store.settings import Settings
 
+log = logging.getLogger(__name__)
 WORK = "dermatriage.work"
-ADVANCE = "dermatriage.advance"
-CONTROL_QUEUE = "control"
+SWEEP_FAILURES = "dermatriage.sweep.failures"
 
 # A message is a wake-up call: losing it, or getting it twice, harms nothing, because the row is the truth. It is
 # acknowledged late so that a busy worker reserves no message that an idle one could answer.
@@ -35,7 +39,7 @@ def broker(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
-        task_default_queue=CONTROL_QUEUE,
+        task_default_queue="cpu",
         task_create_missing_queues=True,
         # A worker with every slot taken fetches nothing. Bounding it by unacknowledged messages instead would leave it
         # deaf for good once an acknowledgement fails because the broker died.
@@ -55,18 +59,39 @@ def wake(celery: Celery, queue: str, times: int = 1) -> None:
         celery.send_task(WORK, args=[queue], queue=queue)
 
 
-def advance(celery: Celery, experiment_id: str) -> None:
-    """Asks any worker to see what an experiment needs next."""
-    celery.send_task(ADVANCE, args=[experiment_id], queue=CONTROL_QUEUE)
+class Publisher:
+    """What a `Database` publishes with, after its commits and beside them: no request waits for the broker.
+
+    A broker that is away costs only time: the sweeper sends what is missing.
+    """
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
+
+    def __call__(self, wake_ups: Mapping[str, int]) -> None:
+        self._thread.submit(self._publish, dict(wake_ups))
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._celery.close()
+
+    def _publish(self, wake_ups: Mapping[str, int]) -> None:
+        for queue, trials in wake_ups.items():
+            try:
+                wake(self._celery, queue, trials)
+            except Exception as error:  # whatever the broker's driver raises: the trials are safe in their rows
+                log.warning("no worker was woken for %d trials on %s, the sweeper will: %s", trials, queue, error)
 
 
-KEY = "dermatriage.sweep.failures"
+def redis_at(url: str, patience_seconds: float = 2.0) -> Redis:
+    """A connection to the broker for what Celery does not do. Raises `redis.RedisError` once it is used in vain."""
+    return Redis.from_url(url, socket_connect_timeout=patience_seconds, socket_timeout=patience_seconds)
 
 
-def count_failure(broker: Redis) -> None:
-    """Raises `redis.RedisError` while the broker is away."""
-    broker.incr(KEY)
+def count_sweep_failure(broker: Redis) -> None:
+    broker.incr(SWEEP_FAILURES)
 
 
-def failures(broker: Redis) -> int:
-    return int(broker.get(KEY) or 0)
+def sweep_failures(broker: Redis) -> int:
+    return int(broker.get(SWEEP_FAILURES) or 0)

@@ -1,30 +1,47 @@
 """The engine, its transactions and its clock, alike on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_MS = 30_000
+WAKE_UPS = "wake_ups"
+
+
+class Publish(Protocol):
+    """Sends wake-ups, trials by queue. `close` ends what it holds."""
+
+    def __call__(self, wake_ups: Mapping[str, int]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Database:
-    """One engine. `write()` is one transaction that commits at its end; `read()` never commits."""
+    """One engine. `write()` is one transaction that commits at its end; `read()` never commits.
 
-    def __init__(self, url: str) -> None:
+    `publish` gets what a transaction asked for with `wake_after_commit`, trials by queue, once it is committed.
+    """
+
+    def __init__(self, url: str, publish: Publish | None = None) -> None:
         self.url = url
+        self._publish = publish
         self.engine = _engine(url)
         self._writer = self.engine.execution_options(dermatriage_write=True)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            yield session
+        with Session(self._writer, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+            if self._publish is not None and WAKE_UPS in session.info:
+                self._publish(session.info[WAKE_UPS])
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -36,8 +53,20 @@ class Database:
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
-    def dispose(self) -> None:
+    def close(self) -> None:
+        if self._publish is not None:
+            self._publish.close()
         self.engine.dispose()
+
+
+def wake_after_commit(session: Session, queue: str) -> None:
+    """Asks for a worker of `queue` to be woken once this transaction is committed."""
+    session.info.setdefault(WAKE_UPS, Counter())[queue] += 1
+
+
+def release(session: Session) -> None:
+    """Returns the connection for others to use, while the caller reads the store; rows that were read stay usable."""
+    session.close()
 
 
 def now(session: Session) -> datetime:

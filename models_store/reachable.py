@@ -2,10 +2,10 @@
 
 import sys
 
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from models_store.broker import redis_at
 from models_store.database import Database
 from models_store.settings import Settings
 
@@ -21,11 +21,9 @@ def unreachable(settings: Settings) -> list[str]:
     except SQLAlchemyError as error:
         found.append(f"the database does not answer: {error}")
     finally:
-        database.dispose()
+        database.close()
     try:
-        with Redis.from_url(
-            settings.broker_url, socket_connect_timeout=PATIENCE_SECONDS, socket_timeout=PATIENCE_SECONDS
-        ) as broker:
+        with redis_at(settings.broker_url, PATIENCE_SECONDS) as broker:
             broker.ping()
     except (RedisError, OSError) as error:
         found.append(f"the broker does not answer: {error}")

@@ -82,7 +82,6 @@ class Trial(Table):
     fence: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
-    published_at: Mapped[datetime | None]
     epochs_done: Mapped[int] = mapped_column(default=0)
     best_epoch: Mapped[int | None]
     metrics: Mapped[dict[str, Any] | None]

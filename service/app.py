@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from anyio import to_thread
-from celery import Celery
 from fastapi import FastAPI
 from starlette.formparsers import MultiPartParser
 
-from models_store.broker import broker
+from models_store.broker import Publisher, broker
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.store.storage import Storage
@@ -49,7 +48,6 @@ def create_app(
     *,
     database: Database | None = None,
     storage: Storage | None = None,
-    celery: Celery | None = None,
 ) -> FastAPI:
     """The service for one web process. Raises `OpenAccessRefused` where the settings would let anyone in."""
     refuse_open_access(settings)
@@ -65,7 +63,7 @@ def create_app(
         # Both spell a field's default out where the database or the model may leave it empty.
         separate_input_output_schemas=False,
     )
-    service = app.state.service = _service(settings, database, storage, celery)
+    service = app.state.service = _service(settings, database, storage)
     most_of_one = settings.max_upload_bytes + MULTIPART_BYTES
     most_of_batch = settings.max_batch_bytes + MULTIPART_BYTES
     uploads = {
@@ -93,14 +91,13 @@ def create_app(
     return app
 
 
-def _service(settings: Settings, database: Database | None, storage: Storage | None, celery: Celery | None) -> Service:
-    database = database or Database(settings.database_url)
+def _service(settings: Settings, database: Database | None, storage: Storage | None) -> Service:
+    database = database or Database(settings.database_url, Publisher(broker(settings)))
     storage = storage or Storage.of(settings)
     return Service(
         settings=settings,
         database=database,
         storage=storage,
-        celery=celery or broker(settings),
         predictor=Predictor(database, storage, settings.cache_root, settings.inference_threads),
         keyring=Keyring(database),
         judge=Judge(
@@ -128,8 +125,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.judge.close()
         await to_thread.run_sync(service.recorder.close)
         await to_thread.run_sync(service.keyring.refresh)
-        service.celery.close()
-        service.database.dispose()
+        service.database.close()
 
 
 async def _watch(service: Service, ended: asyncio.Event) -> None:

@@ -1,15 +1,12 @@
 """What every endpoint shares: the collaborators of one web process, and one transaction a request."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-from celery import Celery
 from fastapi import Depends, Path, Request
 from sqlalchemy.orm import Session
 
-from models_store.broker import advance
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.store.storage import Storage
@@ -19,8 +16,6 @@ from service.predictions.engine.predictor import Predictor
 from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Service:
@@ -29,19 +24,11 @@ class Service:
     settings: Settings
     database: Database
     storage: Storage
-    celery: Celery
     predictor: Predictor
     keyring: Keyring
     judge: Judge
     recorder: Recorder
     batch_room: Room
-
-    def announce(self, experiment_id: str) -> None:
-        """Wakes the workers for a committed change. A broker that is away costs only time: the sweeper looks too."""
-        try:
-            advance(self.celery, experiment_id)
-        except Exception as error:  # whatever the broker's driver raises: the experiment is safe in its row
-            log.warning("no wake-up was sent for %s, the sweeper will see it: %s", experiment_id, error)
 
 
 async def service(request: Request) -> Service:  # async, or every request would visit another thread for it
@@ -61,8 +48,7 @@ def writing(services: Services) -> Iterator[Session]:
         yield session
 
 
-# The scope "function" ends a transaction before the answer is sent: whoever reads 202 finds the row, and what a
-# background task announces is committed.
+# The scope "function" ends a transaction before the answer is sent: whoever reads 202 finds the row.
 Reading = Annotated[Session, Depends(reading, scope="function")]
 Writing = Annotated[Session, Depends(writing, scope="function")]
 

@@ -45,7 +45,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
-    database.dispose()
+    database.close()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     upgrade(database)
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.dispose()
+    database.close()
     return path
 
 
@@ -80,7 +80,7 @@ def migrated_postgres(postgres_url: str) -> str:
     _run_on_server(postgres_url, f"CREATE DATABASE {TEMPLATE}")
     database = Database(_named(postgres_url, TEMPLATE))
     upgrade(database)
-    database.dispose()
+    database.close()
     return postgres_url
 
 

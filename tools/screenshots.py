@@ -102,7 +102,7 @@ def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
         url = f"sqlite:///{folder / 'screenshots.db'}"
         database = Database(url)
         upgrade(database)
-        database.dispose()
+        database.close()
         stack = Stack(folder, url, {"trial_module": "workers.trial", "lease_seconds": "20"})
         try:
             stack.start()

@@ -14,7 +14,6 @@ from workers.worker import work
 from workers.worker.announcing import tell_in_background
 from workers.worker.cleaning import clean_in_background
 from workers.worker.context import Worker, create_worker, queues, slots
-from workers.worker.control import answer_in_background
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +29,17 @@ def main() -> None:
     worker = create_worker(settings)
     clean_in_background(worker)
 
-    def hand_back(**_signal: object) -> None:
+    def release_trials(**_signal: object) -> None:
         worker.stopping.set()
 
-    worker_shutting_down.connect(hand_back, weak=False)
+    worker_shutting_down.connect(release_trials, weak=False)
     setup_logging.connect(leave_as_it_is, weak=False)
     celery_worker.safe_say = say_nothing
-    answer_in_background(worker)
     tell_in_background(worker)
     try:
         _run_trials(worker)
     finally:
-        log.info("stopped; what was training is handed back")
+        log.info("stopped; running trials were released")
 
 
 def say_nothing(*_message: object) -> None:
@@ -55,7 +53,7 @@ def leave_as_it_is(**_signal: object) -> None:
 def _run_trials(worker: Worker) -> None:
     """Takes as many messages as there are slots and not one more, so that idle workers get the others.
 
-    Threads, because each only watches a subprocess; the warm shutdown then waits until every trial is handed back.
+    Threads, because each only watches a subprocess; the warm shutdown then waits until every trial is released.
     """
     register_tasks(worker.celery, worker)
     worker.celery.worker_main(
@@ -69,7 +67,7 @@ def _run_trials(worker: Worker) -> None:
 
 
 def register_tasks(celery: Celery, worker: Worker) -> None:
-    """Binds the task to one worker's collaborators. Control messages are answered by `control`."""
+    """Binds the task to one worker's collaborators."""
 
     @celery.task(name=WORK)  # type: ignore[untyped-decorator]
     def run_next_trial(queue: str) -> None:

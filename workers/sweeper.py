@@ -1,4 +1,4 @@
-"""``python -m workers.sweeper``: puts back what lost its worker, wakes workers for what waits, sends webhooks.
+"""``python -m workers.sweeper``: requeues trials whose lease expired, wakes workers for what waits, sends webhooks.
 
 Everything here is decided from rows and may run in any number of processes at once. Webhooks have a thread of their
 own, because a slow receiver must not delay the rest.
@@ -8,18 +8,16 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from kombu.exceptions import OperationalError as BrokerUnreachable
 from pydantic import ValidationError
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import broker, logs, runs
-from models_store import broker as sweep_failures
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
@@ -45,7 +43,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         try:
-            self._end_what_time_has_ended()
+            self._apply_deadlines()
             self._each(ready_to_advance, self._advance)
             wake_for_what_waits(self._worker)
         except DatabaseUnreachable as error:
@@ -56,9 +54,9 @@ class Sweeper:
         except Exception:
             log.exception("this sweep was cut short")
 
-    def _end_what_time_has_ended(self) -> None:
+    def _apply_deadlines(self) -> None:
         if self._is_fair():
-            self._each(runs.with_expired_leases, self._take_back)
+            self._each(runs.with_expired_leases, self._reclaim)
         self._each(runs.with_time_limit, self._in_transaction(runs.stop_overdue))
         self._each(runs.cancelling, self._in_transaction(runs.end_if_cancelled))
 
@@ -84,15 +82,15 @@ class Sweeper:
             raise
         except Exception:
             log.exception("experiment %s was left aside by this sweep", experiment_id)
-            with closing(_redis(self._worker)) as messages, suppress(RedisError):
-                sweep_failures.count_failure(messages)
+            with broker.redis_at(self._worker.settings.broker_url, 5) as messages, suppress(RedisError):
+                broker.count_sweep_failure(messages)
 
-    def _take_back(self, experiment_id: str) -> None:
+    def _reclaim(self, experiment_id: str) -> None:
         with self._worker.database.write() as session:
-            taken_back = runs.take_back_expired(session, experiment_id, self._worker.settings.max_attempts)
-            ended = [trial_id for trial_id in taken_back if session.get_one(Trial, trial_id).status not in UNFINISHED]
-        if taken_back:
-            log.warning("took back %d trials of %s, whose worker fell silent", len(taken_back), experiment_id)
+            reclaimed = runs.reclaim_expired(session, experiment_id, self._worker.settings.max_attempts)
+            ended = [trial_id for trial_id in reclaimed if session.get_one(Trial, trial_id).status not in UNFINISHED]
+        if reclaimed:
+            log.warning("requeued %d trials of %s, whose lease had expired", len(reclaimed), experiment_id)
         for trial_id in ended:
             cleaning.remove_stored(self._worker, trial_id)
 
@@ -125,7 +123,7 @@ def wake_for_what_waits(worker: Worker) -> None:
     """Sends the wake-up calls that are missing: one for each queued trial should be on its way."""
     with worker.database.read() as session:
         waiting = queued_trials(session)
-    with closing(_redis(worker)) as messages:
+    with broker.redis_at(worker.settings.broker_url, 5) as messages:
         for queue, trials in waiting.items():
             on_the_way = int(messages.llen(queue))
             missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
@@ -139,10 +137,6 @@ def queued_trials(session: Session) -> dict[str, int]:
     return {queue: trials for queue, trials in rows}
 
 
-def _redis(worker: Worker) -> Redis:
-    return Redis.from_url(worker.settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
-
-
 def main() -> None:
     logs.configure()
     settings = Settings()
@@ -152,7 +146,7 @@ def main() -> None:
         signal.signal(ending, lambda *_: worker.stopping.set())
     webhooks.send_in_background(worker)
     sweeper = Sweeper(worker)
-    log.info("looks for lost work every %g s", settings.sweep_seconds)
+    log.info("sweeps every %g s", settings.sweep_seconds)
     while not worker.stopping.wait(settings.sweep_seconds):
         sweeper.sweep()
 

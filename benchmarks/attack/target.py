@@ -105,7 +105,7 @@ def running(kind: str) -> Iterator[Target]:
             yield replace(target, predict=_predict_path(target))
         finally:
             stack.stop()
-            database.dispose()
+            database.close()
 
 
 def _predict_path(target: Target) -> str:

@@ -82,7 +82,7 @@ def run(kind: str, asked: argparse.Namespace) -> Run:
         finally:
             stack.stop()
             nemesis.close()
-            database.dispose()
+            database.close()
         broken = violations(history.facts)
         return Run(
             kind, asked.seed, seconds, asked.workers, starts(stack), list(history.facts), broken, dict(nemesis.untried)

@@ -22,10 +22,14 @@ DEFAULT_SOURCE: Literal["train"] = "train"
 HELD_OUT_SHARE = {"validation": 0.5, "train": 0.1}
 
 
-class Spec(BaseModel):
-    """A frozen value; a field nobody knows is refused rather than ignored."""
+class Record(BaseModel):
+    """A frozen value that goes to JSON and back unchanged; a field nobody knows is refused rather than ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Spec(Record):
+    """Something a person asks for, or what follows from it."""
 
 
 class SelectionSpec(Spec):

@@ -7,12 +7,17 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
-from models_store.runs.journal import Claim, lock, note_trial
+from models_store.runs.journal import Claim, lock, note, note_trial
 from models_store.tables import Experiment, Trial
+
+GOES_ON = ("queued", "running")
 
 
 def claim_next(session: Session, queues: Iterable[str], worker: str, lease: timedelta) -> Claim | None:
-    """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits."""
+    """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits.
+
+    The first claim of an experiment starts it.
+    """
     waits = (Trial.status == "queued", Trial.queue.in_(tuple(queues)))
     while (experiment_id := session.scalar(_most_urgent(waits))) is not None:
         # Which of its trials is decided under the experiment's lock: claimants queue up, and none chooses in vain.
@@ -20,18 +25,27 @@ def claim_next(session: Session, queues: Iterable[str], worker: str, lease: time
         session.expire_all()
         of_it = select(Trial).where(Trial.experiment_id == experiment.id, *waits)
         trial = session.scalar(of_it.order_by(Trial.phase, Trial.position).limit(1))
-        if trial is not None and experiment.status == "running":
-            return _claim(session, trial, worker, now(session), lease)
+        if trial is not None and experiment.status in GOES_ON:
+            moment = now(session)
+            _start(session, experiment, moment)
+            return _claim(session, trial, worker, moment, lease)
         session.expire_all()
     return None
 
 
 def _most_urgent(waits: Sequence[ColumnElement[bool]]) -> Select[str]:
     """Whose trial is next. In two steps, each of which reads one end of an index however many trials wait."""
-    waiting = select(Trial).join(Experiment).where(*waits, Experiment.status == "running")
+    waiting = select(Trial).join(Experiment).where(*waits, Experiment.status.in_(GOES_ON))
     highest = waiting.with_only_columns(Trial.priority).order_by(Trial.priority.desc()).limit(1).scalar_subquery()
     oldest = waiting.where(Trial.priority == highest).order_by(Trial.created_at, Trial.position)
     return oldest.with_only_columns(Trial.experiment_id).limit(1)
+
+
+def _start(session: Session, experiment: Experiment, moment: datetime) -> None:
+    if experiment.status == "queued":
+        experiment.status, experiment.phase = "running", max(experiment.phase, 1)
+        experiment.started_at = experiment.started_at or moment
+        note(session, experiment.id, "experiment", {"status": "running"})
 
 
 def _claim(session: Session, trial: Trial, worker: str, moment: datetime, lease: timedelta) -> Claim:

@@ -1,4 +1,4 @@
-"""The outbox of webhooks: owed in the transaction that ends an experiment, sent by the sweeper, with backoff."""
+"""The outbox of webhooks: enqueued in the transaction that ends an experiment, sent by the sweeper, with backoff."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ FIRST_RETRY_SECONDS = 10.0
 SLOWEST_RETRY_SECONDS = 3600.0
 
 
-def owe_delivery(session: Session, experiment_id: str, status: str) -> None:
+def enqueue_delivery(session: Session, experiment_id: str, status: str) -> None:
     moment = now(session)
     session.add(Delivery(experiment_id=experiment_id, status=status, due_at=moment, created_at=moment))
     session.flush()

@@ -1,27 +1,35 @@
 """The life of an experiment: submitted, moved through its phases, ended or cancelled."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models_store.database import now
-from models_store.runs.deliveries import owe_delivery
-from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, PlannedTrial, lock, note
+from models_store.contract.specs import ExperimentSpec
+from models_store.database import now, wake_after_commit
+from models_store.experiment.phases import EndInFailure, OpenPhase, first_phase, next_phase
+from models_store.runs.deliveries import enqueue_delivery
+from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, lock, note, trials_of
 from models_store.tables import Experiment, Trial
 
 
-def submit(session: Session, spec: dict[str, Any], *, key: str | None = None, digest: str | None = None) -> Experiment:
-    """Stores a new experiment as queued, or returns the one that the same idempotency key stored before."""
+def submit(session: Session, spec: ExperimentSpec, *, key: str | None = None) -> Experiment:
+    """Stores a new experiment with the trials of its first phase, or returns the one that the same key stored before.
+
+    It stays queued until a worker claims one of them.
+    """
+    digest = digest_of(spec)
     known = _submitted_before(session, key, digest)
     if known is not None:
         return known
     experiment = Experiment(
-        name=spec["name"],
-        priority=spec["priority"],
-        spec=spec,
+        name=spec.name,
+        priority=spec.priority,
+        spec=spec.model_dump(mode="json"),
         idempotency_key=key,
         idempotency_digest=digest,
         created_at=now(session),
@@ -35,34 +43,27 @@ def submit(session: Session, spec: dict[str, Any], *, key: str | None = None, di
             raise
         return known
     note(session, experiment.id, "experiment", {"status": "queued"})
+    _open_phase(session, experiment, first_phase(spec))
     return experiment
 
 
-def open_phase(session: Session, experiment_id: str, phase: int, trials: Sequence[PlannedTrial]) -> bool:
-    """Moves an experiment from the phase before to `phase` and queues its trials; true for exactly one caller."""
-    moment = now(session)
+def digest_of(spec: ExperimentSpec) -> str:
+    """Tells two experiments apart: the sha256 of every field, defaults included."""
+    return hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def advance(session: Session, experiment_id: str) -> None:
+    """Opens the next phase, or fails the experiment, once every trial of its phase has ended."""
     experiment = lock(session, experiment_id)
-    if experiment.phase != phase - 1 or experiment.status not in ("queued", "running"):
-        return False
-    experiment.phase, experiment.status = phase, "running"
-    experiment.started_at = experiment.started_at or moment
-    session.add_all(
-        Trial(
-            experiment_id=experiment_id,
-            phase=phase,
-            position=position,
-            name=trial.name,
-            kind=trial.kind,
-            queue=trial.queue,
-            priority=experiment.priority,
-            spec=trial.spec,
-            created_at=moment,
-        )
-        for position, trial in enumerate(trials)
-    )
-    session.flush()
-    note(session, experiment_id, "phase", {"phase": phase, "trials": [trial.name for trial in trials]})
-    return True
+    trials = trials_of(session, experiment_id)
+    if experiment.status not in ("queued", "running") or any(trial.status in UNFINISHED for trial in trials):
+        return
+    spec = ExperimentSpec.model_validate(experiment.spec)
+    decided = next_phase(spec, experiment.phase, trials) if trials else first_phase(spec)
+    if isinstance(decided, EndInFailure):
+        fail_experiment(session, experiment_id, decided.error)
+    else:
+        _open_phase(session, experiment, decided)
 
 
 def cancel(session: Session, experiment_id: str) -> Experiment:
@@ -112,10 +113,10 @@ def end_if_cancelled(session: Session, experiment_id: str) -> None:
         experiment.status = "cancelled" if experiment.error is None else "failed"
         experiment.finished_at = now(session)
         note(session, experiment_id, "experiment", {"status": experiment.status})
-        owe_delivery(session, experiment_id, experiment.status)
+        enqueue_delivery(session, experiment_id, experiment.status)
 
 
-def _submitted_before(session: Session, key: str | None, digest: str | None) -> Experiment | None:
+def _submitted_before(session: Session, key: str | None, digest: str) -> Experiment | None:
     if key is None:
         return None
     known = session.scalar(select(Experiment).where(Experiment.idempotency_key == key))
@@ -131,5 +132,27 @@ def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, A
         return False
     session.execute(update(Experiment).where(Experiment.id == experiment_id).values(finished_at=now(session), **values))
     note(session, experiment_id, "experiment", {"status": values["status"]})
-    owe_delivery(session, experiment_id, values["status"])
+    enqueue_delivery(session, experiment_id, values["status"])
     return True
+
+
+def _open_phase(session: Session, experiment: Experiment, opened: OpenPhase) -> None:
+    """Queues the trials of a phase and wakes workers for them."""
+    moment = now(session)
+    if experiment.status == "running":
+        experiment.phase = opened.phase
+    session.add_all(
+        Trial(
+            experiment_id=experiment.id,
+            phase=opened.phase,
+            position=position,
+            priority=experiment.priority,
+            created_at=moment,
+            **vars(trial),
+        )
+        for position, trial in enumerate(opened.trials)
+    )
+    names = [trial.name for trial in opened.trials]
+    note(session, experiment.id, "phase", {"phase": opened.phase, "trials": names})
+    for trial in opened.trials:
+        wake_after_commit(session, trial.queue)

@@ -1,4 +1,4 @@
-"""What every run function shares: values, errors, and the lock, the events and the progress of an experiment."""
+"""What every run function shares: claims, errors, and the lock, the events and the progress of an experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,21 +7,14 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models_store.contract.outcomes import Epoch
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
+from models_store.experiment.phases import planned_trials
 from models_store.tables import Event, Experiment, Trial
 
 UNFINISHED = ("queued", "running", "cancelling")
 Standing = Literal["ours", "cancelling", "lost"]
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """A trial that a phase is about to queue."""
-
-    name: str
-    kind: Literal["train", "finalize"]
-    queue: str
-    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,39 +26,6 @@ class Claim:
     fence: int
     attempt: int
     kind: str
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One finished epoch, as the trial's process reported it."""
-
-    number: int
-    metrics: Mapping[str, float]
-    seconds: float
-    eligible: bool
-    best: bool
-
-
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where the store holds what an interrupted trial goes on from, and after how many epochs it was taken."""
-
-    key: str
-    sha256: str
-    epochs: int
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """How a trial ended by itself."""
-
-    status: Literal["succeeded", "collapsed"]
-    best_epoch: int | None = None
-    metrics: Mapping[str, Any] | None = None
-    checkpoint_key: str | None = None
-    checkpoint_sha256: str | None = None
-    environment: Mapping[str, Any] | None = None
-    reason: str | None = None
 
 
 class LeaseLost(RuntimeError):
@@ -88,6 +48,12 @@ def lock(session: Session, experiment_id: str) -> Experiment:
     return experiment
 
 
+def trials_of(session: Session, experiment_id: str) -> list[Trial]:
+    """In the order of the phases."""
+    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
+    return list(session.scalars(chosen.execution_options(populate_existing=True)))
+
+
 def note(session: Session, experiment_id: str, kind: str, data: Mapping[str, Any]) -> None:
     experiment = lock(session, experiment_id)
     experiment.events += 1
@@ -106,16 +72,15 @@ def note_trial(session: Session, claim: Claim, status: str, **details: Any) -> N
     note(session, claim.experiment_id, "trial", {"trial_id": claim.trial_id, "status": status, **details})
 
 
-def note_epoch(session: Session, claim: Claim, epoch: EpochReport) -> None:
-    data = {"trial_id": claim.trial_id, "number": epoch.number, "metrics": dict(epoch.metrics)}
-    note(session, claim.experiment_id, "epoch", {**data, "eligible": epoch.eligible, "best": epoch.best})
+def note_epoch(session: Session, claim: Claim, epoch: Epoch) -> None:
+    values = epoch.model_dump(exclude={"kind", "seconds"})
+    note(session, claim.experiment_id, "epoch", {"trial_id": claim.trial_id, **values})
 
 
 def refresh_progress(session: Session, experiment_id: str) -> None:
-    """Share of the study's trials that are done, a running one counted by its epochs. Never moves back."""
+    """Share of the experiment's trials that are done, a running one counted by its epochs. Never moves back."""
     experiment = lock(session, experiment_id)
-    spec = experiment.spec
-    planned = len(spec["architectures"]) * len(spec["class_weights"]) + len(spec["strategies"]) + 1
+    spec = ExperimentSpec.model_validate(experiment.spec)
     trials = session.execute(select(Trial.status, Trial.epochs_done).where(Trial.experiment_id == experiment_id))
-    done = sum(min(epochs / spec["epochs"], 1.0) if status in UNFINISHED else 1.0 for status, epochs in trials)
-    experiment.progress = max(experiment.progress, min(done / planned, 1.0))
+    done = sum(min(epochs / spec.epochs, 1.0) if status in UNFINISHED else 1.0 for status, epochs in trials)
+    experiment.progress = max(experiment.progress, min(done / planned_trials(spec), 1.0))

@@ -1,21 +1,20 @@
-"""How the end of a trial's process becomes rows, in one transaction."""
+"""How the end of an attempt becomes rows, in one transaction."""
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models_store import runs
+from models_store.contract.outcomes import Exit, Failed, Finalized, Outcome
+from models_store.contract.records import TestSetAlreadyOpened
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
 from models_store.experiment.promotion import DEFAULT_POLICY, PromotionPolicy, beats
-from models_store.runs import Claim, TrialResult
+from models_store.runs.experiments import finish_experiment
+from models_store.runs.journal import Claim
+from models_store.runs.trials import cancelled_meanwhile, confirm_cancelled, fail_trial, finish_trial, release
 from models_store.store import registry
 from models_store.tables import Experiment, Model, TestOpening, Trial
-from workers.pipeline.data import TestSetAlreadyOpened
-from workers.trial.protocol import Outcome
-from workers.worker.supervisor import Exit
 
 
 def record(
@@ -25,27 +24,26 @@ def record(
     max_attempts: int,
     promotion_policy: PromotionPolicy = DEFAULT_POLICY,
 ) -> None:
-    """Writes what `ended` says, or that the trial was cancelled if its experiment was while the process ended.
+    """Writes what `ended` reports, or that the trial was cancelled if its experiment was while the process ended.
 
     Raises `LeaseLost` where the claim no longer holds; then nothing is written.
     """
-    if runs.cancelled_meanwhile(session, claim):
+    if cancelled_meanwhile(session, claim):
         return
     match ended.reason:
         case "finished" if ended.outcome is not None:
             _record_outcome(session, claim, ended.outcome, max_attempts, promotion_policy)
         case "cancelled":
-            runs.confirm_cancelled(session, claim)
-        case "stopped" | "lost":  # a claim that no longer holds cannot be handed back: that raises
-            runs.hand_back(session, claim)
+            confirm_cancelled(session, claim)
+        case "stopped" | "lost":  # a claim that no longer holds cannot be released: that raises
+            release(session, claim)
         case "overdue":
-            limit = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec).limits
-            message = f"it ran longer than its limit of {limit.trial_minutes:g} minutes; raise limits.trial_minutes"
-            error = {"kind": "TimeLimitExceeded", "message": message}
-            runs.fail_trial(session, claim, error, retry=False, max_attempts=max_attempts)
+            minutes = _spec(session, claim).limits.trial_minutes
+            message = f"it ran longer than its limit of {minutes:g} minutes; raise limits.trial_minutes"
+            _fail(session, claim, "TimeLimitExceeded", message)
         case "crashed":
             error = {"kind": "TrialCrashed", "message": ended.cause}
-            runs.fail_trial(session, claim, error, retry=True, max_attempts=max_attempts)
+            fail_trial(session, claim, error, retry=True, max_attempts=max_attempts)
         case _:
             raise ValueError(f"trial {claim.trial_id} finished without an outcome")
 
@@ -53,69 +51,74 @@ def record(
 def _record_outcome(
     session: Session, claim: Claim, outcome: Outcome, max_attempts: int, promotion_policy: PromotionPolicy
 ) -> None:
-    if outcome.status == "failed":
+    if isinstance(outcome, Failed):
         error = {"kind": outcome.error_kind, "message": outcome.message}
-        runs.fail_trial(session, claim, error, retry=outcome.retry, max_attempts=max_attempts)
-    elif claim.kind == "train":
-        runs.finish_trial(session, claim, TrialResult(status=outcome.status, **outcome.result))
+        fail_trial(session, claim, error, retry=outcome.retry, max_attempts=max_attempts)
+    elif not isinstance(outcome, Finalized):
+        finish_trial(session, claim, outcome)
     elif (opened := session.get(TestOpening, claim.experiment_id)) is not None:
         refused = TestSetAlreadyOpened(opened.experiment_id, opened.bundle_sha256, f"at {opened.opened_at.isoformat()}")
-        error = {"kind": TestSetAlreadyOpened.__name__, "message": str(refused)}
-        runs.fail_trial(session, claim, error, retry=False, max_attempts=max_attempts)
+        _fail(session, claim, TestSetAlreadyOpened.__name__, str(refused))
     else:
-        _record_final(session, claim, outcome.result, promotion_policy)
+        _record_final(session, claim, outcome, promotion_policy)
 
 
-def _record_final(session: Session, claim: Claim, result: dict[str, Any], promotion_policy: PromotionPolicy) -> None:
+def _fail(session: Session, claim: Claim, kind: str, message: str) -> None:
+    fail_trial(session, claim, {"kind": kind, "message": message}, retry=False, max_attempts=0)
+
+
+def _record_final(session: Session, claim: Claim, final: Finalized, promotion_policy: PromotionPolicy) -> None:
     """The opening of the test set, its figures, the model and the end of the experiment: all or none."""
-    runs.finish_trial(
-        session,
-        claim,
-        TrialResult(status="succeeded", metrics=result["evaluation"], environment=result["environment"]),
-    )
-    opening = result["opening"]
-    session.add(
-        TestOpening(
-            experiment_id=claim.experiment_id,
-            trial_id=claim.trial_id,
-            opened_at=datetime.fromisoformat(opening["opened_at"]),
-            **{key: opening[key] for key in ("dataset", "dataset_sha256", "bundle_sha256", "threshold", "images")},
-        )
-    )
-    model = Model(
-        experiment_id=claim.experiment_id,
-        trial_id=claim.trial_id,
-        created_at=now(session),
-        calibration=result["calibration"],
-        metrics=result["evaluation"],
-        **result["model"],
-    )
+    finish_trial(session, claim, final)
+    made_by = {"experiment_id": claim.experiment_id, "trial_id": claim.trial_id}
+    session.add(TestOpening(**made_by, **final.model.opening.model_dump()))
+    model = _model(final, created_at=now(session), **made_by)
     session.add(model)
     session.flush()
-    experiment = session.get_one(Experiment, claim.experiment_id)
-    spec = ExperimentSpec.model_validate(experiment.spec)
-    runs.finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, result, model.version))
-    _promote(session, spec, model, promotion_policy)
+    finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, final))
+    _promote(session, _spec(session, claim), model, promotion_policy)
 
 
-def _experiment_result(session: Session, claim: Claim, result: dict[str, Any], version: str) -> dict[str, Any]:
-    failed = session.scalars(
+def _model(final: Finalized, **columns: Any) -> Model:
+    about, model = final.model.about, final.model
+    return Model(
+        **columns,
+        version=final.version,
+        winner=about.winner,
+        architecture=about.architecture,
+        dataset=about.dataset,
+        dataset_sha256=about.dataset_sha256,
+        synthetic=about.synthetic,
+        weights=about.weights,
+        store_key=final.store_key,
+        bundle_sha256=model.opening.bundle_sha256,
+        manifest_sha256=model.manifest_sha256,
+        signed_by=model.signed_by,
+        threshold=model.opening.threshold,
+        calibration=model.calibration.model_dump(mode="json"),
+        metrics=model.evaluation.model_dump(mode="json"),
+    )
+
+
+def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict[str, Any]:
+    """The result as it is stored; the test figures are the model's."""
+    unsuccessful = session.scalars(
         select(Trial)
         .where(Trial.experiment_id == claim.experiment_id, Trial.status.in_(("failed", "collapsed")))
         .order_by(Trial.phase, Trial.position)
     )
+    model = final.model.model_dump(mode="json")
     return {
-        "winner": result["model"]["winner"],
-        "model_version": version,
-        "threshold": result["model"]["threshold"],
-        "guarantee": result["calibration"]["guarantee"],
-        "validation": result["validation"],
-        "test": result["evaluation"],
-        "test_opening": result["opening"],
-        "export": result["export"],
+        "winner": final.model.about.winner,
+        "model_version": final.version,
+        "threshold": final.model.opening.threshold,
+        "guarantee": model["calibration"]["guarantee"],
+        "validation": model["validation"],
+        "test_opening": model["opening"],
+        "export": model["export"],
         "warnings": [
-            *result["warnings"],
-            *(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in failed),
+            *final.model.warnings,
+            *(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in unsuccessful),
         ],
     }
 
@@ -137,6 +140,10 @@ def _promote(session: Session, spec: ExperimentSpec, model: Model, policy: Promo
     else:
         reason = f"asked for by the experiment: {_recall_first(model.metrics)}"
     registry.promote(session, model.version, actor=f"experiment {model.experiment_id}", reason=reason)
+
+
+def _spec(session: Session, claim: Claim) -> ExperimentSpec:
+    return ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec)
 
 
 def _recall_first(metrics: dict[str, Any]) -> str:

@@ -33,8 +33,8 @@ def cancelling(session: Session) -> list[str]:
     return list(session.scalars(select(Experiment.id).where(Experiment.status == "cancelling")))
 
 
-def take_back_expired(session: Session, experiment_id: str, max_attempts: int) -> list[str]:
-    """Puts back every trial of an experiment whose lease ran out, and returns their ids.
+def reclaim_expired(session: Session, experiment_id: str, max_attempts: int) -> list[str]:
+    """Requeues every trial of an experiment whose lease ran out, and returns their ids.
 
     A trial that was being cancelled, or has no attempt left, ends instead.
     """
@@ -42,7 +42,7 @@ def take_back_expired(session: Session, experiment_id: str, max_attempts: int) -
     expired = select(Trial).where(Trial.experiment_id == experiment_id, CLAIMED, Trial.lease_expires_at < now(session))
     trials = session.scalars(expired.execution_options(populate_existing=True)).all()
     for trial in trials:
-        _take_back(session, trial, max_attempts)
+        _reclaim(session, trial, max_attempts)
     return [trial.id for trial in trials]
 
 
@@ -61,7 +61,7 @@ def stop_overdue(session: Session, experiment_id: str) -> bool:
     return True
 
 
-def _take_back(session: Session, trial: Trial, max_attempts: int) -> None:
+def _reclaim(session: Session, trial: Trial, max_attempts: int) -> None:
     claim = Claim(trial.id, trial.experiment_id, trial.fence, trial.attempts, trial.kind)
     if trial.status == "cancelling":
         confirm_cancelled(session, claim)

@@ -1,51 +1,32 @@
-"""The life of a claimed trial: kept alive, ended or given back, every write guarded by the claim's fencing token."""
+"""The life of a claimed trial: kept alive, ended or released, every write guarded by the claim's fencing token."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from models_store.database import now
+from models_store.contract.outcomes import Collapsed, Epoch, Finalized, ResumePoint, Trained
+from models_store.database import now, wake_after_commit
 from models_store.runs.experiments import end_if_cancelled
-from models_store.runs.journal import (
-    Claim,
-    EpochReport,
-    LeaseLost,
-    ResumePoint,
-    Standing,
-    TrialResult,
-    lock,
-    note_epoch,
-    note_trial,
-    refresh_progress,
-)
+from models_store.runs.journal import Claim, LeaseLost, Standing, lock, note_epoch, note_trial, refresh_progress
 from models_store.tables import EpochRow, Trial, TrialLog
 
-NO_RESUME_POINT: dict[str, Any] = {"resume_key": None, "resume_sha256": None, "resume_epochs": 0}
+CLAIMED = ("running", "cancelling")
 
 
-def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence[EpochReport] = ()) -> Standing:
-    """Extends the lease and stores finished epochs in one transaction; tells the worker where it stands."""
-    moment = now(session)
-    values: dict[str, Any] = {"lease_expires_at": moment + lease}
-    if epochs:
-        values["epochs_done"] = epochs[-1].number
-    if not _update_claimed(session, claim, values):
+def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence[Epoch] = ()) -> Standing:
+    """Extends the lease and stores finished epochs in one transaction; returns where the worker stands."""
+    try:
+        trial = _claimed(session, claim)
+    except LeaseLost:
         return "lost"
+    moment = now(session)
+    trial.lease_expires_at = moment + lease
     for epoch in epochs:
-        session.merge(
-            EpochRow(
-                trial_id=claim.trial_id,
-                number=epoch.number,
-                metrics=dict(epoch.metrics),
-                seconds=epoch.seconds,
-                eligible=epoch.eligible,
-                best=epoch.best,
-                created_at=moment,
-            )
-        )
+        trial.epochs_done = epoch.number
+        session.merge(EpochRow(trial_id=claim.trial_id, created_at=moment, **epoch.values()))
         note_epoch(session, claim, epoch)
     if epochs:
         refresh_progress(session, claim.experiment_id)
@@ -53,120 +34,31 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence
 
 
 def standing(session: Session, claim: Claim) -> Standing:
-    """Where the worker stands, as `heartbeat` says, without writing anything."""
+    """Where the worker stands, as `heartbeat` returns it, without writing anything."""
     row = session.execute(select(Trial.fence, Trial.status).where(Trial.id == claim.trial_id)).one()
-    if row.fence != claim.fence or row.status not in ("running", "cancelling"):
+    if row.fence != claim.fence or row.status not in CLAIMED:
         return "lost"
     return "cancelling" if row.status == "cancelling" else "ours"
 
 
-def keep_resume_point(session: Session, claim: Claim, point: ResumePoint) -> str | None:
+def store_resume_point(session: Session, claim: Claim, point: ResumePoint) -> str | None:
     """Records where the store holds the trial's resume point. Returns the key of the one before, now superseded."""
-    lock(session, claim.experiment_id)
-    previous = session.scalar(select(Trial.resume_key).where(Trial.id == claim.trial_id))
-    values = {"resume_key": point.key, "resume_sha256": point.sha256, "resume_epochs": point.epochs}
-    _require_claimed(session, claim, values)
+    trial = _claimed(session, claim)
+    previous = trial.resume_key
+    trial.resume_key, trial.resume_sha256, trial.resume_epochs = point.key, point.sha256, point.epochs
     return previous
 
 
 def forget_epochs(session: Session, claim: Claim) -> None:
-    """Drops the epochs of an earlier attempt; this attempt tells of those it resumes from again."""
-    _require_claimed(session, claim, {"epochs_done": 0})
+    """Drops the epochs of an earlier attempt; the present one reports those it resumes from again."""
+    _claimed(session, claim).epochs_done = 0
     session.execute(delete(EpochRow).where(EpochRow.trial_id == claim.trial_id))
 
 
-def finish_trial(session: Session, claim: Claim, result: TrialResult) -> None:
-    """Records how a trial ended by itself. Raises `LeaseLost` if the claim no longer holds."""
-    _require_claimed(
-        session,
-        claim,
-        {
-            "status": result.status,
-            "best_epoch": result.best_epoch,
-            "metrics": result.metrics,
-            "checkpoint_key": result.checkpoint_key,
-            "checkpoint_sha256": result.checkpoint_sha256,
-            "environment": result.environment,
-            "error": None if result.reason is None else {"kind": "collapsed", "message": result.reason},
-            "lease_expires_at": None,
-            "finished_at": now(session),
-            **NO_RESUME_POINT,
-        },
-    )
-    note_trial(session, claim, result.status, best_epoch=result.best_epoch, reason=result.reason)
-    refresh_progress(session, claim.experiment_id)
-    end_if_cancelled(session, claim.experiment_id)
-
-
-def fail_trial(session: Session, claim: Claim, error: Mapping[str, Any], *, retry: bool, max_attempts: int) -> None:
-    """Ends a trial, or queues it again when the machinery failed and attempts are left."""
-    again = retry and claim.attempt < max_attempts
-    _require_claimed(session, claim, _requeued(error) if again else _failed(error, now(session)))
-    note_trial(session, claim, "queued" if again else "failed", **error)
-    refresh_progress(session, claim.experiment_id)
-    end_if_cancelled(session, claim.experiment_id)
-
-
-def hand_back(session: Session, claim: Claim) -> None:
-    """Returns a trial to the queue because its worker is stopping; this does not count as an attempt."""
-    _require_claimed(session, claim, _requeued(None) | {"attempts": claim.attempt - 1})
-    note_trial(session, claim, "queued", reason="its worker is stopping")
-    end_if_cancelled(session, claim.experiment_id)
-
-
-def confirm_cancelled(session: Session, claim: Claim) -> None:
-    """Says that the trial's process is gone."""
-    ended = {"status": "cancelled", "lease_expires_at": None, "finished_at": now(session)}
-    _require_claimed(session, claim, ended | NO_RESUME_POINT)
-    note_trial(session, claim, "cancelled")
-    end_if_cancelled(session, claim.experiment_id)
-
-
-def cancelled_meanwhile(session: Session, claim: Claim) -> bool:
-    """Ends the trial as cancelled if its experiment is being cancelled, whatever its process had come to by then."""
-    if lock(session, claim.experiment_id).status != "cancelling":
-        return False
-    confirm_cancelled(session, claim)
-    return True
-
-
-def _requeued(error: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"status": "queued", "worker": None, "lease_expires_at": None, "error": error}
-
-
-def _failed(error: Mapping[str, Any], moment: datetime) -> dict[str, Any]:
-    ended = {"status": "failed", "error": dict(error), "lease_expires_at": None, "finished_at": moment}
-    return ended | NO_RESUME_POINT
-
-
-def _update_claimed(session: Session, claim: Claim, values: Mapping[str, Any]) -> bool:
+def store_log(session: Session, claim: Claim, text: str, *, is_whole: bool) -> None:
+    """Stores `text` in place of what was stored before, also once the trial has ended. Raises `LeaseLost`."""
     lock(session, claim.experiment_id)
-    updated = session.execute(
-        update(Trial)
-        .where(
-            Trial.id == claim.trial_id,
-            Trial.fence == claim.fence,
-            Trial.status.in_(("running", "cancelling")),
-        )
-        .values(**values)
-    )
-    return _changed(updated)
-
-
-def _require_claimed(session: Session, claim: Claim, values: Mapping[str, Any]) -> None:
-    if not _update_claimed(session, claim, values):
-        raise LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} no longer holds; its result is dropped")
-
-
-def _changed(result: Any) -> bool:
-    return bool(result.rowcount == 1)
-
-
-def keep_log(session: Session, claim: Claim, text: str, *, is_whole: bool) -> None:
-    """Keeps `text` in place of what was kept before. Raises `LeaseLost` if the claim no longer holds."""
-    lock(session, claim.experiment_id)
-    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
-    if trial.fence != claim.fence:
+    if session.scalar(select(Trial.fence).where(Trial.id == claim.trial_id)) != claim.fence:
         raise LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} no longer holds; its log is dropped")
     session.merge(
         TrialLog(
@@ -177,3 +69,74 @@ def keep_log(session: Session, claim: Claim, text: str, *, is_whole: bool) -> No
             written_at=now(session),
         )
     )
+
+
+def finish_trial(session: Session, claim: Claim, outcome: Trained | Collapsed | Finalized) -> None:
+    """Records how a trial ended by itself. Raises `LeaseLost` if the claim no longer holds."""
+    trial = _claimed(session, claim)
+    trial.environment, trial.error = outcome.environment, None
+    match outcome:
+        case Trained():
+            trial.best_epoch, trial.metrics = outcome.best_epoch, outcome.metrics
+            trial.checkpoint_key, trial.checkpoint_sha256 = outcome.checkpoint.key, outcome.checkpoint.sha256
+            _end(session, claim, trial, "succeeded", best_epoch=outcome.best_epoch)
+        case Finalized():
+            _end(session, claim, trial, "succeeded")
+        case Collapsed():
+            trial.error = {"kind": "collapsed", "message": outcome.reason}
+            _end(session, claim, trial, "collapsed", reason=outcome.reason)
+
+
+def fail_trial(session: Session, claim: Claim, error: Mapping[str, Any], *, retry: bool, max_attempts: int) -> None:
+    """Ends a trial, or queues it again when the machinery failed and attempts are left."""
+    trial = _claimed(session, claim)
+    trial.error = dict(error)
+    if retry and claim.attempt < max_attempts:
+        _requeue(session, claim, trial, **error)
+    else:
+        _end(session, claim, trial, "failed", **error)
+
+
+def release(session: Session, claim: Claim) -> None:
+    """Returns a trial to the queue because its worker stops; this does not count as an attempt."""
+    trial = _claimed(session, claim)
+    trial.attempts, trial.error = claim.attempt - 1, None
+    _requeue(session, claim, trial, reason="its worker is stopping")
+
+
+def confirm_cancelled(session: Session, claim: Claim) -> None:
+    """Records that the process of a trial is gone."""
+    _end(session, claim, _claimed(session, claim), "cancelled")
+
+
+def cancelled_meanwhile(session: Session, claim: Claim) -> bool:
+    """Ends the trial as cancelled if its experiment is being cancelled, whatever its process had come to by then."""
+    if lock(session, claim.experiment_id).status != "cancelling":
+        return False
+    confirm_cancelled(session, claim)
+    return True
+
+
+def _requeue(session: Session, claim: Claim, trial: Trial, **details: Any) -> None:
+    trial.status, trial.worker, trial.lease_expires_at = "queued", None, None
+    note_trial(session, claim, "queued", **details)
+    refresh_progress(session, claim.experiment_id)
+    wake_after_commit(session, trial.queue)
+    end_if_cancelled(session, claim.experiment_id)
+
+
+def _end(session: Session, claim: Claim, trial: Trial, status: str, **details: Any) -> None:
+    trial.status, trial.lease_expires_at, trial.finished_at = status, None, now(session)
+    trial.resume_key, trial.resume_sha256, trial.resume_epochs = None, None, 0
+    note_trial(session, claim, status, **details)
+    refresh_progress(session, claim.experiment_id)
+    end_if_cancelled(session, claim.experiment_id)
+
+
+def _claimed(session: Session, claim: Claim) -> Trial:
+    """The trial, locked with its experiment. Raises `LeaseLost` unless the claim on it holds."""
+    lock(session, claim.experiment_id)
+    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+    if trial.fence != claim.fence or trial.status not in CLAIMED:
+        raise LeaseLost(f"the claim {claim.fence} on trial {claim.trial_id} no longer holds; its result is dropped")
+    return trial

@@ -1,49 +1,19 @@
 """The one way from images to probabilities: evaluation and serving both go through it."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.scoring.out_of_distribution import Likeness
+from models_store.scoring.probability_calibration import ProbabilityCalibration
 
 CHUNK = 256
-
-# Wide enough to keep the saturated float32 outputs 0 and 1 apart from their neighbours 1e-45 and 1 - 6e-8.
-LOWEST, HIGHEST = 1e-46, 1 - 2.0**-26
 
 
 class ImagesRefused(ValueError):
     """An array that the model cannot take."""
-
-
-class ProbabilityCalibration(BaseModel):
-    """p -> sigmoid(slope * logit(p) + intercept), strictly increasing, so no decision rule loses its order.
-
-    Identity has slope 1 and intercept 0, temperature scaling slope 1 / T and intercept 0, Platt scaling both free.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    method: Literal["identity", "temperature", "platt"] = "identity"
-    slope: float = Field(1.0, gt=0)
-    intercept: float = 0.0
-
-    def __call__(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Map probabilities of any shape; returns float64 in [0, 1] of the same shape."""
-        p = np.asarray(probabilities, dtype=np.float64)
-        if self.method == "identity":
-            return p
-        return sigmoid(self.slope * logit(p) + self.intercept)
-
-    def inverse(self, probability: float) -> float:
-        """The network's own output that maps to `probability`, to about 1e-15; outputs saturated at 0 or 1 excepted."""
-        if self.method == "identity":
-            return probability
-        return float(sigmoid((logit(np.float64(probability)) - self.intercept) / self.slope))
 
 
 class Scorer:
@@ -117,19 +87,6 @@ class Scorer:
                 f"the model takes uint8 images of the shape (N, {size}, {size}, 3), not {images.dtype} {images.shape}; "
                 "crop to a square, resize and keep the values 0 to 255"
             )
-
-
-def logit(probabilities: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    """Log-odds, finite also at 0 and 1."""
-    clipped = np.clip(probabilities, LOWEST, HIGHEST)
-    odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
-    return odds
-
-
-def sigmoid(log_odds: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x)) without overflow."""
-    small = np.exp(-np.abs(log_odds))
-    return np.where(log_odds >= 0, 1.0, small) / (1.0 + small)
 
 
 def _input_size(session: onnxruntime.InferenceSession) -> int:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models_store.contract.records import About
+from models_store.contract.specs import Record
 from models_store.files import replacing, sha256_of
 from models_store.store.signatures import Signer, Trusted
 from models_store.store.storage import Storage
@@ -55,7 +57,8 @@ class Bundle:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted and indented, so that equal values give equal bytes. NaN and infinity are refused."""
+    """Sorted and indented, so that equal values, records among them, give equal bytes. NaN and infinity are refused."""
+    value = value.model_dump(mode="json") if isinstance(value, Record) else value
     content = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     with replacing(path) as beside:
         beside.write_text(content + "\n", encoding="utf-8")
@@ -65,9 +68,11 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def freeze(folder: Path, about: dict[str, Any]) -> str:
+def freeze(folder: Path, about: About) -> str:
     """Fixes model and threshold by their sha256s. Returns the sha256 that the test set is opened for."""
-    write_json(folder / "frozen.json", {"about": about, "files": _digests(folder, FROZEN_FILES)})
+    write_json(
+        folder / "frozen.json", {"about": about.model_dump(mode="json"), "files": _digests(folder, FROZEN_FILES)}
+    )
     return sha256_of(folder / "frozen.json")
 
 

@@ -57,7 +57,7 @@ def register_file(path: Path, name: str, settings: Settings) -> RegisteredDatase
         registered = register(path, name, storage=Storage(settings.store_url))
         _record(database, registered)
     finally:
-        database.dispose()
+        database.close()
     return registered
 
 
@@ -96,7 +96,7 @@ def _registered(name: str, settings: Settings) -> DatasetRow | None:
         with database.read() as session:
             return session.get(DatasetRow, name)
     finally:
-        database.dispose()
+        database.close()
 
 
 def _show(description: DatasetDescription) -> None:

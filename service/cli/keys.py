@@ -85,7 +85,7 @@ def _database() -> Iterator[Database]:
     except (KeyNotFound, KeyRefused) as error:
         raise BadInput(str(error)) from error
     finally:
-        database.dispose()
+        database.close()
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:

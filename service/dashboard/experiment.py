@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from models_store.runs import ExperimentNotFound
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
 from service.dashboard.leaderboard import ENDED, leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, Reading, Writing
 from service.errors import Problem
 from service.presentation.phrases import remedy
 from service.presentation.words import asked
@@ -61,9 +61,8 @@ def standing(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Re
 
 
 @router.post("/studies/{experiment_id}/cancel")
-def cancel(experiment_id: Identifier, session: Writing, services: Services, background: BackgroundTasks) -> Response:
+def cancel(experiment_id: Identifier, session: Writing) -> Response:
     runs.cancel(session, experiment_id)
-    background.add_task(services.announce, experiment_id)
     return RedirectResponse(f"/studies/{experiment_id}", 303)
 
 

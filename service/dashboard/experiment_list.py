@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
 from models_store.contract.catalog import PRESETS
-from models_store.tables import Experiment, Trial
+from models_store.tables import Experiment, Model, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Reading
 from service.experiments.schemas import Status
@@ -99,16 +99,17 @@ def _chosen(status: str | None, text: str) -> Select[Any]:
 
 def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
     ids = [row.id for row in rows]
-    test = Experiment.result["test"]
     known = {
         id: (dataset, recall, specificity)
         for id, dataset, recall, specificity in session.execute(
             select(
                 Experiment.id,
                 Experiment.spec["dataset"].as_string(),
-                test["recall"].as_float(),
-                test["specificity"].as_float(),
-            ).where(Experiment.id.in_(ids))
+                Model.metrics["recall"].as_float(),
+                Model.metrics["specificity"].as_float(),
+            )
+            .outerjoin(Model, Model.experiment_id == Experiment.id)
+            .where(Experiment.id.in_(ids))
         )
     }
     recall = Trial.metrics["val_recall"].as_float()

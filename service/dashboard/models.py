@@ -13,6 +13,7 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from models_store import wording
+from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model
 from service.access.gate import Caller
@@ -60,7 +61,7 @@ def compare_page(a: Version, b: Version, viewer: Viewing, session: Reading) -> H
 def model_page(version: Identifier, viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
     model = registry.model(session, version)
     champion, revision, history = registry.champion(session), registry.revision(session), registry.history(session)
-    session.close()  # its connection is for others while the store is read
+    release(session)
     card, no_card = _card(model, services)
     complete = bool(model.metrics.get("confusion"))
     return show(

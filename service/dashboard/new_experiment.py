@@ -1,12 +1,10 @@
 """Ask for a new study: the form, what is wrong with it beside each field, and what the study may cost in time."""
 
-import hashlib
-import json
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -39,20 +37,15 @@ def new_study_page(
 
 
 @router.post("/studies")
-def submit(
-    viewer: Viewing, session: Writing, services: Services, form: Posted, background: BackgroundTasks
-) -> Response:
+def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
     """Queues the study and leads to its page; or shows the form again, with what is wrong beside each field."""
     fields, groups = fields_of(datasets(session))
     given, values = sent(form, every(fields, groups))
     spec, wrong = _checked(given, fields, groups)
     if spec is None:
         return _page(viewer, fields, groups, values, wrong=wrong, status_code=422, key=str(form.get("key", "")))
-    posted = spec.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps(posted, sort_keys=True).encode()).hexdigest()
     # A form sent twice by a double click is one study; a form changed and sent again from the same page is another.
-    experiment = runs.submit(session, posted, key=f"form-{form.get('key', '')}-{digest[:16]}", digest=digest)
-    background.add_task(services.announce, experiment.id)
+    experiment = runs.submit(session, spec, key=f"form-{form.get('key', '')}-{runs.digest_of(spec)[:16]}")
     return RedirectResponse(f"/studies/{experiment.id}", 303)
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from models_store import wording
+from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.dashboard.shell import PageRoute, Viewing, show
@@ -72,7 +73,7 @@ def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, se
         missing = words.missing(study) or ("Incomplete record", "The model's test figures were not recorded.")
         return show("no_result.html", viewer, missing=missing, **shared)
     test, calibration = study.model.metrics, study.model.calibration
-    session.close()  # its connection is for others while the store is read
+    release(session)
     slider, no_slider = _slider(study.model, services.storage)
     return show(
         "result.html",

@@ -4,10 +4,9 @@ import socket
 from contextlib import closing, suppress
 
 import httpx
-from redis import Redis
 from redis.exceptions import RedisError
 
-from models_store.broker import CONTROL_QUEUE
+from models_store.broker import redis_at
 
 
 class PortTaken(RuntimeError):
@@ -43,15 +42,15 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def broker_answers(url: str) -> bool:
-    with suppress(RedisError), closing(Redis.from_url(url, socket_timeout=2)) as redis:
+    with suppress(RedisError), redis_at(url) as redis:
         return bool(redis.ping())
     return False
 
 
-def worker_listens(url: str) -> bool:
+def worker_listens(url: str, queue: str) -> bool:
     # The set in which kombu's Redis transport keeps the queues bound to an exchange; the first consumer makes it.
-    with suppress(RedisError), closing(Redis.from_url(url, socket_timeout=2)) as redis:
-        return bool(redis.exists(f"_kombu.binding.{CONTROL_QUEUE}"))
+    with suppress(RedisError), redis_at(url) as redis:
+        return bool(redis.exists(f"_kombu.binding.{queue}"))
     return False
 
 

@@ -144,8 +144,13 @@ def _start_product(stack: Stack) -> None:
     stack.start("sweeper", sys.executable, "-m", "workers.sweeper")
     stack.start("web", sys.executable, "-m", "service.web")
     stack.wait_until("web", lambda: probes.web_answers(stack.url))
-    stack.wait_until("worker", lambda: probes.worker_listens(stack.settings.broker_url))
+    stack.wait_until("worker", lambda: probes.worker_listens(stack.settings.broker_url, _first_queue(stack.settings)))
     stack.check()
+
+
+def _first_queue(settings: Settings) -> str:
+    """One that the worker listens to for sure; to `gpu` it only does if it owns GPUs."""
+    return "cpu" if "cpu" in settings.worker_queues else "gpu"
 
 
 def _with_signing_key(settings: Settings, var: Path) -> Settings:
@@ -162,7 +167,7 @@ def _migrate(settings: Settings) -> None:
     try:
         upgrade(database)
     finally:
-        database.dispose()
+        database.close()
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

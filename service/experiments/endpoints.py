@@ -1,10 +1,9 @@
 """Submit, watch and cancel experiments; read their trials."""
 
 import hashlib
-import json
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.openapi.models import Example
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from sqlalchemy import select
@@ -38,8 +37,6 @@ EXAMPLES: dict[str, Example] = {
 def submit(
     spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)],
     session: Writing,
-    services: Services,
-    background: BackgroundTasks,
     request: Request,
     response: Response,
     idempotency_key: Annotated[
@@ -51,13 +48,10 @@ def submit(
         ),
     ] = None,
 ) -> ExperimentRead:
-    """Queues a three-phase study. `Location` is where to follow it."""
+    """Queues an experiment in three phases. `Location` is where to follow it."""
     _require_dataset(session, spec.dataset)
-    posted = spec.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps(posted, sort_keys=True).encode()).hexdigest()
-    experiment = runs.submit(session, posted, key=_owned(idempotency_key, request), digest=digest)
+    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request))
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
-    background.add_task(services.announce, experiment.id)
     return show_experiment(session, experiment)
 
 

@@ -1,23 +1,26 @@
 """Rows of experiments and trials as answers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from models_store.tables import EpochRow, Experiment, Trial
+from models_store.tables import EpochRow, Experiment, Model, Trial
 from service.experiments.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead
 
 
 def show_experiments(session: Session, rows: Sequence[Experiment]) -> list[ExperimentRead]:
-    """Reads the attempts of all of them in one query."""
+    """Reads the attempts, and the test figures, of all of them in one query each."""
+    ids = [row.id for row in rows]
     counted = (
         select(Trial.experiment_id, func.sum(Trial.attempts))
-        .where(Trial.experiment_id.in_([row.id for row in rows]))
+        .where(Trial.experiment_id.in_(ids))
         .group_by(Trial.experiment_id)
     )
     attempts = dict(session.execute(counted).all())
-    return [_experiment(row, attempts.get(row.id, 0)) for row in rows]
+    figures = _test_figures(session, Model.experiment_id, ids)
+    return [_experiment(row, attempts.get(row.id, 0), figures.get(row.id)) for row in rows]
 
 
 def show_experiment(session: Session, row: Experiment) -> ExperimentRead:
@@ -25,8 +28,10 @@ def show_experiment(session: Session, row: Experiment) -> ExperimentRead:
 
 
 def show_trials(session: Session, rows: Sequence[Trial], *, epochs: bool) -> list[TrialRead]:
-    """Reads the epochs of all of them, if asked for, in one query."""
+    """Reads the epochs of all of them, if asked for, in one query. A final trial has the figures of its model."""
     trials = [TrialRead.model_validate(row) for row in rows]
+    figures = _test_figures(session, Model.trial_id, [row.id for row in rows if row.kind == "finalize"])
+    trials = [trial.model_copy(update={"metrics": figures.get(trial.id, trial.metrics)}) for trial in trials]
     if not epochs:
         return trials
     by_trial: dict[str, list[EpochRead]] = {row.id: [] for row in rows}
@@ -36,19 +41,27 @@ def show_trials(session: Session, rows: Sequence[Trial], *, epochs: bool) -> lis
     return [trial.model_copy(update={"epochs": by_trial[trial.id]}) for trial in trials]
 
 
-def _experiment(row: Experiment, attempts: int) -> ExperimentRead:
-    return ExperimentRead.model_validate(
-        {
-            "id": row.id,
-            "status": row.status,
-            "phase": row.phase,
-            "progress": row.progress,
-            "spec": row.spec,
-            "attempts": attempts,
-            "created_at": row.created_at,
-            "started_at": row.started_at,
-            "finished_at": row.finished_at,
-            "result": row.result,
-            "error": None if row.error is None else FailureRead.model_validate(row.error),
-        }
+def _test_figures(session: Session, key: InstrumentedAttribute[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return dict(session.execute(select(key, Model.metrics).where(key.in_(ids))).all()) if ids else {}
+
+
+def _experiment(row: Experiment, attempts: int, figures: dict[str, Any] | None) -> ExperimentRead:
+    columns = ("id", "status", "phase", "progress", "spec", "created_at", "started_at", "finished_at")
+    return ExperimentRead(
+        **{name: getattr(row, name) for name in columns},
+        attempts=attempts,
+        result=None if row.result is None else _with_test(row.result, figures),
+        error=None if row.error is None else FailureRead.model_validate(row.error),
     )
+
+
+def _with_test(result: dict[str, Any], figures: dict[str, Any] | None) -> dict[str, Any]:
+    """The result with the model's test figures in their place, behind those of validation."""
+    if figures is None:
+        return result
+    shown: dict[str, Any] = {}
+    for name, value in result.items():
+        if name == "test_opening":
+            shown["test"] = figures
+        shown[name] = value
+    return {**shown, "test": figures}

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
 from service.access.gate import Caller
@@ -90,7 +91,7 @@ def promote(
 def read_card(version: Identifier, session: Reading, services: Services) -> Response:
     """The model card: what it is for, its figures with recall first, and its limits."""
     model = registry.model(session, version)
-    session.close()  # its connection is for others while the store is read
+    release(session)
     return MarkdownResponse(downloads.card(model, services.storage))
 
 
@@ -112,7 +113,7 @@ def read_card(version: Identifier, session: Reading, services: Services) -> Resp
 def read_bundle(version: Identifier, session: Reading, services: Services) -> Response:
     """Everything the model consists of, as a zip: ONNX and Keras networks, calibration, figures, card, manifest."""
     model = registry.model(session, version)
-    session.close()  # its connection is for others while the store is read
+    release(session)
     headers = {
         "Content-Length": str(downloads.zipped_bytes(model, services.storage)),
         "Content-Disposition": f'attachment; filename="{model.version}.zip"',
@@ -151,7 +152,7 @@ def _expected(if_match: str | None) -> int | None:
 def read_validation_scores(version: Identifier, session: Reading, services: Services) -> ValidationRead:
     """The scores of the validation images, for moving the threshold; test figures exist only at the sealed one."""
     model = registry.model(session, version)
-    session.close()  # its connection is for others while the store is read
+    release(session)
     try:
         return read_validation(model, services.storage)
     except ValidationNotKept as lacking:

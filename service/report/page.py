@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models_store import wording
 from models_store.contract.catalog import DISCLAIMER
+from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.presentation import plots, words
@@ -39,7 +40,7 @@ def report_page(session: Session, storage: Storage, cache_root: Path, experiment
     What the study has not reached, or lost, is named as missing. Raises `ExperimentNotFound`.
     """
     study = read_study(session, experiment_id)
-    session.close()  # its connection is for others while the store is read
+    release(session)
     kept = Kept() if study.model is None else read_kept(storage, study.model, cache_root)
     return TEMPLATES.get_template("page.html").render(
         study=study,

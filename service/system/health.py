@@ -3,17 +3,17 @@
 from threading import Thread
 from typing import Any
 
-import redis
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from models_store.broker import redis_at
 from service.dependencies import Service, Services
 from service.errors import Problem
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["health"])
-BROKER_PATIENCE_SECONDS = 2.0
 STORE_PATIENCE_SECONDS = 3.0
 
 
@@ -89,11 +89,10 @@ def _database(services: Service) -> Check:
 
 
 def _broker(services: Service) -> Check:
-    patience = {"socket_connect_timeout": BROKER_PATIENCE_SECONDS, "socket_timeout": BROKER_PATIENCE_SECONDS}
     try:
-        with redis.Redis.from_url(services.settings.broker_url, **patience) as client:
+        with redis_at(services.settings.broker_url) as client:
             client.ping()
-    except (redis.RedisError, OSError, ValueError) as error:
+    except (RedisError, OSError, ValueError) as error:
         return Check(ok=False, detail=f"it does not answer ({type(error).__name__})")
     return Check(ok=True, detail="answers")
 

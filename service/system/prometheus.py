@@ -1,7 +1,6 @@
 """`/metrics`: what Prometheus reads, the state of database and broker included."""
 
 from collections.abc import Iterable
-from contextlib import closing
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,12 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models_store.broker import failures
+from models_store.broker import redis_at, sweep_failures
 from models_store.database import Database, now
 from models_store.tables import PredictionRow, Trial
 from service.dependencies import Services
@@ -29,7 +27,6 @@ DRIFT_WINDOW = timedelta(days=1)
 # Below this many scores the distance is mostly chance: 1.36 / sqrt(50) = 0.19 at 5 %.
 FEWEST_SCORES = 50
 MOST_SCORES = 10_000
-BROKER_PATIENCE_SECONDS = 2.0
 
 
 router = APIRouter(tags=["health"])
@@ -89,10 +86,9 @@ class SweepFailures(Collector):
         self._broker_url = broker_url
 
     def collect(self) -> Iterable[Metric]:
-        patience = {"socket_connect_timeout": BROKER_PATIENCE_SECONDS, "socket_timeout": BROKER_PATIENCE_SECONDS}
         try:
-            with closing(Redis.from_url(self._broker_url, **patience)) as broker:
-                counted = failures(broker)
+            with redis_at(self._broker_url) as broker:
+                counted = sweep_failures(broker)
         except (RedisError, OSError):
             return
         yield CounterMetricFamily(

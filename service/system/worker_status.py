@@ -4,17 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models_store.broker import redis_at
 from models_store.presence import Presence, present
 from models_store.tables import Event, Experiment, Trial
 from service.system.schemas import EventRead, QueueRead, RunningTrial, WorkerRead
 
 QUEUES = ("cpu", "gpu")
-PATIENCE_SECONDS = 2.0
 STUDIES_LOOKED_AT = 20
 EVENTS_SHOWN = 30
 
@@ -24,8 +23,7 @@ Heard = Sequence[tuple[Presence, float]]
 def heard_workers(broker_url: str) -> Heard | None:
     """None while the broker does not answer."""
     try:
-        patience = {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS}
-        with Redis.from_url(broker_url, **patience) as broker:
+        with redis_at(broker_url) as broker:
             return present(broker)
     except (RedisError, OSError, ValueError):
         return None

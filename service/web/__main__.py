@@ -39,7 +39,7 @@ def _serve(settings: Settings) -> None:
         sys.exit(str(refused))
     database = Database(settings.database_url)
     upgrade(database)
-    database.dispose()
+    database.close()
     uvicorn.run(
         "service.app:create",
         factory=True,

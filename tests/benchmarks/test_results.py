@@ -34,7 +34,7 @@ def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.database_url)
     upgrade(database)
     yield database
-    database.dispose()
+    database.close()
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     url = f"sqlite:///{folder / 'studio.db'}"
     database = Database(url)
     upgrade(database)
-    database.dispose()
+    database.close()
     stack = Stack(folder, url, {"trial_module": "workers.trial", "lease_seconds": "20"})
     try:
         stack.start()

@@ -18,7 +18,7 @@ def hold(stack: Stack, experiment_ids: list[str], *, most_starts: int) -> None:
     with database.read() as session:
         for experiment_id in experiment_ids:
             _ended_once(session, session.get_one(Experiment, experiment_id))
-    database.dispose()
+    database.close()
     starts = Counter(start["trial_id"] for start in stack.starts() if start["experiment_id"] in experiment_ids)
     assert max(starts.values(), default=0) <= most_starts, f"a trial was started {max(starts.values())} times"
     eventually(lambda: not _acting(stack), 10, "the end of every trial's process")

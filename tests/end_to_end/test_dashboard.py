@@ -32,7 +32,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
     upgrade(database)
     with database.write() as session:
         _, key = keys.create(session, "reader", ["read"])
-    database.dispose()
+    database.close()
     with served(tmp_path, url, auth="keys") as home:
         yield home, key
 

@@ -69,7 +69,7 @@ def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPath
     database = Database(url)
     upgrade(database)
     studies = furnish(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
-    database.dispose()
+    database.close()
     with served(folder, url, broker_url=broker_url) as home:
         yield Gallery(home, studies)
 

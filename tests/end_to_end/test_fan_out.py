@@ -28,7 +28,7 @@ def finished_trials(stack: Stack, experiment_id: str) -> Sequence[Trial]:
     database = Database(stack.database_url)
     with database.read() as session:
         trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id)).all()
-    database.dispose()
+    database.close()
     return trials
 
 

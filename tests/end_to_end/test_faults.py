@@ -44,7 +44,7 @@ def told(stack: Stack, experiment_id: str) -> list[tuple[str, dict[str, Any]]]:
     with database.read() as session:
         chosen = select(Event).where(Event.experiment_id == experiment_id).order_by(Event.number)
         events = [(event.kind, event.data) for event in session.scalars(chosen)]
-    database.dispose()
+    database.close()
     return events
 
 
@@ -160,7 +160,7 @@ def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(sta
     database = Database(stack.database_url)
     with database.read() as session:
         worker = session.get_one(Trial, start["trial_id"]).worker
-    database.dispose()
+    database.close()
     assert worker is not None
     victim = next(name for name, process in stack.processes.items() if process.pid == int(worker.rpartition(":")[2]))
 
@@ -236,7 +236,7 @@ def test_database_that_is_away_for_twenty_seconds_loses_nothing(tmp_path: Path) 
         url = server.get_uri()
         database = Database(url)
         upgrade(database)
-        database.dispose()
+        database.close()
         stack = Stack(tmp_path, url, {"lease_seconds": "4"})
         stack.direct(every={"seconds": 2.0})
         try:

@@ -45,7 +45,7 @@ def stack(real_data: Path, migrated_sqlite: Path, tmp_path: Path) -> Iterator[St
     database = Database(stack.database_url)
     with database.write() as session:
         session.add(DatasetRow(**vars(taken), created_at=now(session)))
-    database.dispose()
+    database.close()
     try:
         stack.start()
         yield stack

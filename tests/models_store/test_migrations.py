@@ -59,7 +59,7 @@ def empty(database_url: str, tmp_path: Path) -> Iterator[Database]:
         url = server.set(database=name).render_as_string(hide_password=False)
     database = Database(url)
     yield database
-    database.dispose()
+    database.close()
 
 
 def test_migrated_schema_is_the_one_the_code_expects(database: Database) -> None:

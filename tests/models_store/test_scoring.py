@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models_store.scoring.scorer import CHUNK, ImagesRefused, ProbabilityCalibration, Scorer, logit, sigmoid
+from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
+from models_store.scoring.scorer import CHUNK, ImagesRefused, Scorer
 
 SIZE = 4
 

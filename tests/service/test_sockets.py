@@ -51,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     url = f"sqlite:///{folder}/web.db"
     database = Database(url)
     upgrade(database)
-    database.dispose()
+    database.close()
     with served(folder, url) as home:
         yield "127.0.0.1", int(home.rpartition(":")[2])
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from workers.worker.control import ControlDesk
 
 from models_store.broker import ADVANCE
 from tests.workers.conftest import SPEC, Stage
-from workers.worker.control import ControlDesk
 
 
 @dataclass

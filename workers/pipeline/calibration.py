@@ -1,51 +1,27 @@
 """Making the network's scores honest probabilities without changing their order."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize_scalar
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from models_store.contract.records import Calibratedness, Method, OutOfDistributionFit, ProbabilityChoice
 from models_store.scoring.out_of_distribution import Likeness
-from models_store.scoring.scorer import ProbabilityCalibration, Scorer, logit
+from models_store.scoring.probability_calibration import ProbabilityCalibration, logit
+from models_store.scoring.scorer import Scorer
 from workers.pipeline.data import StudyData
 from workers.pipeline.evaluation.intervals import brier, expected_calibration_error
 
-Method = Literal["identity", "temperature", "platt"]
 METHODS: tuple[Method, ...] = ("identity", "temperature", "platt")
 FOLDS = 5
 
 # Temperatures from 0.05 to 20; beyond them a fit says that the scores carry nothing, not that they are miscalibrated.
 LOG_TEMPERATURES = (-3.0, 3.0)
-
-
-class Calibratedness(BaseModel):
-    """How well probabilities match outcomes; the lower the better."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ece: float
-    brier: float
-    log_loss: float
-
-
-class ProbabilityChoice(BaseModel):
-    """The chosen map, the cross-validated log loss of each candidate, and calibratedness before and after.
-
-    `after` is measured out of fold, on images that the map was not fitted to.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    calibration: ProbabilityCalibration
-    cross_validated_log_loss: dict[Method, float]
-    before: Calibratedness
-    after: Calibratedness
 
 
 def calibrate_probabilities(
@@ -137,7 +113,7 @@ USUAL_SHARE = 0.99
 LEAST_VARIANCE = 1e-9
 
 
-def fit_likeness(scorer: Scorer, data: StudyData, seed: int) -> tuple[Likeness, dict[str, Any]]:
+def fit_likeness(scorer: Scorer, data: StudyData, seed: int) -> tuple[Likeness, OutOfDistributionFit]:
     """The training images' likeness with its cut, and how both came about, as JSON.
 
     The covariance is shrunk as Ledoit and Wolf (2004) derive, so that it is regular with fewer images than features.
@@ -150,15 +126,15 @@ def fit_likeness(scorer: Scorer, data: StudyData, seed: int) -> tuple[Likeness, 
     distances = fitted.distances(scorer.features(data.calibration.images))
     cut = float(np.quantile(distances, USUAL_SHARE, method="higher"))
     likeness = Likeness(fitted.center, fitted.directions, fitted.variances, fitted.remainder, cut)
-    return likeness, {
-        "method": "mahalanobis",
-        "cut": cut,
-        "usual_share": USUAL_SHARE,
-        "features": likeness.features,
-        "directions": len(likeness.variances),
-        "training_images": len(images),
-        "calibration_images": len(distances),
-    }
+    return likeness, OutOfDistributionFit(
+        method="mahalanobis",
+        cut=cut,
+        usual_share=USUAL_SHARE,
+        features=likeness.features,
+        directions=len(likeness.variances),
+        training_images=len(images),
+        calibration_images=len(distances),
+    )
 
 
 def fitted_to(features: NDArray[np.floating]) -> Likeness:

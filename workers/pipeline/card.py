@@ -8,6 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models_store import wording
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
+from models_store.contract.figures import Evaluation
+from models_store.contract.records import About, CalibrationRecord
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
 LICENCE_OF_THE_DATA = "cc-by-nc-4.0"
@@ -37,60 +39,58 @@ TEMPLATES.filters |= wording.FILTERS
 
 
 def model_card(
-    about: Mapping[str, Any],
-    calibration: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-    environment: Mapping[str, Any],
+    about: About, calibration: CalibrationRecord, evaluation: Evaluation, environment: Mapping[str, Any]
 ) -> str:
     """Markdown with a Hugging Face metadata header (YAML).
 
-    `about`, `calibration` and `evaluation` are the bundle's frozen, calibration and metrics files; `environment` says
-    where and with which commit the final evaluation ran. Items covered: Collins et al., TRIPOD+AI, BMJ 385 (2024).
+    `environment` names the machine and the commit of the final evaluation. Items
+    covered: Collins et al., TRIPOD+AI, BMJ 385 (2024).
     """
+    figures = evaluation.model_dump(mode="json")
     return TEMPLATES.get_template("card.md.j2").render(
         about=about,
-        trial=about["trial"],
-        data=about["data"],
+        trial=about.trial,
+        data=about.data,
         calibration=calibration,
-        decision=calibration["decision"],
-        guarantee=calibration["guarantee"],
-        probabilities=calibration["probabilities"],
+        decision=calibration.decision,
+        guarantee=calibration.guarantee,
+        probabilities=calibration.probabilities,
         test=evaluation,
         environment=environment,
         disclaimer=DISCLAIMER,
-        licence=LICENCE_OF_THE_PROGRAM if about["synthetic"] else LICENCE_OF_THE_DATA,
+        licence=LICENCE_OF_THE_PROGRAM if about.synthetic else LICENCE_OF_THE_DATA,
         architecture=_architecture(about),
-        class_weight=CLASS_WEIGHTS[about["trial"]["class_weight"]],
-        strategy=STRATEGIES.get(about["trial"]["strategy"] or ""),
+        class_weight=CLASS_WEIGHTS[about.trial.class_weight],
+        strategy=STRATEGIES.get(about.trial.strategy or ""),
         random_base=_initial_weights(about) == RANDOM_BASE,
         initial_weights=_initial_weights(about),
         metric_types=METRIC_TYPES,
-        at_the_sample=wording.figure_rows(evaluation),
-        at_the_prevalence=wording.figure_rows(evaluation, ("ppv", "npv")),
-        leak_free=None if evaluation["leak_free"] is None else wording.figure_rows(evaluation["leak_free"]),
-        at_half=wording.figure_rows(evaluation["at_half"]),
+        at_the_sample=wording.figure_rows(figures),
+        at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
+        leak_free=None if evaluation.leak_free is None else wording.figure_rows(figures["leak_free"]),
+        at_half=wording.figure_rows(figures["at_half"]),
     )
 
 
-def _architecture(about: Mapping[str, Any]) -> str:
-    architecture, trial, size = ARCHITECTURES[about["architecture"]], about["trial"], about["image_size"]
+def _architecture(about: About) -> str:
+    architecture, trial, size = ARCHITECTURES[about.architecture], about.trial, about.image_size
     if isinstance(architecture, CustomCNN):
         return (
             f"{architecture.name}, a convolutional network of {architecture.depth} blocks (convolution, batch "
             f"normalisation, pooling, dropout) that begins with {architecture.filters} filters and doubles them, a "
             f"dense layer of {architecture.dense} and a softmax over benign and malignant; input {size}x{size} RGB"
         )
-    trained = "all of its layers train" if trial["unfreeze"] == "all" else f"its top {trial['unfreeze']} layers train"
+    trained = "all of its layers train" if trial.unfreeze == "all" else f"its top {trial.unfreeze} layers train"
     return (
-        f"{architecture.name}, {architecture.base} ({trained if trial['unfreeze'] else 'frozen'}) on the "
+        f"{architecture.name}, {architecture.base} ({trained if trial.unfreeze else 'frozen'}) on the "
         f"{size}x{size} RGB image enlarged twice, global average pooling, a dense layer of {architecture.dense} and a "
         "softmax over benign and malignant"
     )
 
 
-def _initial_weights(about: Mapping[str, Any]) -> str:
-    if about["trial"]["starts_from"] is not None:
-        return "those of an earlier trial of the same study"
-    if isinstance(ARCHITECTURES[about["architecture"]], CustomCNN):
+def _initial_weights(about: About) -> str:
+    if about.trial.starts_from is not None:
+        return "those of an earlier trial of the same experiment"
+    if isinstance(ARCHITECTURES[about.architecture], CustomCNN):
         return "random, as for every network of this kind"
-    return "ImageNet, for the base" if about["weights"] == "imagenet" else RANDOM_BASE
+    return "ImageNet, for the base" if about.weights == "imagenet" else RANDOM_BASE

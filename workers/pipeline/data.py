@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from models_store.contract.records import DataSizes, PartSize, TestSetAlreadyOpened
 from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.layout import Split, read_split
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class HoldOutImpossible(ValueError):
@@ -126,23 +129,20 @@ def _require_both_classes(part: Split, name: str) -> None:
         )
 
 
-def sizes(data: StudyData) -> dict[str, Any]:
-    """Images, malignant images and lesions (None where unknown) of each part that Phases 1 and 2 may see."""
-    return {
-        "train": _size(data.train),
-        "selection": _size(data.selection),
-        "calibration": _size(data.calibration),
-        "selection_images_of_train_lesions": data.selection_images_of_train_lesions,
-        "calibration_images_of_train_lesions": data.calibration_images_of_train_lesions,
-    }
+def sizes(data: StudyData) -> DataSizes:
+    """What evidence each part of the data holds, for the record."""
+    return DataSizes(
+        train=_size(data.train),
+        selection=_size(data.selection),
+        calibration=_size(data.calibration),
+        selection_images_of_train_lesions=data.selection_images_of_train_lesions,
+        calibration_images_of_train_lesions=data.calibration_images_of_train_lesions,
+    )
 
 
-def _size(split: Split) -> dict[str, int | None]:
+def _size(split: Split) -> PartSize:
     lesions = None if split.lesion_ids is None else len(np.unique(split.lesion_ids))
-    return {"images": len(split.labels), "malignant": int(split.malignant.sum()), "lesions": lesions}
-
-
-SHA256 = re.compile(r"[0-9a-f]{64}")
+    return PartSize(images=len(split.labels), malignant=int(split.malignant.sum()), lesions=lesions)
 
 
 @dataclass(frozen=True)
@@ -156,18 +156,6 @@ class Opening:
 
 class NothingFrozen(ValueError):
     """An opening that names no frozen bundle or no threshold."""
-
-
-class TestSetAlreadyOpened(RuntimeError):
-    """The experiment has seen its test set; a second look would be selection on it."""
-
-    __test__ = False  # not a test class, whatever pytest makes of its name
-
-    def __init__(self, experiment_id: str, bundle_sha256: str, when: str) -> None:
-        super().__init__(
-            f"experiment {experiment_id} opened its test set {when} for the bundle {bundle_sha256[:12]}; read the "
-            "recorded result, or submit a new experiment"
-        )
 
 
 class SealedTestSet:

@@ -1,6 +1,5 @@
 """The trained network as ONNX, which is what serves, and the proof that it answers like the original."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -11,6 +10,7 @@ import tf2onnx
 from keras import layers
 from numpy.typing import NDArray
 
+from models_store.contract.records import Parity
 from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
 
 LARGEST_DIFFERENCE = 1e-5
@@ -21,15 +21,6 @@ OPSET = 18
 
 class ExportNotFaithful(RuntimeError):
     """The exported network does not answer like the one it was made from."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far the ONNX network's probabilities of malignant lie from Keras' on the same images."""
-
-    max_abs_difference: float
-    images: int
-    decisions_differ: int
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:

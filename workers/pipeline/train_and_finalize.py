@@ -9,23 +9,33 @@ from typing import Any
 import numpy as np
 
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
+from models_store.contract.figures import Evaluation
+from models_store.contract.outcomes import Epoch, FinalModel
+from models_store.contract.records import (
+    About,
+    CalibrationRecord,
+    Parity,
+    ProbabilityChoice,
+    TestSetOpening,
+    ThresholdDecision,
+)
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.layout import Split, verify_layout
 from models_store.experiment.selection import policy_for
 from models_store.files import sha256_of
-from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.scoring.probability_calibration import ProbabilityCalibration
+from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer
-from workers.pipeline.calibration import ProbabilityChoice, calibrate_probabilities, fit_likeness
+from workers.pipeline.calibration import calibrate_probabilities, fit_likeness
 from workers.pipeline.card import model_card
 from workers.pipeline.data import Opening, SealedTestSet, StudyData, scaled, sizes, study_data
-from workers.pipeline.evaluation.evaluation import Evaluation, evaluate, pictured
-from workers.pipeline.export import PARITY_IMAGES, Parity, check_parity, export_onnx
+from workers.pipeline.evaluation.evaluation import evaluate, pictured
+from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
-from workers.pipeline.threshold import Calibration, calibrate
+from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.training.epoch_metrics import binary_metrics
-from workers.pipeline.training.progress import Epoch
 from workers.pipeline.training.training import Schedule, TrainingOutcome, train
 
 
@@ -37,23 +47,6 @@ class Candidate:
     trial: TrialSpec
     checkpoint: Path
     experiment_id: str
-
-
-@dataclass(frozen=True)
-class FinalModel:
-    """What Phase 3 leaves: a completed bundle in a folder, and everything that goes on record about it."""
-
-    manifest_sha256: str
-    signed_by: str | None
-    opening: Opening
-    opened_at: datetime
-    test_images: int
-    about: Mapping[str, Any]
-    calibration: Mapping[str, Any]
-    validation: Mapping[str, Any]
-    evaluation: Evaluation
-    parity: Parity
-    warnings: tuple[str, ...]
 
 
 def train_trial(
@@ -107,43 +100,54 @@ def finalize(
     model.save(folder / "model.keras")
     export_onnx(model, folder / "model.onnx")
 
-    probabilities, calibration = _calibrate(Scorer(folder / "model.onnx"), data, spec)
-    parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, calibration.threshold)
+    probabilities, decision = _calibrate(Scorer(folder / "model.onnx"), data, spec)
+    parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, decision.threshold)
     about = _about(candidate, spec, dataset, data)
     scorer = Scorer(folder / "model.onnx", probabilities.calibration)
-    likeness, told = fit_likeness(scorer, data, spec.seed)
-    likeness.save(folder / bundles.LIKENESS)
-    record = _write_calibration(folder, probabilities, calibration, told)
+    distribution, fit = fit_likeness(scorer, data, spec.seed)
+    distribution.save(folder / bundles.LIKENESS)
+    calibration = CalibrationRecord(
+        threshold=decision.threshold,
+        guarantee=decision.guarantee,
+        probability_calibration=probabilities.calibration,
+        probabilities=probabilities,
+        decision=decision,
+        likeness=fit,
+    )
+    bundles.write_json(folder / "calibration.json", calibration)
     validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
     bundles.write_json(folder / "validation.json", validation)
     frozen_sha256 = bundles.freeze(folder, about)
 
-    opening = Opening(candidate.experiment_id, frozen_sha256, calibration.threshold)
     opened_at = datetime.now(UTC)
-    test = sealed.open(opening)
+    test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
-    evaluation = evaluate(scorer(test.images), test, calibration, train_lesions=train_lesions, seed=spec.seed)
+    evaluation = evaluate(scorer(test.images), test, decision, train_lesions=train_lesions, seed=spec.seed)
 
-    measured = evaluation.model_dump(mode="json")
-    bundles.write_json(folder / "metrics.json", measured)
+    bundles.write_json(folder / "metrics.json", evaluation)
     bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
-    card = model_card(about, record, measured, environment or {})
+    card = model_card(about, calibration, evaluation, environment or {})
     (folder / "card.md").write_text(card, encoding="utf-8")
     return FinalModel(
         manifest_sha256=bundles.complete(folder, signer),
         signed_by=None if signer is None else signer.key_id,
-        opening=opening,
-        opened_at=opened_at,
-        test_images=len(test.images),
         about=about,
-        calibration=record,
+        calibration=calibration,
         validation={
-            part: binary_metrics(scored["scores"], scored["malignant"], calibration.threshold)
+            part: binary_metrics(scored["scores"], scored["malignant"], decision.threshold)
             for part, scored in validation.items()
         },
+        opening=TestSetOpening(
+            dataset=about.dataset,
+            dataset_sha256=about.dataset_sha256,
+            bundle_sha256=frozen_sha256,
+            threshold=decision.threshold,
+            images=len(test.images),
+            opened_at=opened_at,
+        ),
         evaluation=evaluation,
-        parity=parity,
-        warnings=_warnings(about, calibration, evaluation, data.calibration_images_of_train_lesions),
+        export=parity,
+        warnings=_warnings(about, decision, evaluation, data.calibration_images_of_train_lesions),
     )
 
 
@@ -154,12 +158,12 @@ def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | N
     return locate_base_weights(architecture.base, weights_root)
 
 
-def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[ProbabilityChoice, Calibration]:
+def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[ProbabilityChoice, ThresholdDecision]:
     split = data.calibration
     raw = scorer.raw(split.images)
     chosen = calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
     scores = chosen.calibration(raw)
-    return chosen, calibrate(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+    return chosen, choose_threshold(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
 
 
 def _parity(model: Any, onnx: Path, data: StudyData, calibration: ProbabilityCalibration, threshold: float) -> Parity:
@@ -168,39 +172,21 @@ def _parity(model: Any, onnx: Path, data: StudyData, calibration: ProbabilityCal
     return check_parity(model, onnx, scaled(pool[:PARITY_IMAGES]), calibration.inverse(threshold))
 
 
-def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: StudyData) -> dict[str, Any]:
-    return {
-        "experiment_id": candidate.experiment_id,
-        "winner": candidate.name,
-        "architecture": candidate.trial.architecture,
-        "trial": candidate.trial.model_dump(mode="json"),
-        "dataset": spec.dataset,
-        "dataset_sha256": sha256_of(dataset),
-        "synthetic": verify_layout(dataset).synthetic,
-        "weights": spec.weights,
-        "image_size": data.image_size,
-        "seed": spec.seed,
-        "epochs": spec.epochs,
-        "patience": spec.patience,
-        "selection": spec.selection.model_dump(mode="json"),
-        "calibration": spec.calibration.model_dump(mode="json"),
-        "data": sizes(data),
-    }
-
-
-def _write_calibration(
-    folder: Path, probabilities: ProbabilityChoice, calibration: Calibration, likeness: dict[str, Any]
-) -> dict[str, Any]:
-    record = {
-        "threshold": calibration.threshold,
-        "guarantee": calibration.guarantee.model_dump(mode="json"),
-        "probability_calibration": probabilities.calibration.model_dump(mode="json"),
-        "probabilities": probabilities.model_dump(mode="json"),
-        "decision": calibration.model_dump(mode="json"),
-        "likeness": likeness,
-    }
-    bundles.write_json(folder / "calibration.json", record)
-    return record
+def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: StudyData) -> About:
+    asked = {name: getattr(spec, name) for name in ("dataset", "weights", "seed", "epochs", "patience")}
+    return About(
+        **asked,
+        selection=spec.selection,
+        calibration=spec.calibration,
+        experiment_id=candidate.experiment_id,
+        winner=candidate.name,
+        architecture=candidate.trial.architecture,
+        trial=candidate.trial,
+        dataset_sha256=sha256_of(dataset),
+        synthetic=verify_layout(dataset).synthetic,
+        image_size=data.image_size,
+        data=sizes(data),
+    )
 
 
 def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
@@ -209,14 +195,14 @@ def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
 
 
 def _warnings(
-    about: Mapping[str, Any], calibration: Calibration, evaluation: Evaluation, calibration_leaks: int | None
+    about: About, decision: ThresholdDecision, evaluation: Evaluation, calibration_leaks: int | None
 ) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
-    is_transfer = not isinstance(ARCHITECTURES[about["architecture"]], CustomCNN)
+    is_transfer = not isinstance(ARCHITECTURES[about.architecture], CustomCNN)
     said = {
-        "trained and tested on synthetic images: no figure here says anything about lesions": about["synthetic"],
-        "the base started from random weights, not from ImageNet": is_transfer and about["weights"] == "none",
-        f"the guarantee is void: {calibration.void_reason}": calibration.void,
+        "trained and tested on synthetic images: no figure here says anything about lesions": about.synthetic,
+        "the base started from random weights, not from ImageNet": is_transfer and about.weights == "none",
+        f"the guarantee is void: {decision.void_reason}": decision.void,
         f"{calibration_leaks} calibration images show a lesion that was also trained on: the guarantee is for images "
         "like those, and optimistic for lesions never seen": calibration_leaks,
         f"{evaluation.leaking_images} test images show a lesion that was also trained on; see the leak-free figures": (

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
+from models_store.contract.outcomes import Failed, Outcome
 from models_store.contract.specs import TrialSpec
 from models_store.datasets.errors import DatasetUnavailable
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from workers.pipeline import backend
 from workers.trial.jobs import do_final_job, do_training_job
-from workers.trial.protocol import Job, Outcome, read_job, write
+from workers.trial.protocol import OUTCOME_FILE, Job, read_job, write
 
 
 def main(folder: Path) -> None:
@@ -30,7 +31,7 @@ def main(folder: Path) -> None:
     except Exception as error:
         traceback.print_exc()
         outcome = _failure(error)
-    write(folder / "outcome.json", outcome)
+    write(folder / OUTCOME_FILE, outcome)
 
 
 def run(job: Job, settings: Settings, folder: Path) -> Outcome:
@@ -42,10 +43,10 @@ def run(job: Job, settings: Settings, folder: Path) -> Outcome:
     return do_final_job(job, job.work, settings, storage, folder)
 
 
-def _failure(error: Exception) -> Outcome:
+def _failure(error: Exception) -> Failed:
     # The same spec on the same data fails the same way again, so only what the machine did is worth another attempt.
     machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
-    return Outcome(status="failed", error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
+    return Failed(error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
 
 
 def _die_with_the_worker() -> None:

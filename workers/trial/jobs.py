@@ -3,10 +3,10 @@
 import os
 import socket
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models_store.contract.outcomes import Collapsed, Epoch, Finalized, Outcome, Started, StoredFile, Trained
 from models_store.contract.specs import Checkpoint, FinalSpec, TrialSpec
 from models_store.datasets.sources import resolve
 from models_store.files import sha256_of
@@ -16,9 +16,8 @@ from models_store.store.signatures import Signer
 from models_store.store.storage import Storage
 from models_store.version import commit
 from workers.pipeline import backend
-from workers.pipeline.training.progress import Epoch
 from workers.trial import resume_store
-from workers.trial.protocol import Job, Outcome, append_message, model_version
+from workers.trial.protocol import Job, append_message, model_version
 from workers.trial.resume_store import UploadClock
 
 if TYPE_CHECKING:
@@ -29,28 +28,23 @@ def do_training_job(job: Job, trial: TrialSpec, settings: Settings, storage: Sto
     """Trains one trial, going on from the furthest resume point there is, and stores the weights of its best epoch."""
     from workers.pipeline.training.resume import ResumePointMismatch
 
-    append_message(folder, {"kind": "started"})
+    append_message(folder, Started())
     resume_store.fetch_if_further(job.resume, folder, storage)
     try:
         ended = _train(job, trial, settings, storage, folder)
     except ResumePointMismatch as mismatch:  # other code or other data took it: its epochs are no part of this run
-        print(f"beginning anew: {mismatch}")  # noqa: T201 - the process' log
+        print(f"starting over: {mismatch}")  # noqa: T201 - the process' log
         resume_store.discard(folder)
         ended = _train(job, trial, settings, storage, folder)
     if ended.best is None or ended.checkpoint is None:
-        reason = {"reason": ended.collapsed, "environment": environment()}
-        return Outcome(status="collapsed", result=reason)
-    key = f"trials/{job.trial_id}/{job.fence}/best.keras"
-    storage.put_file(ended.checkpoint, key)
-    return Outcome(
-        status="succeeded",
-        result={
-            "best_epoch": ended.best.number,
-            "metrics": dict(ended.best.metrics),
-            "checkpoint_key": key,
-            "checkpoint_sha256": sha256_of(ended.checkpoint),
-            "environment": environment(),
-        },
+        return Collapsed(reason=ended.collapsed or "", environment=environment())
+    checkpoint = StoredFile(key=f"trials/{job.trial_id}/{job.fence}/best.keras", sha256=sha256_of(ended.checkpoint))
+    storage.put_file(ended.checkpoint, checkpoint.key)
+    return Trained(
+        best_epoch=ended.best.number,
+        metrics=ended.best.metrics,
+        checkpoint=checkpoint,
+        environment=environment(),
     )
 
 
@@ -60,7 +54,7 @@ def _train(job: Job, trial: TrialSpec, settings: Settings, storage: Storage, fol
     clock = UploadClock(settings.resume_upload_seconds)
 
     def report(epoch: Epoch) -> None:
-        append_message(folder, {"kind": "epoch", **asdict(epoch)})
+        append_message(folder, epoch)
         print(_in_words(epoch), flush=True)  # noqa: T201 - the process' log
         if clock.is_due():
             _upload_resume_point(job, storage, folder)
@@ -85,7 +79,7 @@ def _in_words(epoch: Epoch) -> str:
 
 def _upload_resume_point(job: Job, storage: Storage, folder: Path) -> None:
     try:
-        append_message(folder, {"kind": "resume_point", **asdict(resume_store.upload(folder, job.trial_id, storage))})
+        append_message(folder, resume_store.upload(folder, job.trial_id, storage))
     except OSError as error:  # training is worth more than its copy; the next one may be taken
         print(f"the resume point stays on this machine: {error}")  # noqa: T201 - the process' log
 
@@ -93,52 +87,20 @@ def _upload_resume_point(job: Job, storage: Storage, folder: Path) -> None:
 def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
     """Exports, calibrates, freezes and tests the winner, and stores its bundle under a version nobody had before."""
     from workers.pipeline.data import SealedTestSet
-    from workers.pipeline.train_and_finalize import Candidate, FinalModel, finalize
+    from workers.pipeline.train_and_finalize import Candidate, finalize
 
     signer = None if settings.signing_key is None else Signer.of(settings.signing_key)
     dataset = dataset_of(job, settings, storage)
     version = model_version(job.trial_id, job.fence)
-    store_key = f"models/{version}"
+    where = environment()
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=folder) as name:
         bundle = Path(name)
         checkpoint = fetch(final.checkpoint, storage, bundle / "winner.keras")
         candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id)
         sealed = SealedTestSet(dataset)
-        model: FinalModel = finalize(
-            candidate, job.experiment, dataset, sealed, bundle, environment=environment(), signer=signer
-        )
-        bundles.upload(bundle, storage, store_key)
-    return Outcome(status="succeeded", result=_final_result(model, version, store_key))
-
-
-def _final_result(model: Any, version: str, store_key: str) -> dict[str, Any]:
-    about, evaluation = model.about, model.evaluation.model_dump(mode="json")
-    named = {key: about[key] for key in ("dataset", "dataset_sha256", "synthetic", "weights", "winner", "architecture")}
-    return {
-        "model": {
-            **named,
-            "version": version,
-            "store_key": store_key,
-            "bundle_sha256": model.opening.bundle_sha256,
-            "manifest_sha256": model.manifest_sha256,
-            "signed_by": model.signed_by,
-            "threshold": model.opening.threshold,
-        },
-        "opening": {
-            "dataset": about["dataset"],
-            "dataset_sha256": about["dataset_sha256"],
-            "bundle_sha256": model.opening.bundle_sha256,
-            "threshold": model.opening.threshold,
-            "images": model.test_images,
-            "opened_at": model.opened_at.isoformat(),
-        },
-        "calibration": model.calibration,
-        "validation": model.validation,
-        "warnings": model.warnings,
-        "evaluation": evaluation,
-        "export": asdict(model.parity),
-        "environment": environment(),
-    }
+        model = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=where, signer=signer)
+        bundles.upload(bundle, storage, f"models/{version}")
+    return Finalized(version=version, store_key=f"models/{version}", model=model, environment=where)
 
 
 def dataset_of(job: Job, settings: Settings, storage: Storage) -> Path:

@@ -6,15 +6,18 @@ outcome.json    written whole by the process at its end; a process that leaves n
 log.txt         everything the process printed
 """
 
-import json
+import logging
 import uuid
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from models_store.contract.specs import ExperimentSpec, FinalSpec, Spec, TrialSpec
+from models_store.contract.outcomes import MESSAGE, OUTCOME, Message, Outcome, ResumePoint
+from models_store.contract.specs import ExperimentSpec, FinalSpec, Record, Spec, TrialSpec
 from models_store.files import replacing
+
+log = logging.getLogger(__name__)
+JOB, MESSAGES, OUTCOME_FILE, LOG = "job.json", "messages.jsonl", "outcome.json", "log.txt"
 
 
 class RegisteredFile(Spec):
@@ -24,14 +27,6 @@ class RegisteredFile(Spec):
     sha256: str
     store_key: str
     lesions_store_key: str | None
-
-
-class StoredResumePoint(Spec):
-    """What an earlier attempt, perhaps on another machine, left in the store to go on from."""
-
-    key: str
-    sha256: str
-    epochs: int
 
 
 class Job(Spec):
@@ -45,7 +40,7 @@ class Job(Spec):
     experiment: ExperimentSpec
     work: TrialSpec | FinalSpec = Field(union_mode="left_to_right")
     dataset: RegisteredFile | None
-    resume: StoredResumePoint | None = None
+    resume: ResumePoint | None = None
 
 
 def model_version(trial_id: str, fence: int) -> str:
@@ -53,47 +48,43 @@ def model_version(trial_id: str, fence: int) -> str:
     return f"mdl_{uuid.uuid5(uuid.NAMESPACE_OID, f'{trial_id}/{fence}').hex}"
 
 
-class Outcome(Spec):
-    """How the process says that it ended. `result` is what its kind of work yields."""
-
-    status: Literal["succeeded", "collapsed", "failed"]
-    result: dict[str, Any] = Field(default_factory=dict)
-    error_kind: str = ""
-    message: str = ""
-    retry: bool = False
-
-
-def write(path: Path, value: Spec) -> None:
+def write(path: Path, value: Record) -> None:
     with replacing(path) as beside:
         beside.write_text(value.model_dump_json(indent=2), encoding="utf-8")
 
 
 def read_job(folder: Path) -> Job:
-    return Job.model_validate_json((folder / "job.json").read_bytes())
+    return Job.model_validate_json((folder / JOB).read_bytes())
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    path = folder / "outcome.json"
-    return Outcome.model_validate_json(path.read_bytes()) if path.exists() else None
+    """None while there is none, and for that of a process of another version: the attempt is then made again."""
+    try:
+        return OUTCOME.validate_json((folder / OUTCOME_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        log.warning("%s is not the outcome of this version and is ignored: %s", folder / OUTCOME_FILE, error)
+        return None
 
 
-def append_message(folder: Path, message: dict[str, Any]) -> None:
-    with (folder / "messages.jsonl").open("a") as file:
-        file.write(json.dumps(message, allow_nan=False) + "\n")
+def append_message(folder: Path, message: Message) -> None:
+    with (folder / MESSAGES).open("a", encoding="utf-8") as file:
+        file.write(message.model_dump_json() + "\n")
 
 
 class MessageReader:
     """Reads each whole line of a trial's messages once."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "messages.jsonl"
+        self._path = folder / MESSAGES
         self._offset = 0
 
-    def new(self) -> list[dict[str, Any]]:
+    def new(self) -> list[Message]:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
             whole, newline, _rest = file.read().rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        return [json.loads(line) for line in whole.splitlines()]
+        return [MESSAGE.validate_json(line) for line in whole.splitlines()]

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models_store.contract.outcomes import ResumePoint
 from models_store.files import sha256_of
-from models_store.runs import ResumePoint
 from models_store.store.storage import Storage
 from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE
-from workers.trial.protocol import StoredResumePoint
 
 
 def epochs_behind(folder: Path) -> int:
@@ -33,12 +32,12 @@ def upload(folder: Path, trial_id: str, storage: Storage) -> ResumePoint:
             archive.add(folder / RESUME_FOLDER, arcname=RESUME_FOLDER)
         key = f"{prefix_of(trial_id)}/{uuid.uuid4().hex}.tar"
         storage.put_file(packed, key)
-        return ResumePoint(key, sha256_of(packed), epochs_behind(folder))
+        return ResumePoint(key=key, sha256=sha256_of(packed), epochs=epochs_behind(folder))
     finally:
         packed.unlink(missing_ok=True)
 
 
-def fetch_if_further(stored: StoredResumePoint | None, folder: Path, storage: Storage) -> None:
+def fetch_if_further(stored: ResumePoint | None, folder: Path, storage: Storage) -> None:
     """Replaces the folder's resume point by the stored one where that has more epochs behind it."""
     if stored is None or stored.epochs <= epochs_behind(folder):
         return

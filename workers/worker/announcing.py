@@ -4,14 +4,14 @@ import logging
 import os
 import platform
 import socket
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from threading import Thread
 
-from redis import Redis
 from redis.exceptions import RedisError
 
+from models_store.broker import redis_at
 from models_store.presence import TOLD_EVERY_SECONDS, Presence, take_back, tell
 from models_store.version import commit
 from workers.worker.context import Worker, queues, slots
@@ -42,8 +42,7 @@ def tell_in_background(worker: Worker) -> None:
 
 def tell_until_stopped(worker: Worker, presence: Presence, every_seconds: float = TOLD_EVERY_SECONDS) -> None:
     """A broker that is away is told again later."""
-    patience = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS}
-    with closing(Redis.from_url(worker.settings.broker_url, **patience)) as broker:
+    with redis_at(worker.settings.broker_url, PATIENCE_SECONDS) as broker:
         while True:
             try:
                 tell(broker, presence)

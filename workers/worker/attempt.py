@@ -1,17 +1,18 @@
-"""One attempt at a claimed trial: its job is written, its process watched, its news recorded."""
+"""One attempt at a claimed trial: its job is written, its process watched, its messages recorded."""
 
 import sys
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from models_store.contract.specs import ExperimentSpec
+from models_store.contract.outcomes import Exit, Failed, ResumePoint
+from models_store.contract.specs import ExperimentSpec, FinalSpec, TrialSpec
 from models_store.runs import Claim
 from models_store.tables import DatasetRow, Experiment, Trial
 from workers.trial import protocol, resume_store
-from workers.trial.protocol import Job, MessageReader, RegisteredFile, StoredResumePoint, read_outcome
+from workers.trial.protocol import Job, MessageReader, RegisteredFile, read_outcome
 from workers.worker.context import Slot, Worker, attempt_folder, patiently
-from workers.worker.supervisor import Exit, supervise
+from workers.worker.supervisor import supervise
 from workers.worker.watch import Watch
 
 MOST_GLANCE_SECONDS = 2.0  # a cancelled trial's process has to be gone within 10 s
@@ -24,9 +25,9 @@ def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
     folder.mkdir(parents=True, exist_ok=True)
     watch = Watch(worker, claim)
     outcome = read_outcome(folder)
-    if outcome is not None and outcome.status != "failed":
+    if outcome is not None and not isinstance(outcome, Failed):
         watch(MessageReader(folder).new())
-        return Exit("finished", outcome)
+        return Exit(reason="finished", outcome=outcome)
     prepared = _prepare(worker, claim, folder)
     return supervise(
         [sys.executable, "-m", worker.settings.trial_module],
@@ -40,46 +41,40 @@ def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
 
 
 def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:
-    for stale in ("messages.jsonl", "outcome.json"):
+    for stale in (protocol.MESSAGES, protocol.OUTCOME_FILE):
         (folder / stale).unlink(missing_ok=True)
     prepared = patiently(worker.database.read, lambda session: _job(session, claim))
-    protocol.write(folder / "job.json", prepared)
+    protocol.write(folder / protocol.JOB, prepared)
     return prepared
 
 
 def _job(session: Session, claim: Claim) -> Job:
     trial = session.get_one(Trial, claim.trial_id)
     spec = ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec)
-    return Job.model_validate(
-        {
-            "trial_id": claim.trial_id,
-            "experiment_id": claim.experiment_id,
-            "name": trial.name,
-            "attempt": claim.attempt,
-            "fence": claim.fence,
-            "experiment": spec,
-            "work": trial.spec,
-            "dataset": _registered(session.get(DatasetRow, spec.dataset)),
-            "resume": _resume_point(trial),
-        }
+    work: type[FinalSpec | TrialSpec] = FinalSpec if claim.kind == "finalize" else TrialSpec
+    return Job(
+        trial_id=claim.trial_id,
+        experiment_id=claim.experiment_id,
+        name=trial.name,
+        attempt=claim.attempt,
+        fence=claim.fence,
+        experiment=spec,
+        work=work.model_validate(trial.spec),
+        dataset=_registered(session.get(DatasetRow, spec.dataset)),
+        resume=_resume_point(trial),
     )
 
 
 def _registered(dataset: DatasetRow | None) -> RegisteredFile | None:
     if dataset is None:
         return None
-    return RegisteredFile(
-        name=dataset.name,
-        sha256=dataset.sha256,
-        store_key=dataset.store_key,
-        lesions_store_key=dataset.lesions_store_key,
-    )
+    return RegisteredFile(**{name: getattr(dataset, name) for name in RegisteredFile.model_fields})
 
 
-def _resume_point(trial: Trial) -> StoredResumePoint | None:
+def _resume_point(trial: Trial) -> ResumePoint | None:
     if trial.resume_key is None or trial.resume_sha256 is None:
         return None
-    return StoredResumePoint(key=trial.resume_key, sha256=trial.resume_sha256, epochs=trial.resume_epochs)
+    return ResumePoint(key=trial.resume_key, sha256=trial.resume_sha256, epochs=trial.resume_epochs)
 
 
 def adopt_earlier(folder: Path) -> None:
@@ -96,5 +91,5 @@ def adopt_earlier(folder: Path) -> None:
 
 def _reached(attempt: Path) -> tuple[bool, int, int]:
     outcome = read_outcome(attempt)
-    has_ended = outcome is not None and outcome.status != "failed"
+    has_ended = outcome is not None and not isinstance(outcome, Failed)
     return has_ended, resume_store.epochs_behind(attempt), int(attempt.name)

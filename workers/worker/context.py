@@ -16,7 +16,7 @@ from celery import Celery
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
-from models_store.broker import broker
+from models_store.broker import Publisher, broker
 from models_store.database import Database
 from models_store.runs import Claim
 from models_store.settings import Settings
@@ -83,7 +83,8 @@ def attempt_folder(worker: Worker, claim: Claim) -> Path:
 
 
 def create_worker(settings: Settings) -> Worker:
-    return Worker(settings, Database(settings.database_url), Storage.of(settings), broker(settings))
+    celery = broker(settings)
+    return Worker(settings, Database(settings.database_url, Publisher(celery)), Storage.of(settings), celery)
 
 
 def slots(settings: Settings) -> list[Slot]:

@@ -6,26 +6,17 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
+from models_store.contract.outcomes import Exit, Message
 from models_store.runs import Standing
-from workers.trial.protocol import MessageReader, Outcome, read_outcome
+from workers.trial.protocol import LOG, MessageReader, read_outcome
 
-Observe = Callable[[Sequence[dict[str, Any]]], Standing]
+Observe = Callable[[Sequence[Message]], Standing]
 LOG_TAIL_BYTES = 4000
 KILL_WAIT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a trial's process ended, and why the supervisor ended it if it did."""
-
-    reason: Literal["finished", "crashed", "cancelled", "lost", "stopped", "overdue"]
-    outcome: Outcome | None = None
-    cause: str = ""
 
 
 def supervise(
@@ -45,7 +36,7 @@ def supervise(
     "cancelling" or "lost", once `stopping` is set, or after `limit_seconds`, the process group is killed.
     """
     messages = MessageReader(folder)
-    with (folder / "log.txt").open("ab") as log:
+    with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
             [*command, str(folder)],
             stdin=subprocess.PIPE,  # its end of file tells the process that this worker died
@@ -59,12 +50,12 @@ def supervise(
         finally:
             _kill_group(process)
     if ended_by is not None:
-        return Exit(ended_by)
+        return Exit(reason=ended_by)
     observe(messages.new())
     outcome = read_outcome(folder)
     if outcome is not None:
-        return Exit("finished", outcome)
-    return Exit("crashed", cause=_cause(process.returncode, folder))
+        return Exit(reason="finished", outcome=outcome)
+    return Exit(reason="crashed", cause=_cause(process.returncode, folder))
 
 
 def _watch(
@@ -104,7 +95,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _cause(returncode: int, folder: Path) -> str:
-    tail = (folder / "log.txt").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    tail = (folder / LOG).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
     if returncode >= 0:
         how = f"the trial's process ended with exit code {returncode} and no outcome"
     elif returncode == -signal.SIGKILL:

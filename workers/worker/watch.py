@@ -1,4 +1,7 @@
-"""What a worker does with a running trial's news: records it, renews the lease, and learns where it stands."""
+"""Supervising a running trial: its messages are recorded, its lease renewed, its log stored where everyone can read it.
+
+Its folder lies on one worker alone.
+"""
 
 import logging
 import os
@@ -7,20 +10,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import runs
-from models_store.runs import Claim, EpochReport, ResumePoint, Standing
+from models_store.contract.outcomes import Epoch, Message, ResumePoint, Started
+from models_store.runs import Claim, Standing
+from workers.trial.protocol import LOG
 from workers.worker.context import Worker, attempt_folder
 
 log = logging.getLogger(__name__)
+STORED_LOG_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The last `STORED_LOG_BYTES` of a log of `size` bytes."""
+
+    text: str
+    size: int
+
+    def store(self, session: Session, claim: Claim) -> None:
+        runs.store_log(session, claim, self.text, is_whole=self.size <= STORED_LOG_BYTES)
 
 
 class Watch:
-    """Called with the trial's new messages, often. News and a due heartbeat are written; else one row is read.
+    """Called often, with the trial's new messages. These and a due heartbeat are written; else one row is read.
 
     A worker that cannot renew its lease in time must assume that the trial is another's: the standing is then "lost".
     """
@@ -30,11 +46,11 @@ class Watch:
         self._claim = claim
         self._lease = worker.settings.lease_seconds
         self._renewed = time.monotonic()
-        self._unsaved: list[dict[str, Any]] = []
+        self._unsaved: list[Message] = []
         self._folder = attempt_folder(worker, claim)
-        self._printed = 0
+        self._stored_log_size = 0
 
-    def __call__(self, messages: Sequence[dict[str, Any]]) -> Standing:
+    def __call__(self, messages: Sequence[Message]) -> Standing:
         self._unsaved.extend(messages)
         moment = time.monotonic()
         try:
@@ -55,14 +71,14 @@ class Watch:
             return runs.standing(session, self._claim)
 
     def _write(self) -> Standing:
-        printed = read_printed(self._folder, self._printed)
+        tail = read_log(self._folder, self._stored_log_size)
         with self._worker.database.write() as session:
             superseded = self._record(session)
-            epochs = [_epoch(message) for message in self._unsaved if message["kind"] == "epoch"]
+            epochs = [message for message in self._unsaved if isinstance(message, Epoch)]
             standing = runs.heartbeat(session, self._claim, timedelta(seconds=self._lease), epochs)
-            if printed is not None and standing != "lost":
-                printed.keep(session, self._claim)
-                self._printed = printed.size
+            if tail is not None and standing != "lost":
+                tail.store(session, self._claim)
+                self._stored_log_size = tail.size
         self._unsaved.clear()
         for key in superseded:
             self._worker.storage.delete(key)
@@ -71,38 +87,19 @@ class Watch:
     def _record(self, session: Session) -> list[str]:
         superseded = []
         for message in self._unsaved:
-            if message["kind"] == "started":
-                runs.forget_epochs(session, self._claim)  # a resumed trial tells of its earlier epochs again
-            elif message["kind"] == "resume_point":
-                point = ResumePoint(message["key"], message["sha256"], message["epochs"])
-                superseded.append(runs.keep_resume_point(session, self._claim, point))
+            if isinstance(message, Started):
+                runs.forget_epochs(session, self._claim)  # a resumed trial reports its earlier epochs again
+            elif isinstance(message, ResumePoint):
+                superseded.append(runs.store_resume_point(session, self._claim, message))
         return [key for key in superseded if key is not None]
 
 
-def _epoch(message: dict[str, Any]) -> EpochReport:
-    return EpochReport(**{key: value for key, value in message.items() if key != "kind"})
-
-
-MOST_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Printed:
-    """What can be read of a log: the last `MOST_BYTES` of the `size` that it has."""
-
-    text: str
-    size: int
-
-    def keep(self, session: Session, claim: Claim) -> None:
-        runs.keep_log(session, claim, self.text, is_whole=self.size <= MOST_BYTES)
-
-
-def read_printed(folder: Path, known_size: int = 0) -> Printed | None:
-    """None where nothing has been printed beyond `known_size` bytes."""
-    path = folder / "log.txt"
+def read_log(folder: Path, known_size: int = 0) -> LogTail | None:
+    """None where the log has not grown beyond `known_size` bytes."""
+    path = folder / LOG
     size = path.stat().st_size if path.exists() else 0
     if size == known_size:
         return None
     with path.open("rb") as file:
-        file.seek(max(0, size - MOST_BYTES), os.SEEK_SET)
-        return Printed(file.read(MOST_BYTES).decode(errors="replace"), size)
+        file.seek(max(0, size - STORED_LOG_BYTES), os.SEEK_SET)
+        return LogTail(file.read(STORED_LOG_BYTES).decode(errors="replace"), size)

@@ -4,20 +4,17 @@ import logging
 import shutil
 from datetime import timedelta
 
-from kombu.exceptions import OperationalError as BrokerUnreachable
 from sqlalchemy.orm import Session
 
-from models_store import broker, runs
-from models_store.experiment import phases
+from models_store import runs
+from models_store.contract.outcomes import Exit
 from models_store.runs import UNFINISHED, Claim
-from models_store.runs.recording import record
 from models_store.tables import Trial
 from workers.trial import resume_store
 from workers.worker import cleaning
 from workers.worker.attempt import attempt
 from workers.worker.context import Slot, Worker, attempt_folder, patiently
-from workers.worker.supervisor import Exit
-from workers.worker.watch import read_printed
+from workers.worker.watch import read_log
 
 log = logging.getLogger(__name__)
 
@@ -37,24 +34,15 @@ def run_next_trial(worker: Worker, queue: str) -> bool:
             return False
         ended = _attempt(worker, claim, slot)
         if ended.reason == "stopped":
-            _hand_over(worker, claim)
+            _store_resume_point(worker, claim)
         _record(worker, claim, ended)
         _follow_up(worker, claim)
         return True
 
 
 def advance(worker: Worker, experiment_id: str) -> None:
-    """Opens what the experiment needs next and wakes workers for it."""
-    queued = patiently(worker.database.write, lambda session: phases.advance(session, experiment_id))
-    for queue, times in queued.items():
-        wake(worker, queue, times)
-
-
-def wake(worker: Worker, queue: str, times: int) -> None:
-    try:
-        broker.wake(worker.celery, queue, times)
-    except BrokerUnreachable as error:
-        log.warning("no wake-up was sent for %d trials on %s, the sweeper will: %s", times, queue, error)
+    """Opens what the experiment needs next."""
+    patiently(worker.database.write, lambda session: runs.advance(session, experiment_id))
 
 
 def _has_room(worker: Worker) -> bool:
@@ -71,28 +59,28 @@ def _attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
         return attempt(worker, claim, slot)
     except Exception as error:  # the machine's doing: a full disk, say; the trial must not wait for its lease to end
         log.exception("trial %s could not be run", claim.trial_id)
-        return Exit("crashed", cause=f"its worker could not run it: {error!r}")
+        return Exit(reason="crashed", cause=f"its worker could not run it: {error!r}")
 
 
-def _hand_over(worker: Worker, claim: Claim) -> None:
-    """Stores what a stopped trial can be gone on from elsewhere. Failing that, elsewhere begins further back."""
+def _store_resume_point(worker: Worker, claim: Claim) -> None:
+    """Stores what another worker can resume a stopped trial from. Without it, that one starts further back."""
     folder = attempt_folder(worker, claim)
     try:
         if resume_store.epochs_behind(folder) > 0:
             point = resume_store.upload(folder, claim.trial_id, worker.storage)
-            patiently(worker.database.write, lambda session: runs.keep_resume_point(session, claim, point))
+            patiently(worker.database.write, lambda session: runs.store_resume_point(session, claim, point))
     except (OSError, runs.LeaseLost) as error:
         log.warning("the resume point of trial %s stays on this machine: %s", claim.trial_id, error)
 
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
     settings = worker.settings
-    printed = read_printed(attempt_folder(worker, claim))
+    tail = read_log(attempt_folder(worker, claim))
 
     def write(session: Session) -> None:
-        if printed is not None:
-            printed.keep(session, claim)
-        record(session, claim, ended, settings.max_attempts, settings.promotion_policy)
+        if tail is not None:
+            tail.store(session, claim)
+        runs.record(session, claim, ended, settings.max_attempts, settings.promotion_policy)
 
     try:
         patiently(worker.database.write, write)
@@ -101,14 +89,7 @@ def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
 
 
 def _follow_up(worker: Worker, claim: Claim) -> None:
-    status, queue = patiently(worker.database.read, lambda session: _standing(session, claim))
+    status = patiently(worker.database.read, lambda session: session.get_one(Trial, claim.trial_id).status)
     if status not in UNFINISHED:
         cleaning.remove_traces(worker, claim.trial_id)
         advance(worker, claim.experiment_id)
-    elif status == "queued":
-        wake(worker, queue, 1)
-
-
-def _standing(session: Session, claim: Claim) -> tuple[str, str]:
-    trial = session.get_one(Trial, claim.trial_id)
-    return trial.status, trial.queue

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.database import Database
 from models_store.scoring.out_of_distribution import load_likeness
-from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.scoring.probability_calibration import ProbabilityCalibration
+from models_store.scoring.scorer import Scorer
 from models_store.store import bundles, registry
 from models_store.store.bundles import BundleAltered
 from models_store.store.storage import Storage

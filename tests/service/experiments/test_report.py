@@ -92,7 +92,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('report')}/report.db")
     upgrade(database)
     yield database
-    database.dispose()
+    database.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models_store.contract.specs import CalibrationSpec
-from models_store.scoring.scorer import ProbabilityCalibration, logit, sigmoid
+from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
 from workers.pipeline.calibration import METHODS, Method, apply, calibrate_probabilities, fit, log_loss_of
 from workers.pipeline.evaluation.intervals import brier, expected_calibration_error, reliability_bins
 from workers.pipeline.threshold import calibrate

@@ -10,7 +10,8 @@ from models_store.contract.specs import CalibrationSpec, ExperimentSpec, Selecti
 from models_store.datasets.layout import DatasetInvalid, read_split
 from models_store.datasets.synthetic import generate
 from models_store.experiment import phases
-from models_store.scoring.scorer import ProbabilityCalibration, Scorer
+from models_store.scoring.probability_calibration import ProbabilityCalibration
+from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer, Trusted, make_keys
 from workers.pipeline.data import SealedTestSet, TestSetAlreadyOpened

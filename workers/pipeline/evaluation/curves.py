@@ -5,21 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from models_store.contract.figures import CurvePoint
 
 Floats = NDArray[np.float64]
 RECALL_FLOOR = 0.8
-
-
-class CurvePoint(BaseModel):
-    """What calling malignant everything at or above `threshold` does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    threshold: float
-    recall: float
-    false_positive_rate: float
-    precision: float
 
 
 @dataclass(frozen=True)

@@ -8,69 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
+from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, Miss
+from models_store.contract.records import ThresholdDecision
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.datasets.layout import Split
-from workers.pipeline.evaluation.curves import CurvePoint, curve_points
-from workers.pipeline.evaluation.figures import Figures, measure
+from workers.pipeline.evaluation.curves import curve_points
+from workers.pipeline.evaluation.figures import measure
 from workers.pipeline.evaluation.intervals import (
-    Interval,
-    ReliabilityBin,
     brier,
     clopper_pearson,
     expected_calibration_error,
     reliability_bins,
 )
-from workers.pipeline.threshold import Calibration
 
 # An assumption for PPV and NPV, to be replaced by the reader's own: one lesion in twenty shown is malignant.
 ASSUMED_PREVALENCE = 0.05
 UNCALIBRATED_THRESHOLD = 0.5
 MISSES_SHOWN = 12
-
-
-class DiagnosisFigures(BaseModel):
-    """One diagnosis: the share called rightly (sensitivity if malignant, specificity if benign)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    diagnosis: str
-    malignant: bool
-    images: int
-    called_malignant: int
-    rate: float
-    interval: Interval
-
-
-class Miss(BaseModel):
-    """A malignant image called benign, by its index in the test split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: int
-    diagnosis: str
-    probability: float
-
-
-class Evaluation(Figures):
-    """Everything that the report and the card say of the test set; recall comes first.
-
-    `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
-    `at_half` repeats them at the threshold 0.5, which nobody calibrated.
-    """
-
-    malignant_images: int
-    lesions: int | None
-    leaking_images: int | None
-    leak_free: Figures | None
-    at_half: Figures
-    diagnoses: tuple[DiagnosisFigures, ...]
-    ece: float
-    brier: float
-    reliability: tuple[ReliabilityBin, ...]
-    curve: tuple[CurvePoint, ...]
-    confident_misses: tuple[Miss, ...]
 
 
 class ScoresMismatch(ValueError):
@@ -80,7 +35,7 @@ class ScoresMismatch(ValueError):
 def evaluate(
     scores: NDArray[np.float64],
     split: Split,
-    calibration: Calibration,
+    decision: ThresholdDecision,
     *,
     train_lesions: Collection[str] | None = None,
     prevalence: float = ASSUMED_PREVALENCE,
@@ -90,7 +45,7 @@ def evaluate(
 
     `train_lesions` are the lesions that training saw. Same arguments, same figures. Raises `ScoresMismatch`.
     """
-    malignant, threshold = split.malignant.astype(bool), calibration.threshold
+    malignant, threshold = split.malignant.astype(bool), decision.threshold
     if scores.shape != malignant.shape or not np.all((scores >= 0) & (scores <= 1)):
         raise ScoresMismatch(
             f"scores {scores.shape} must be probabilities of {len(malignant)} images; score the split itself"

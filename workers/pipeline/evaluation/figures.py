@@ -4,50 +4,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
+from models_store.contract.figures import Confusion, Figures, Interval
 from workers.pipeline.evaluation.curves import areas, rank
-from workers.pipeline.evaluation.intervals import Interval, bootstrap, clopper_pearson
+from workers.pipeline.evaluation.intervals import bootstrap, clopper_pearson
 
 Floats = NDArray[np.float64]
-
-
-class Confusion(BaseModel):
-    """Counts of images; malignant is the positive class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tn: int
-    fp: int
-    fn: int
-    tp: int
-
-
-class Figures(BaseModel):
-    """Figures of `malignant iff p >= threshold`; None where a class is absent and the figure has no meaning.
-
-    `partial_auc` is the area under the ROC curve above a recall of 0.8, at most 0.2. `ppv` and `npv` are at the stated
-    `prevalence`, not at the sample's. Intervals are 95 %: exact (Clopper-Pearson, each image counted) for recall,
-    specificity and precision, bootstrap over lesions where known (else images) for the rest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    recall: float | None
-    specificity: float | None
-    precision: float | None
-    f1: float | None
-    f2: float | None
-    roc_auc: float | None
-    pr_auc: float | None
-    partial_auc: float | None
-    confusion: Confusion
-    ppv: float | None
-    npv: float | None
-    prevalence: float
-    threshold: float
-    images: int
-    intervals: dict[str, Interval | None]
 
 
 def measure(

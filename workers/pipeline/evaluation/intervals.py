@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
-from scipy.stats import beta
+from scipy.stats import binomtest
+
+from models_store.contract.figures import Interval, ReliabilityBin
 
 RESAMPLES = 2_000
 CHUNK = 250
@@ -14,23 +15,12 @@ CHUNK = 250
 Statistic = Callable[[NDArray[Any]], dict[str, NDArray[np.float64]]]
 
 
-class Interval(BaseModel):
-    """A two-sided confidence interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    low: float
-    high: float
-
-
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Exact interval of a binomial proportion (Clopper and Pearson, Biometrika 26, 1934); [0, 1] of no trials."""
-    if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials is impossible")
-    tail, failures = (1 - confidence) / 2, trials - successes
-    low = float(beta.ppf(tail, successes, failures + 1)) if successes else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, failures)) if failures else 1.0
-    return Interval(low=low, high=high)
+    if trials == 0:
+        return Interval(low=0.0, high=1.0)
+    limits = binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return Interval(low=float(limits.low), high=float(limits.high))
 
 
 def bootstrap(
@@ -70,17 +60,6 @@ def _percentiles(values: NDArray[np.float64], confidence: float) -> Interval | N
 
 
 BINS = 15
-
-
-class ReliabilityBin(BaseModel):
-    """Images of similar probability: the mean that was predicted beside the share that was malignant."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    images: int
-    predicted: float
-    observed: float
-    interval: Interval
 
 
 def reliability_bins(

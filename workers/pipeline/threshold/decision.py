@@ -1,77 +1,19 @@
 """From scores and labels of the calibration set to one threshold with its record."""
 
 import hashlib
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
+from models_store.contract.records import Guarantee, Kind, ThresholdDecision
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
 from workers.pipeline.threshold.operating_points import Floats, OperatingPoints, ScoresUnusable, operating_points
 from workers.pipeline.threshold.policies import POLICIES, Choice, TooFewMalignantImages
 
-Kind = Literal["confidence", "expectation", "none"]
 
-
-class Record(BaseModel):
-    """A frozen value that goes to JSON and back unchanged."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Guarantee(Record):
-    """What `/predict` repeats with every answer. `holds` is false for a void or absent promise."""
-
-    holds: bool
-    kind: Kind
-    target_recall: float | None
-    confidence: float | None
-    positives: int
-    allowed_misses: int | None
-    seen_misses: int
-    sentence: str
-
-
-class Calibration(Record):
-    """A decision threshold and how it came about. Decide `malignant iff p >= threshold`.
-
-    `positives`, `allowed_misses` and `seen_misses` count lesions where lesion ids were given, images otherwise.
-    `best_score` is what the policy maximised, as in scikit-learn's `TunedThresholdClassifierCV`. `recall`,
-    `specificity` and `precision` are over the calibration images and, the threshold having been chosen on them,
-    optimistic; None where undefined.
-    """
-
-    threshold: float
-    policy: CalibrationPolicy
-    asked_policy: CalibrationPolicy
-    target_recall: float
-    confidence: float
-    positives: int
-    allowed_misses: int | None
-    seen_misses: int
-    malignant_images: int
-    benign_images: int
-    malignant_lesions: int | None
-    best_score: float | None
-    margin: float
-    recall: float
-    specificity: float | None
-    precision: float | None
-    void: bool
-    void_reason: str | None
-    guarantee: Guarantee
-    scores_sha256: str
-
-    @property
-    def best_threshold(self) -> float:
-        """The threshold under scikit-learn's name for it."""
-        return self.threshold
-
-
-def calibrate(
+def choose_threshold(
     scores: ArrayLike, malignant: ArrayLike, spec: CalibrationSpec, *, lesion_ids: ArrayLike | None = None
-) -> Calibration:
+) -> ThresholdDecision:
     """Choose the threshold of `malignant iff p >= threshold` on the calibration set.
 
     `scores` (N,) are probabilities of malignant, `malignant` (N,) is 0 or 1, `lesion_ids` (N,) names what each image
@@ -94,7 +36,7 @@ def calibrate(
     true_positives = int(np.sum(called & is_malignant))
     seen_misses = int(np.sum(units < choice.threshold))
     void_reason = "; ".join(reasons) or None
-    return Calibration(
+    return ThresholdDecision(
         threshold=choice.threshold,
         policy=policy,
         asked_policy=spec.policy,

@@ -5,25 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store.contract.outcomes import Epoch
+
 # Where a trial's folder holds its resume point. Here, because a worker carries it about without importing Keras.
 RESUME_FOLDER = "resume"
 RESUME_STATE = "state.npz"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training images, numbered from 1.
-
-    `metrics` holds loss, recall, specificity, precision and auc of training (augmented images, class-weighted loss)
-    and, with the prefix `val_`, every figure of `binary_metrics` on the selection split. `eligible` says that the
-    policy ranks it, `best` that it was the best one when it ended.
-    """
-
-    number: int
-    metrics: dict[str, float]
-    seconds: float
-    eligible: bool
-    best: bool
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ epoch, which is written before it: a kill at any instant leaves a point that is 
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from models_store.contract.outcomes import Epoch
 from models_store.files import replacing
-from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE, Epoch, Progress
+from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE, Progress
 
 CHECKPOINT = "best.keras"
 
@@ -29,7 +29,7 @@ def save_resume_point(folder: Path, run: str, trainer: keras.Model, model: keras
     if best is not None and best is progress.epochs[-1]:
         with replacing(_checkpoint_of(folder, best)) as beside:
             model.save(beside)
-    history = json.dumps({"run": run, "epochs": [asdict(epoch) for epoch in progress.epochs]})
+    history = json.dumps({"run": run, "epochs": [epoch.values() for epoch in progress.epochs]})
     arrays = {f"variable_{position}": np.asarray(value) for position, value in enumerate(_variables(trainer))}
     arrays["history"] = np.frombuffer(history.encode(), dtype=np.uint8)
     if progress.best_scores is not None:

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store.contract.outcomes import Epoch
 from models_store.experiment.selection import Policy, collapse_reason, improves
 from workers.pipeline.data import StudyData
 from workers.pipeline.training.epoch_metrics import binary_metrics
 from workers.pipeline.training.fitting import fit_epoch, malignant_scores, trainer_of
-from workers.pipeline.training.progress import Epoch, Progress
+from workers.pipeline.training.progress import Progress
 from workers.pipeline.training.resume import keep_checkpoint, load_resume_point, save_resume_point
 
 End = Literal["epochs", "patience", "diverged"]
@@ -105,9 +106,9 @@ def _one_more_epoch(
     selected = binary_metrics(scores, data.selection.malignant, target_recall=schedule.target_recall)
     metrics = trained | {f"val_{name}": value for name, value in selected.items()}
     epoch = Epoch(
-        number,
-        metrics,
-        time.perf_counter() - started,
+        number=number,
+        metrics=metrics,
+        seconds=time.perf_counter() - started,
         eligible=policy.rank(metrics) is not None,
         best=improves(policy, metrics, progress.best.metrics if progress.best else None),
     )

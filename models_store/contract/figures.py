@@ -1,0 +1,101 @@
+"""The figures of a model on images, as they are measured, stored and shown: one type a fact."""
+
+from models_store.contract.specs import Record
+
+
+class Interval(Record):
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+
+
+class Confusion(Record):
+    """Counts of images; malignant is the positive class."""
+
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+
+class Figures(Record):
+    """Figures of `malignant iff p >= threshold`; None where a class is absent and the figure has no meaning.
+
+    `partial_auc` is the area under the ROC curve above a recall of 0.8, at most 0.2. `ppv` and `npv` are at the stated
+    `prevalence`, not at the sample's. Intervals are 95 %: exact (Clopper-Pearson, each image counted) for recall,
+    specificity and precision, bootstrap over lesions where known (else images) for the rest.
+    """
+
+    recall: float | None
+    specificity: float | None
+    precision: float | None
+    f1: float | None
+    f2: float | None
+    roc_auc: float | None
+    pr_auc: float | None
+    partial_auc: float | None
+    confusion: Confusion
+    ppv: float | None
+    npv: float | None
+    prevalence: float
+    threshold: float
+    images: int
+    intervals: dict[str, Interval | None]
+
+
+class CurvePoint(Record):
+    """What calling malignant everything at or above `threshold` does."""
+
+    threshold: float
+    recall: float
+    false_positive_rate: float
+    precision: float
+
+
+class ReliabilityBin(Record):
+    """Images of similar probability: the mean that was predicted beside the share that was malignant."""
+
+    images: int
+    predicted: float
+    observed: float
+    interval: Interval
+
+
+class DiagnosisFigures(Record):
+    """One diagnosis: the share called rightly (sensitivity if malignant, specificity if benign)."""
+
+    diagnosis: str
+    malignant: bool
+    images: int
+    called_malignant: int
+    rate: float
+    interval: Interval
+
+
+class Miss(Record):
+    """A malignant image called benign, by its index in the test split."""
+
+    index: int
+    diagnosis: str
+    probability: float
+
+
+class Evaluation(Figures):
+    """Everything that the report and the card say of the test set; recall comes first.
+
+    `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
+    `at_half` repeats them at the threshold 0.5, which nobody calibrated.
+    """
+
+    malignant_images: int
+    lesions: int | None
+    leaking_images: int | None
+    leak_free: Figures | None
+    at_half: Figures
+    diagnoses: tuple[DiagnosisFigures, ...]
+    ece: float
+    brier: float
+    reliability: tuple[ReliabilityBin, ...]
+    curve: tuple[CurvePoint, ...]
+    confident_misses: tuple[Miss, ...]

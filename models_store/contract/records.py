@@ -1,0 +1,178 @@
+"""What a finished model leaves on record: in its bundle, in the database, and in the message of the trial that made it.
+
+A record written by an older version lacks fields that came later; those have defaults.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from models_store.contract.specs import CalibrationPolicy, CalibrationSpec, Record, SelectionSpec, TrialSpec
+from models_store.scoring.probability_calibration import ProbabilityCalibration
+
+Kind = Literal["confidence", "expectation", "none"]
+
+
+class Guarantee(Record):
+    """What `/predict` repeats with every answer. `holds` is false for a void or absent promise."""
+
+    holds: bool
+    kind: Kind
+    target_recall: float | None
+    confidence: float | None
+    positives: int
+    allowed_misses: int | None
+    seen_misses: int
+    sentence: str
+
+
+class ThresholdDecision(Record):
+    """A decision threshold and how it came about. Decide `malignant iff p >= threshold`.
+
+    `positives`, `allowed_misses` and `seen_misses` count lesions where lesion ids were given, images otherwise.
+    `best_score` is what the policy maximised, as in scikit-learn's `TunedThresholdClassifierCV`. `recall`,
+    `specificity` and `precision` are over the calibration images and, the threshold having been chosen on them,
+    optimistic; None where undefined.
+    """
+
+    threshold: float
+    policy: CalibrationPolicy
+    asked_policy: CalibrationPolicy
+    target_recall: float
+    confidence: float
+    positives: int
+    allowed_misses: int | None
+    seen_misses: int
+    malignant_images: int
+    benign_images: int
+    malignant_lesions: int | None
+    best_score: float | None
+    margin: float
+    recall: float
+    specificity: float | None
+    precision: float | None
+    void: bool
+    void_reason: str | None
+    guarantee: Guarantee
+    scores_sha256: str
+
+    @property
+    def best_threshold(self) -> float:
+        """The threshold under scikit-learn's name for it."""
+        return self.threshold
+
+
+Method = Literal["identity", "temperature", "platt"]
+
+
+class Calibratedness(Record):
+    """How well probabilities match outcomes; the lower the better."""
+
+    ece: float
+    brier: float
+    log_loss: float
+
+
+class ProbabilityChoice(Record):
+    """The chosen map, the cross-validated log loss of each candidate, and calibratedness before and after.
+
+    `after` is measured out of fold, on images that the map was not fitted to.
+    """
+
+    calibration: ProbabilityCalibration
+    cross_validated_log_loss: dict[Method, float]
+    before: Calibratedness
+    after: Calibratedness
+
+
+class OutOfDistributionFit(Record):
+    """How the limit of the out-of-distribution score came about; counts of images, and dimensions."""
+
+    method: Literal["mahalanobis"]
+    cut: float
+    usual_share: float
+    features: int
+    directions: int
+    training_images: int
+    calibration_images: int
+
+
+class CalibrationRecord(Record):
+    """`calibration.json` of a bundle: threshold, guarantee, and the calibration of probabilities."""
+
+    threshold: float
+    guarantee: Guarantee
+    probability_calibration: ProbabilityCalibration
+    probabilities: ProbabilityChoice
+    decision: ThresholdDecision
+    likeness: OutOfDistributionFit
+
+
+class PartSize(Record):
+    """One part of the data; `lesions` is None where lesion ids are unknown."""
+
+    images: int
+    malignant: int
+    lesions: int | None
+
+
+class DataSizes(Record):
+    """Every part that Phases 1 and 2 may see; None where lesion ids are unknown."""
+
+    train: PartSize
+    selection: PartSize
+    calibration: PartSize
+    selection_images_of_train_lesions: int | None
+    calibration_images_of_train_lesions: int | None
+
+
+class About(Record):
+    """What was trained, on what and how: `about` of a bundle's `frozen.json`."""
+
+    experiment_id: str
+    winner: str
+    architecture: str
+    trial: TrialSpec
+    dataset: str
+    dataset_sha256: str
+    synthetic: bool
+    weights: str
+    image_size: int
+    seed: int
+    epochs: int
+    patience: int
+    selection: SelectionSpec
+    calibration: CalibrationSpec
+    data: DataSizes
+
+
+class Parity(Record):
+    """How far the ONNX network's probabilities of malignant lie from Keras' on the same images."""
+
+    max_abs_difference: float
+    images: int
+    decisions_differ: int
+
+
+class TestSetOpening(Record):
+    """That a test set was opened: when, and for which frozen bundle and threshold."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    dataset: str
+    dataset_sha256: str
+    bundle_sha256: str
+    threshold: float
+    images: int
+    opened_at: datetime
+
+
+class TestSetAlreadyOpened(RuntimeError):
+    """The experiment has seen its test set; a second look would be selection on it."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self, experiment_id: str, bundle_sha256: str, when: str) -> None:
+        super().__init__(
+            f"experiment {experiment_id} opened its test set {when} for the bundle {bundle_sha256[:12]}; read the "
+            "recorded result, or submit a new experiment"
+        )
