@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.figures import Evaluation
+from models_store.contract.records import About, CalibrationRecord
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
@@ -26,7 +28,7 @@ from workers.pipeline.calibration import calibrate_probabilities
 from workers.pipeline.card import model_card
 from workers.pipeline.data import StudyData, sizes
 from workers.pipeline.evaluation.evaluation import evaluate, pictured
-from workers.pipeline.threshold import calibrate
+from workers.pipeline.threshold import choose_threshold
 
 BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
@@ -58,7 +60,12 @@ class FinalRecord:
     validation: Json
 
     def card(self, environment: Mapping[str, Any] = ENVIRONMENT) -> str:
-        return model_card(self.about, self.calibration, self.evaluation, environment)
+        return model_card(
+            About.model_validate(self.about),
+            CalibrationRecord.model_validate(self.calibration),
+            Evaluation.model_validate(self.evaluation),
+            environment,
+        )
 
 
 def a_spec(**changes: Any) -> ExperimentSpec:
@@ -85,7 +92,7 @@ def a_final_record(
     held, test = _split(random, 500, lesions), _split(random, images, lesions)
     raw = _scores(random, held, separation)
     chosen = calibrate_probabilities(raw, held.malignant, lesion_ids=held.lesion_ids)
-    decided = calibrate(chosen.calibration(raw), held.malignant, spec.calibration, lesion_ids=held.lesion_ids)
+    decided = choose_threshold(chosen.calibration(raw), held.malignant, spec.calibration, lesion_ids=held.lesion_ids)
     known = {f"lesion{i}" for i in range(60)} if lesions else None
     scores = chosen.calibration(_scores(random, test, separation))
     evaluation = evaluate(scores, test, decided, train_lesions=known)
@@ -106,7 +113,7 @@ def a_final_record(
             "patience": spec.patience,
             "selection": spec.selection.model_dump(mode="json"),
             "calibration": spec.calibration.model_dump(mode="json"),
-            "data": sizes(StudyData(test, held, held, 8, spec.calibration.reuse, overlap, overlap)),
+            "data": sizes(StudyData(test, held, held, 8, spec.calibration.reuse, overlap, overlap)).model_dump(),
         },
         calibration={
             "threshold": decided.threshold,
@@ -145,7 +152,6 @@ def store_finished(
     for position, (name, trial) in enumerate(tuning.items()):
         store_trial(session, experiment, 2, position, name, trial, "succeeded")
     ended = store_trial(session, experiment, 3, 0, "final", None, "succeeded")
-    ended.metrics = final.evaluation
     folder.mkdir(parents=True, exist_ok=True)
     bundle_sha256 = _bundle(folder, final, onnx)
     manifest_sha256 = bundles.complete(folder)
@@ -175,7 +181,6 @@ def store_finished(
         "model_version": version,
         "threshold": final.calibration["threshold"],
         "guarantee": final.calibration["guarantee"],
-        "test": final.evaluation,
         "export": {"max_abs_difference": 1.2e-7, "images": 256, "decisions_differ": 0},
         "warnings": ["the guarantee counts lesions, not images"],
     }
@@ -294,7 +299,7 @@ def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
     bundles.write_json(folder / "validation.json", final.validation)
     LIKENESS.save(folder / bundles.LIKENESS)
     bundles.write_json(folder / "calibration.json", final.calibration)
-    bundle_sha256 = bundles.freeze(folder, final.about)
+    bundle_sha256 = bundles.freeze(folder, About.model_validate(final.about))
     bundles.write_json(folder / "metrics.json", final.evaluation)
     bundles.write_json(folder / "misses.json", final.misses)
     (folder / "card.md").write_text(final.card(), encoding="utf-8")

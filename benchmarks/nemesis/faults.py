@@ -109,7 +109,7 @@ class Nemesis:
         return self._proxies[-1]
 
     def _kill_trial(self) -> None:
-        trials = [pid for pid, command in self.stack.marked().items() if "acting_trial" in command]
+        trials = [pid for pid, command in self.stack.marked().items() if "scripted_trial" in command]
         if trials:
             with suppress(ProcessLookupError):
                 os.killpg(self.chance.choice(trials), signal.SIGKILL)

@@ -70,7 +70,7 @@ def _left(stack: Stack, stored: set[str]) -> list[str]:
     storage = Storage(str(stack.folder / "store"))
 
     def processes() -> list[str]:
-        return [f"a trial's process, {pid}" for pid, line in stack.marked().items() if "acting_trial" in line]
+        return [f"a trial's process, {pid}" for pid, line in stack.marked().items() if "scripted_trial" in line]
 
     def folders() -> list[str]:
         roots = [stack.folder / "work", stack.folder / "small" / "work"]

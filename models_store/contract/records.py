@@ -104,7 +104,7 @@ class CalibrationRecord(Record):
     probability_calibration: ProbabilityCalibration
     probabilities: ProbabilityChoice
     decision: ThresholdDecision
-    likeness: OutOfDistributionFit
+    likeness: OutOfDistributionFit | None = None
 
 
 class PartSize(Record):

@@ -5,12 +5,14 @@ Decided from the spec and from what the trials of the phase before came to. Noth
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models_store.contract.catalog import ARCHITECTURES, STRATEGIES, CustomCNN, Strategy
 from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrialSpec
 from models_store.experiment.selection import choose, policy_for
-from models_store.tables import Trial
+
+if TYPE_CHECKING:
+    from models_store.tables import Trial
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def first_phase(spec: ExperimentSpec) -> OpenPhase:
     return _training(1, spec, screening(spec))
 
 
-def next_phase(spec: ExperimentSpec, phase: int, trials: Sequence[Trial]) -> OpenPhase | EndInFailure:
+def next_phase(spec: ExperimentSpec, phase: int, trials: "Sequence[Trial]") -> OpenPhase | EndInFailure:
     """What follows `phase`, all trials of which have ended; `trials` are those of every phase so far."""
     winner = best_trained(spec, trials)
     if winner is None or phase == 3:
@@ -80,7 +82,7 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
     return {f"{winner.architecture}/{name}": _apply(STRATEGIES[name], changed_from) for name in spec.strategies}
 
 
-def best_trained(spec: ExperimentSpec, trials: Sequence[Trial]) -> Trial | None:
+def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | None":
     """The best of all trained trials: the winner of Phase 1 competes in Phase 2 as well."""
     trained = {trial.id: trial for trial in trials if trial.kind == "train" and trial.status == "succeeded"}
     best = choose(policy_for(spec.selection), {key: trial.metrics or {} for key, trial in trained.items()})
@@ -111,13 +113,13 @@ def _apply(strategy: Strategy, trial: TrialSpec) -> TrialSpec:
     return trial.model_copy(update={"strategy": strategy.name, "unfreeze": strategy.unfreeze, **kept})
 
 
-def _checkpoint(trial: Trial) -> Checkpoint:
+def _checkpoint(trial: "Trial") -> Checkpoint:
     if trial.checkpoint_key is None or trial.checkpoint_sha256 is None:
         raise RuntimeError(f"trial {trial.id} succeeded without a checkpoint")
     return Checkpoint(trial_id=trial.id, key=trial.checkpoint_key, sha256=trial.checkpoint_sha256)
 
 
-def _why_none(trials: Sequence[Trial], phase: int) -> dict[str, Any]:
+def _why_none(trials: "Sequence[Trial]", phase: int) -> dict[str, Any]:
     ended = [trial for trial in trials if trial.phase == phase]
     reasons = "; ".join(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in ended)
     kinds = {(trial.error or {}).get("kind", "") for trial in ended}

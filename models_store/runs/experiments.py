@@ -59,7 +59,7 @@ def advance(session: Session, experiment_id: str) -> None:
     if experiment.status not in ("queued", "running") or any(trial.status in UNFINISHED for trial in trials):
         return
     spec = ExperimentSpec.model_validate(experiment.spec)
-    decided = next_phase(spec, experiment.phase, trials) if trials else first_phase(spec)
+    decided = next_phase(spec, trials[-1].phase, trials) if trials else first_phase(spec)
     if isinstance(decided, EndInFailure):
         fail_experiment(session, experiment_id, decided.error)
     else:
@@ -137,9 +137,9 @@ def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, A
 
 
 def _open_phase(session: Session, experiment: Experiment, opened: OpenPhase) -> None:
-    """Queues the trials of a phase and wakes workers for them."""
+    """Queues the trials of a phase and wakes workers for them. The first phase begins when one of them is claimed."""
     moment = now(session)
-    if experiment.status == "running":
+    if opened.phase > 1:
         experiment.phase = opened.phase
     session.add_all(
         Trial(

@@ -44,4 +44,4 @@ def _ended_once(session: Session, experiment: Experiment) -> None:
 
 
 def _acting(stack: Stack) -> list[int]:
-    return [pid for pid, command in stack.marked().items() if "acting_trial" in command]
+    return [pid for pid, command in stack.marked().items() if "scripted_trial" in command]

@@ -82,12 +82,12 @@ class Stack:
             "work_root": str(self.folder / "work"),
             "cache_root": str(self.folder / "cache"),
             "port": str(self.web_port),
-            "trial_module": "tests.workers.acting_trial",
+            "trial_module": "tests.workers.scripted_trial",
             "lease_seconds": f"{LEASE_SECONDS:g}",
             "sweep_seconds": "0.5",
             **self.settings,
         }
-        ours = {MARK: self.mark, "ACTING_TRIAL": str(self.script), "PYTHONPATH": str(REPOSITORY)}
+        ours = {MARK: self.mark, "SCRIPTED_TRIAL": str(self.script), "PYTHONPATH": str(REPOSITORY)}
         return inherited | ours | {f"DERMATRIAGE_{name.upper()}": value for name, value in settings.items()}
 
     def start(self, workers: int = 1) -> None:

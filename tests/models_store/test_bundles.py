@@ -8,6 +8,7 @@ from models_store.files import sha256_of
 from models_store.store import bundles
 from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
+from tests.final_model import an_about
 
 KEY = "models/1"
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def completed(folder: Path) -> str:
-    bundles.freeze(folder, {"dataset": "dermamnist"})
+    bundles.freeze(folder, an_about(dataset="dermamnist"))
     for name in COMPLETED_FILES:
         if not (folder / name).exists():
             (folder / name).write_bytes(name.encode())
@@ -90,19 +91,19 @@ def test_file_that_the_manifest_does_not_list_is_refused(folder: Path, storage: 
 
 
 def test_incomplete_bundle_is_neither_frozen_nor_completed(folder: Path) -> None:
-    bundles.freeze(folder, {})
+    bundles.freeze(folder, an_about())
     with pytest.raises(BundleAltered, match=r"metrics\.json"):
         bundles.complete(folder)
     (folder / "model.onnx").unlink()
     with pytest.raises(BundleAltered, match=r"model\.onnx"):
-        bundles.freeze(folder, {})
+        bundles.freeze(folder, an_about())
 
 
 def test_same_content_freezes_to_the_same_identity_and_another_threshold_to_another(folder: Path) -> None:
-    first = bundles.freeze(folder, {"b": 1, "a": 2})
-    assert bundles.freeze(folder, {"a": 2, "b": 1}) == first
+    first = bundles.freeze(folder, an_about())
+    assert bundles.freeze(folder, an_about()) == first
     bundles.write_json(folder / "calibration.json", {"threshold": 0.31})
-    assert bundles.freeze(folder, {"a": 2, "b": 1}) != first
+    assert bundles.freeze(folder, an_about()) != first
 
 
 def test_what_is_not_a_number_is_not_written_as_json(tmp_path: Path) -> None:

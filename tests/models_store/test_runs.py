@@ -15,10 +15,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models_store import runs
-from models_store.contract.specs import ExperimentSpec
+from models_store.contract.outcomes import Collapsed
 from models_store.database import Database, now
-from models_store.runs import Claim, EpochReport, LeaseLost, PlannedTrial, TrialResult
+from models_store.runs import Claim, LeaseLost
 from models_store.tables import EpochRow, Event, Experiment, Trial
+from tests.queued_experiment import a_training, an_epoch, queue_trials
 
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",
@@ -42,21 +43,10 @@ while True:
 """
 
 
-def submitted(session: Session, **changes: Any) -> Experiment:
-    spec = ExperimentSpec.model_validate(SPEC | changes).model_dump(mode="json")
-    return runs.submit(session, spec)
-
-
-def planned(*names: str, queue: str = "cpu") -> list[PlannedTrial]:
-    return [PlannedTrial(name=name, kind="train", queue=queue, spec={}) for name in names]
-
-
 def running(database: Database, *names: str, **changes: Any) -> str:
     """An experiment in its first phase, with one queued trial a name."""
     with database.write() as session:
-        experiment = submitted(session, **changes)
-        runs.open_phase(session, experiment.id, 1, planned(*names))
-        return experiment.id
+        return queue_trials(session, *names, **(SPEC | changes)).id
 
 
 def claim(database: Database, *queues: str, worker: str = "w") -> Claim | None:
@@ -68,10 +58,6 @@ def claimed(database: Database, worker: str = "w") -> Claim:
     found = claim(database, worker=worker)
     assert found is not None
     return found
-
-
-def epoch(number: int) -> EpochReport:
-    return EpochReport(number, {"val_recall": number / 10}, 1.5, eligible=True, best=False)
 
 
 def let_leases_expire(database: Database) -> None:
@@ -103,9 +89,7 @@ def test_most_urgent_then_oldest_trial_is_claimed_first(database: Database) -> N
 
 
 def test_trial_is_claimed_only_from_its_queue(database: Database) -> None:
-    with database.write() as session:
-        experiment = submitted(session)
-        runs.open_phase(session, experiment.id, 1, planned("a", queue="gpu"))
+    running(database, "a", queue="gpu")
     assert claim(database, "cpu") is None
     assert claim(database, "cpu", "gpu") is not None
 
@@ -137,13 +121,13 @@ def test_queued_trial_of_a_cancelled_experiment_is_never_claimed(database: Datab
 @pytest.mark.parametrize(
     "write",
     [
-        lambda session, stale: runs.finish_trial(session, stale, TrialResult(status="succeeded")),
+        lambda session, stale: runs.finish_trial(session, stale, a_training()),
         lambda session, stale: runs.fail_trial(session, stale, {"kind": "X"}, retry=True, max_attempts=3),
-        lambda session, stale: runs.hand_back(session, stale),
+        lambda session, stale: runs.release(session, stale),
         lambda session, stale: runs.confirm_cancelled(session, stale),
         lambda session, stale: runs.forget_epochs(session, stale),
     ],
-    ids=["finish", "fail", "hand back", "confirm", "forget"],
+    ids=["finish", "fail", "release", "confirm", "forget"],
 )
 def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Callable[[Session, Claim], None]) -> None:
     running(database, "a")
@@ -154,11 +138,11 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
     fresh = claimed(database, "fast")
     assert fresh.fence > stale.fence
     with database.write() as session:
-        runs.heartbeat(session, fresh, LEASE, [epoch(1)])
+        runs.heartbeat(session, fresh, LEASE, [an_epoch(1)])
     with pytest.raises(LeaseLost), database.write() as session:
         write(session, stale)
     with database.write() as session:
-        assert runs.heartbeat(session, stale, LEASE, [epoch(1), epoch(2)]) == "lost"
+        assert runs.heartbeat(session, stale, LEASE, [an_epoch(1), an_epoch(2)]) == "lost"
         assert runs.heartbeat(session, fresh, LEASE) == "ours"
     with database.read() as session:
         trial = session.get_one(Trial, fresh.trial_id)
@@ -168,7 +152,7 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
 
 def take_back(session: Session) -> int:
     found = runs.with_expired_leases(session)
-    return sum(len(runs.take_back_expired(session, experiment_id, max_attempts=3)) for experiment_id in found)
+    return sum(len(runs.reclaim_expired(session, experiment_id, max_attempts=3)) for experiment_id in found)
 
 
 def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Database) -> None:
@@ -201,7 +185,7 @@ def test_live_lease_is_left_alone(database: Database) -> None:
 def test_trial_handed_back_by_a_stopping_worker_counts_no_attempt(database: Database) -> None:
     running(database, "a")
     with database.write() as session:
-        runs.hand_back(session, claimed_in(session))
+        runs.release(session, claimed_in(session))
     again = claimed(database)
     assert (again.attempt, again.fence) == (1, 2)
 
@@ -233,7 +217,7 @@ def test_running_trial_is_cancelled_only_once_its_process_is_gone(database: Data
     assert experiment_status(database, experiment_id) == "cancelled"
 
 
-@pytest.mark.parametrize("ending", ["finish", "retry", "hand back", "silence"])
+@pytest.mark.parametrize("ending", ["finish", "retry", "release", "silence"])
 def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Database, ending: str) -> None:
     experiment_id = running(database, "a")
     ours = claimed(database)
@@ -244,11 +228,11 @@ def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Databa
     with database.write() as session:
         match ending:
             case "finish":
-                runs.finish_trial(session, ours, TrialResult(status="succeeded"))
+                runs.finish_trial(session, ours, a_training())
             case "retry":
                 runs.fail_trial(session, ours, {"kind": "TrialCrashed"}, retry=True, max_attempts=3)
-            case "hand back":
-                runs.hand_back(session, ours)
+            case "release":
+                runs.release(session, ours)
             case _:
                 take_back(session)
     assert experiment_status(database, experiment_id) == "cancelled"
@@ -267,27 +251,6 @@ def test_finished_experiment_cannot_be_cancelled_nor_cancelled_one_finished(data
         assert session.get_one(Experiment, dropped).result is None
 
 
-def test_phase_opens_exactly_once_whoever_asks_at_the_same_time(database: Database) -> None:
-    experiment_id = running(database)
-
-    def open_second(_: int) -> bool:
-        with database.write() as session:
-            return runs.open_phase(session, experiment_id, 2, planned("x", "y"))
-
-    with ThreadPoolExecutor(8) as pool:
-        opened = list(pool.map(open_second, range(16)))
-    assert opened.count(True) == 1
-    with database.read() as session:
-        assert session.scalar(select(func.count()).where(Trial.experiment_id == experiment_id, Trial.phase == 2)) == 2
-
-
-@pytest.mark.parametrize("phase", [1, 3])
-def test_phase_is_never_repeated_nor_skipped(database: Database, phase: int) -> None:
-    experiment_id = running(database)
-    with database.write() as session:
-        assert not runs.open_phase(session, experiment_id, phase, planned("x"))
-
-
 def test_progress_counts_epochs_and_never_moves_back(database: Database) -> None:
     experiment_id = running(database, "a", "b")
     ours = claimed(database)
@@ -299,17 +262,17 @@ def test_progress_counts_epochs_and_never_moves_back(database: Database) -> None
 
     for number in (1, 2, 3):
         with database.write() as session:
-            runs.heartbeat(session, ours, LEASE, [epoch(number)])
+            runs.heartbeat(session, ours, LEASE, [an_epoch(number)])
         look()
     with database.write() as session:
         runs.fail_trial(session, ours, {"kind": "TrialCrashed"}, retry=True, max_attempts=3)
     again = claimed(database)
     with database.write() as session:
         runs.forget_epochs(session, again)
-        runs.heartbeat(session, again, LEASE, [epoch(1)])
+        runs.heartbeat(session, again, LEASE, [an_epoch(1)])
     look()
     with database.write() as session:
-        runs.finish_trial(session, again, TrialResult(status="collapsed", reason="no eligible epoch"))
+        runs.finish_trial(session, again, Collapsed(reason="no eligible epoch", environment={}))
     look()
     assert seen == pytest.approx([0.25 / 4, 0.5 / 4, 0.75 / 4, 0.75 / 4, 1 / 4])
 
@@ -319,7 +282,7 @@ def test_epoch_reported_twice_is_stored_once(database: Database) -> None:
     ours = claimed(database)
     for _ in range(2):
         with database.write() as session:
-            runs.heartbeat(session, ours, LEASE, [epoch(1), epoch(2)])
+            runs.heartbeat(session, ours, LEASE, [an_epoch(1), an_epoch(2)])
     with database.read() as session:
         assert session.scalars(select(EpochRow.number).order_by(EpochRow.number)).all() == [1, 2]
 
@@ -330,16 +293,16 @@ def test_events_are_numbered_without_gaps_by_many_writers(database: Database) ->
     def work(worker: int) -> None:
         while (ours := claim(database, worker=f"w{worker}")) is not None:
             with database.write() as session:
-                runs.heartbeat(session, ours, LEASE, [epoch(1)])
+                runs.heartbeat(session, ours, LEASE, [an_epoch(1)])
             with database.write() as session:
-                runs.finish_trial(session, ours, TrialResult(status="succeeded"))
+                runs.finish_trial(session, ours, a_training())
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     with database.read() as session:
         numbers = session.scalars(select(Event.number).where(Event.experiment_id == experiment_id)).all()
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
-    assert len(numbers) == 2 + 12 * 3
+    assert len(numbers) == 3 + 12 * 3
 
 
 def test_cancelling_while_many_trials_report_neither_deadlocks_nor_leaves_one_behind(database: Database) -> None:
@@ -350,7 +313,7 @@ def test_cancelling_while_many_trials_report_neither_deadlocks_nor_leaves_one_be
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with database.write() as session:
-                if runs.heartbeat(session, mine, LEASE, [epoch(1)]) == "cancelling":
+                if runs.heartbeat(session, mine, LEASE, [an_epoch(1)]) == "cancelling":
                     runs.confirm_cancelled(session, mine)
                     return "cancelled"
             time.sleep(0.001)  # SQLite's write lock goes to whoever asks at the right moment, not to who waits longest

@@ -11,6 +11,7 @@ from models_store.files import sha256_of
 from models_store.store import bundles
 from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
+from tests.final_model import an_about
 
 # botocore and werkzeug, not this product, still call what Python 3.11 and later deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|aiobotocore|moto|werkzeug).*")
@@ -43,7 +44,7 @@ def bundle(tmp_path: Path) -> Path:
     for name in FROZEN_FILES:
         (folder / name).write_bytes(name.encode() * 1000)
     bundles.write_json(folder / "calibration.json", {"threshold": 0.3})
-    bundles.freeze(folder, {"dataset": "dermamnist"})
+    bundles.freeze(folder, an_about(dataset="dermamnist"))
     for name in COMPLETED_FILES:
         if not (folder / name).exists():
             (folder / name).write_bytes(name.encode())

@@ -16,6 +16,7 @@ from models_store.store import bundles
 from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
 from models_store.store.signatures import KeyUnreadable, SignatureRefused, Signer, Trusted, make_keys
 from models_store.store.storage import Storage
+from tests.final_model import an_about
 
 KEY = "models/1"
 
@@ -35,7 +36,7 @@ def bundle_in(folder: Path, signer: Signer | None) -> str:
     folder.mkdir()
     for name in FROZEN_FILES:
         (folder / name).write_bytes(name.encode())
-    bundles.freeze(folder, {})
+    bundles.freeze(folder, an_about())
     for name in COMPLETED_FILES:
         if not (folder / name).exists():
             (folder / name).write_bytes(name.encode())

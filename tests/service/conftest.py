@@ -22,6 +22,7 @@ from models_store.store.signatures import Signer
 from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
 from service.app import create_app
+from tests.final_model import an_about
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", StarletteDeprecationWarning)  # it would rather have httpx2 than httpx
@@ -77,7 +78,7 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
     ) -> str:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
-        about = {"dataset": "dermamnist", "synthetic": False, "weights": "imagenet", "image_size": SIZE} | columns
+        about = an_about(**({"dataset": "dermamnist", "image_size": SIZE} | columns))
         (folder / "model.onnx").write_bytes(brightness_network())
         (folder / "calibration.json").write_text(
             json.dumps(
@@ -121,10 +122,10 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
                 trial_id=trial.id,
                 winner="CNN_v1-W3",
                 architecture="CNN_v1",
-                dataset=about["dataset"],
+                dataset=about.dataset,
                 dataset_sha256=sha256_of(folder / "model.onnx"),
-                synthetic=about["synthetic"],
-                weights=about["weights"],
+                synthetic=about.synthetic,
+                weights=about.weights,
                 store_key=store_key,
                 bundle_sha256=bundle_sha256,
                 manifest_sha256=manifest_sha256,

@@ -4,18 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models_store import runs
-from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.runs import Claim, PlannedTrial
+from models_store.runs import Claim
 from models_store.tables import Experiment, Trial
+from tests.queued_experiment import queue_trials
 
 
 def claimed_trial(database: Database, lease: timedelta) -> Claim:
-    """The one trial of a new experiment, running: three events into it, queued, phase and running."""
-    spec = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1",), strategies=()).model_dump(mode="json")
+    """The one trial of a new experiment, running: four events into it: queued, phase, running, trial running."""
     with database.write() as session:
-        experiment = runs.submit(session, spec)
-        runs.open_phase(session, experiment.id, 1, [PlannedTrial(name="a", kind="train", queue="cpu", spec={})])
+        queue_trials(session, "a", strategies=[])
         claim = runs.claim_next(session, ["cpu"], "worker", lease)
     assert claim is not None
     return claim

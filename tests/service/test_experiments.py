@@ -11,11 +11,14 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from models_store import runs
-from models_store.broker import CONTROL_QUEUE
+from models_store.broker import Publisher, broker
 from models_store.database import Database
-from models_store.runs import EpochReport, PlannedTrial, TrialResult
 from models_store.settings import Settings
+from models_store.store.storage import Storage
 from models_store.tables import DatasetRow, Experiment
+from service.app import create_app
+from tests.end_to_end.stack import eventually
+from tests.queued_experiment import a_training, an_epoch
 
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1"], "epochs": 2, "strategies": ["LowLR"]}
 LEASE = timedelta(minutes=1)
@@ -27,14 +30,12 @@ def submit(client: TestClient, **changes: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def run_one_trial(database: Database, experiment_id: str) -> str:
-    planned = PlannedTrial(name="CNN_v1-W3", kind="train", queue="cpu", spec={"architecture": "CNN_v1"})
+def run_one_trial(database: Database) -> str:
     with database.write() as session:
-        runs.open_phase(session, experiment_id, 1, [planned])
         claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
         assert claim is not None
-        runs.heartbeat(session, claim, LEASE, [EpochReport(1, {"val_recall": 0.8}, 0.5, eligible=True, best=True)])
-        runs.finish_trial(session, claim, TrialResult(status="succeeded", best_epoch=1, metrics={"val_recall": 0.8}))
+        runs.heartbeat(session, claim, LEASE, [an_epoch(1, 0.8, best=True)])
+        runs.finish_trial(session, claim, a_training(recall=0.8))
     return claim.trial_id
 
 
@@ -48,21 +49,44 @@ def test_submitted_experiment_is_queued_and_found_at_its_location(client: TestCl
     assert found["created_at"].endswith("Z")
 
 
-def test_submitted_experiment_wakes_a_worker_after_its_row_is_committed(client: TestClient, settings: Settings) -> None:
-    with redis.Redis.from_url(settings.broker_url) as valkey:
-        valkey.delete(CONTROL_QUEUE)
+def test_submitted_experiment_wakes_a_worker_after_its_rows_are_committed(
+    settings: Settings, database_url: str, storage: Storage
+) -> None:
+    publishing = Database(database_url, Publisher(broker(settings)))
+    with (
+        redis.Redis.from_url(settings.broker_url) as valkey,
+        TestClient(create_app(settings, database=publishing, storage=storage)) as client,
+    ):
+        valkey.delete("cpu")
         posted = submit(client)
-        message = json.loads(valkey.lpop(CONTROL_QUEUE))
-    assert message["headers"]["task"] == "dermatriage.advance"
-    assert posted["id"] in message["headers"]["argsrepr"]
+        _, sent = valkey.blpop("cpu", timeout=10)
+        with publishing.write() as session:
+            claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
+    headers = json.loads(sent)["headers"]
+    assert (headers["task"], headers["argsrepr"]) == ("dermatriage.work", "['cpu']")
+    assert claim is not None
+    assert claim.experiment_id == posted["id"]
+
+
+def test_an_experiment_is_queued_until_a_trial_of_it_is_claimed(client: TestClient, database: Database) -> None:
+    posted = submit(client)
+    (trial,) = client.get(f"/v1/experiments/{posted['id']}/trials").json()["items"]
+    assert (trial["name"], trial["status"]) == ("CNN_v1/W3", "queued")
+    with database.write() as session:
+        runs.claim_next(session, ["cpu"], "worker", LEASE)
+    found = client.get(f"/v1/experiments/{posted['id']}").json()
+    assert (found["status"], found["phase"]) == ("running", 1)
+    assert found["started_at"] is not None
 
 
 def test_experiment_is_accepted_while_the_broker_is_away(
-    client: TestClient, app: Any, caplog: pytest.LogCaptureFixture
+    settings: Settings, database_url: str, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app.state.service.celery.conf.broker_url = "redis://127.0.0.1:1/0"
-    assert client.get(f"/v1/experiments/{submit(client)['id']}").json()["status"] == "queued"
-    assert "the sweeper will see it" in caplog.text
+    away = settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
+    publishing = Database(database_url, Publisher(broker(away)))
+    with TestClient(create_app(away, database=publishing, storage=storage)) as client:
+        assert client.get(f"/v1/experiments/{submit(client)['id']}").json()["status"] == "queued"
+        eventually(lambda: "the sweeper will" in caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +214,6 @@ def test_queued_experiment_is_cancelled_at_once_and_cancelling_again_changes_not
 def test_running_experiment_is_cancelling_until_its_process_is_gone(client: TestClient, database: Database) -> None:
     posted = submit(client)
     with database.write() as session:
-        planned = PlannedTrial(name="a", kind="train", queue="cpu", spec={})
-        runs.open_phase(session, posted["id"], 1, [planned])
         claim = runs.claim_next(session, ["cpu"], "worker", LEASE)
     assert client.post(f"/v1/experiments/{posted['id']}/cancel").json()["status"] == "cancelling"
     with database.write() as session:
@@ -203,7 +225,6 @@ def test_running_experiment_is_cancelling_until_its_process_is_gone(client: Test
 def test_finished_experiment_cannot_be_cancelled(client: TestClient, database: Database) -> None:
     posted = submit(client)
     with database.write() as session:
-        runs.open_phase(session, posted["id"], 1, [])
         runs.finish_experiment(session, posted["id"], {"winner": "a"})
     answer = client.post(f"/v1/experiments/{posted['id']}/cancel")
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:dermatriage:problem:experiment-finished")
@@ -211,7 +232,7 @@ def test_finished_experiment_cannot_be_cancelled(client: TestClient, database: D
 
 def test_trials_are_listed_with_their_epochs_on_request(client: TestClient, database: Database) -> None:
     posted = submit(client)
-    trial_id = run_one_trial(database, posted["id"])
+    trial_id = run_one_trial(database)
     address = f"/v1/experiments/{posted['id']}/trials"
     (without,) = client.get(address).json()["items"]
     (trial,) = client.get(address, params={"epochs": "true"}).json()["items"]
@@ -224,7 +245,6 @@ def test_trials_are_listed_with_their_epochs_on_request(client: TestClient, data
 def test_failed_experiment_tells_why_and_hides_the_rest(client: TestClient, database: Database) -> None:
     posted = submit(client)
     with database.write() as session:
-        runs.open_phase(session, posted["id"], 1, [])
         runs.fail_experiment(session, posted["id"], {"kind": "NoWeights", "message": "none", "traceback": "File …"})
     read = client.get(f"/v1/experiments/{posted['id']}").json()
     assert read["error"] == {"kind": "NoWeights", "message": "none"}

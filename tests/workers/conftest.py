@@ -51,11 +51,8 @@ class Stage:
         return replace(self, worker=Worker(settings, self.database, self.worker.storage, self.worker.celery, "other:1"))
 
     def submit(self, **changes: Any) -> str:
-        spec = ExperimentSpec.model_validate(SPEC | changes).model_dump(mode="json")
         with self.database.write() as session:
-            experiment_id = runs.submit(session, spec).id
-        work.advance(self.worker, experiment_id)
-        return experiment_id
+            return runs.submit(session, ExperimentSpec.model_validate(SPEC | changes)).id
 
     def run_all(self) -> int:
         """Runs trials one after another until none waits, and returns how many it ran."""
@@ -99,7 +96,7 @@ def settings(tmp_path: Path, database_url: str, broker_url: str) -> Settings:
         broker_url=broker_url,
         store_url=str(tmp_path / "store"),
         work_root=tmp_path / "work",
-        trial_module="tests.workers.acting_trial",
+        trial_module="tests.workers.scripted_trial",
         lease_seconds=4,
         _env_file=None,
     )
@@ -111,7 +108,7 @@ def stage(
 ) -> Iterator[Stage]:
     script = tmp_path / "script.json"
     script.write_text("{}")
-    monkeypatch.setenv("ACTING_TRIAL", str(script))
+    monkeypatch.setenv("SCRIPTED_TRIAL", str(script))
     monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
     celery = broker(settings)
     yield Stage(Worker(settings, database, Storage(settings.store_url), celery, "here:1", Flag()), script)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from models_store.experiment import phases
+from models_store import runs
+from models_store.database import WAKE_UPS
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import Stage
 
@@ -23,8 +24,10 @@ def end_trials(stage: Stage, experiment_id: str, status: str = "succeeded", **co
 
 
 def advance(stage: Stage, experiment_id: str) -> dict[str, int]:
+    """Queued trials that workers are woken for, by queue."""
     with stage.database.write() as session:
-        return phases.advance(session, experiment_id)
+        runs.advance(session, experiment_id)
+        return dict(session.info.get(WAKE_UPS, {}))
 
 
 def test_screening_has_one_trial_for_each_architecture_and_class_weight(stage: Stage) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models_store.contract.outcomes import ResumePoint
 from models_store.files import sha256_of
 from models_store.store.storage import Storage
 from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE
 from workers.trial import resume_store
-from workers.trial.protocol import StoredResumePoint
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_fetched_resume_point_is_the_one_that_was_stored(tmp_path: Path, storage
     here, elsewhere = trial_folder(tmp_path / "here", epochs=2), trial_folder(tmp_path / "elsewhere", epochs=1)
     point = resume_store.upload(here, "trl_1", storage)
     resume_store.fetch_if_further(
-        StoredResumePoint(key=point.key, sha256=point.sha256, epochs=point.epochs), elsewhere, storage
+        ResumePoint(key=point.key, sha256=point.sha256, epochs=point.epochs), elsewhere, storage
     )
     assert files_of(elsewhere) == files_of(here)
 
@@ -48,7 +48,7 @@ def test_resume_point_that_is_no_further_is_left_alone(tmp_path: Path, storage: 
     before = files_of(elsewhere) | {f"{RESUME_FOLDER}/own": b"own"}
     (elsewhere / RESUME_FOLDER / "own").write_bytes(b"own")
     resume_store.fetch_if_further(
-        StoredResumePoint(key=point.key, sha256=point.sha256, epochs=point.epochs), elsewhere, storage
+        ResumePoint(key=point.key, sha256=point.sha256, epochs=point.epochs), elsewhere, storage
     )
     assert files_of(elsewhere) == before
 
@@ -66,7 +66,7 @@ def test_archive_writes_nowhere_but_into_the_resume_point(tmp_path: Path, storag
     storage.put_file(packed, "resume/trl_1/made.tar")
     folder = tmp_path / "deep" / "folder"
     folder.mkdir(parents=True)
-    stored = StoredResumePoint(key="resume/trl_1/made.tar", sha256=sha256_of(packed), epochs=1)
+    stored = ResumePoint(key="resume/trl_1/made.tar", sha256=sha256_of(packed), epochs=1)
     resume_store.fetch_if_further(stored, folder, storage)
     assert set(files_of(tmp_path / "deep")) == {
         f"folder/{RESUME_FOLDER}/inside",

@@ -126,8 +126,8 @@ def test_process_learns_of_its_supervisors_death_by_end_of_file(tmp_path: Path) 
         "import threading, os\n"
         "threading.Timer(1.5, lambda: os.kill(os.getpid(), 9)).start()\n"
         "supervise([sys.executable, '-c', 'import os, pathlib, sys, time;"
-        " from workers.trial.__main__ import _die_with_the_worker;"
-        ' _die_with_the_worker(); (pathlib.Path(sys.argv[1]) / "pid").write_text(str(os.getpid())); time.sleep(60)\'],'
+        " from workers.trial.protocol import end_with_the_worker;"
+        ' end_with_the_worker(); (pathlib.Path(sys.argv[1]) / "pid").write_text(str(os.getpid())); time.sleep(60)\'],'
         " Path(sys.argv[1]), lambda m: 'ours', Event(), heartbeat_seconds=1)"
     )
     supervisor = os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, "-c", script, str(tmp_path))

@@ -44,7 +44,7 @@ def claim(stage: Stage, lease: timedelta = timedelta(minutes=1)) -> runs.Claim:
 
 def test_experiment_nobody_was_told_of_is_begun(stage: Stage, sweeper: Sweeper, messages: Redis) -> None:
     with stage.database.write() as session:
-        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC).model_dump(mode="json")).id
+        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC)).id
     sweeper.sweep()
     assert stage.experiment(experiment_id).phase == 1
     assert messages.llen("cpu") == 2
@@ -170,7 +170,7 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
 
 def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(stage: Stage, sweeper: Sweeper) -> None:
     with stage.database.write() as session:
-        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC).model_dump(mode="json")).id
+        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC)).id
         experiment = session.get_one(Experiment, experiment_id)
         experiment.spec = experiment.spec | {"epochs": "many"}
     sweeper.sweep()

@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import update
 
 from models_store import runs
+from models_store.contract.outcomes import Failed
 from models_store.database import Database, now
 from models_store.tables import Trial
 from tests.workers.conftest import Stage
 from workers.sweeper import Sweeper
 from workers.trial import resume_store
-from workers.trial.protocol import Outcome, append_message, model_version
+from workers.trial.protocol import append_message, model_version
 from workers.worker import work
 from workers.worker.attempt import adopt_earlier
 from workers.worker.context import Slot, attempt_folder, trial_folder
@@ -57,7 +58,7 @@ def lease_runs_out(database: Database) -> None:
     with database.write() as session:
         session.execute(update(Trial).values(lease_expires_at=now(session)))
         for experiment_id in runs.with_expired_leases(session):
-            runs.take_back_expired(session, experiment_id, max_attempts=3)
+            runs.reclaim_expired(session, experiment_id, max_attempts=3)
 
 
 def test_study_runs_through_its_three_phases(stage: Stage) -> None:
@@ -311,7 +312,7 @@ def test_bundle_that_is_not_recorded_is_removed_from_the_store(stage: Stage, end
         lease_runs_out(stage.database)
         assert stage.run_all() == 1
     else:
-        ended = Exit("finished", Outcome(status="failed", error_kind="Refused", message="", retry=False))
+        ended = Exit(reason="finished", outcome=Failed(error_kind="Refused", message=""))
     work._record(stage.worker, final, ended)
     work._follow_up(stage.worker, final)
 

@@ -1,13 +1,10 @@
 """``python -m workers.trial FOLDER``: the process of one trial. Keras is imported here and nowhere above."""
 
-import os
-import signal
 import socket
 import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 
 from models_store.contract.outcomes import Failed, Outcome
 from models_store.contract.specs import TrialSpec
@@ -16,12 +13,12 @@ from models_store.settings import Settings
 from models_store.store.storage import Storage
 from workers.pipeline import backend
 from workers.trial.jobs import do_final_job, do_training_job
-from workers.trial.protocol import OUTCOME_FILE, Job, read_job, write
+from workers.trial.protocol import OUTCOME_FILE, Job, end_with_the_worker, read_job, write
 
 
 def main(folder: Path) -> None:
     """Does the job in `folder` and leaves its outcome there."""
-    _die_with_the_worker()
+    end_with_the_worker()
     settings = Settings()
     job = read_job(folder)
     place = f"{socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -47,19 +44,6 @@ def _failure(error: Exception) -> Failed:
     # The same spec on the same data fails the same way again, so only what the machine did is worth another attempt.
     machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
     return Failed(error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
-
-
-def _die_with_the_worker() -> None:
-    """The worker holds the other end of standard input; its end of file means that the worker is gone."""
-
-    def wait() -> None:
-        # Not sys.stdin, whose lock the interpreter would wait a second for when the trial ends, and then abort.
-        while os.read(0, 1024):
-            pass
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    if os.getpgrp() == os.getpid() and not sys.stdin.isatty():
-        Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

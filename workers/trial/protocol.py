@@ -7,8 +7,12 @@ log.txt         everything the process printed
 """
 
 import logging
+import os
+import signal
+import sys
 import uuid
 from pathlib import Path
+from threading import Thread
 
 from pydantic import Field, ValidationError
 
@@ -88,3 +92,16 @@ class MessageReader:
             whole, newline, _rest = file.read().rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         return [MESSAGE.validate_json(line) for line in whole.splitlines()]
+
+
+def end_with_the_worker() -> None:
+    """Kills this process group once the worker is gone: it holds the other end of standard input, which then ends."""
+
+    def wait() -> None:
+        # Not sys.stdin, whose lock the interpreter would wait a second for when the trial ends, and then abort.
+        while os.read(0, 1024):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    if os.getpgrp() == os.getpid() and not sys.stdin.isatty():
+        Thread(target=wait, daemon=True).start()

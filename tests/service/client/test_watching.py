@@ -17,11 +17,12 @@ import pytest
 
 from models_store import runs
 from models_store.database import Database
-from models_store.runs import Claim, EpochReport
+from models_store.runs import Claim
 from models_store.settings import Settings
 from service.client import Event, Refused, Retries, ServerUnreachable
 from service.client.watching import Watch
 from service.embedded import probes
+from tests.queued_experiment import an_epoch
 from tests.service.recorded import claimed_trial
 from tests.service.served import Play, Scripted, served
 
@@ -111,7 +112,7 @@ def claim(database: Database) -> Claim:
 def report_epochs(database: Database, claim: Claim, numbers: range) -> None:
     for number in numbers:
         with database.write() as session:
-            runs.heartbeat(session, claim, LEASE, [EpochReport(number, {"val_recall": 0.5}, 1.0, True, False)])
+            runs.heartbeat(session, claim, LEASE, [an_epoch(number)])
 
 
 def test_killed_and_restarted_server_loses_and_repeats_no_event(

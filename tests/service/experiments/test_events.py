@@ -17,13 +17,14 @@ from sqlalchemy.exc import OperationalError
 
 from models_store import runs
 from models_store.database import Database
-from models_store.runs import Claim, EpochReport
+from models_store.runs import Claim
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from service.access import keys, sessions
 from service.app import create_app
 from service.experiments import events
 from service.web.__main__ import server_options
+from tests.queued_experiment import an_epoch
 from tests.service.recorded import claimed_trial
 
 LEASE = timedelta(minutes=1)
@@ -60,7 +61,7 @@ def claim(database: Database) -> Claim:
 
 def report_epoch(database: Database, claim: Claim, number: int) -> None:
     with database.write() as session:
-        runs.heartbeat(session, claim, LEASE, [EpochReport(number, {"val_recall": 0.5}, 1.0, True, False)])
+        runs.heartbeat(session, claim, LEASE, [an_epoch(number)])
 
 
 def end(database: Database, claim: Claim) -> None:
