@@ -41,7 +41,7 @@ def test_fetched_bundle_is_the_one_that_was_uploaded(folder: Path, storage: Stor
     manifest_sha256 = completed(folder)
     bundles.upload(folder, storage, KEY)
     bundle = bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
-    assert bundle.about == {"dataset": "dermamnist"}
+    assert bundle.about == an_about(dataset="dermamnist").model_dump(mode="json")
     assert bundle.calibration == {"threshold": 0.3}
     assert sha256_of(bundle.onnx) == sha256_of(folder / "model.onnx")
 

@@ -110,6 +110,28 @@ def test_numbers_of_stored_specs_come_within_the_bounds_and_the_rest_stays(empty
     assert found == spec | {"limits": {"experiment_minutes": LONGEST_EXPERIMENT_MINUTES}}
 
 
+def test_figures_of_a_test_set_are_kept_with_the_model_and_come_back_on_the_way_down(empty: Database) -> None:
+    def stored() -> tuple[Any, Any]:
+        with empty.read() as session:
+            return tuple(
+                json.loads(found) if isinstance(found, str) else found
+                for found in session.execute(
+                    text("SELECT experiments.result, trials.metrics FROM experiments JOIN trials ON true")
+                ).one()
+            )
+
+    migrations.upgrade(empty, "0007")
+    fill(empty)
+    figures = {"epochs": 3}
+    with empty.write() as session:
+        result = json.dumps({"winner": "x", "test": figures})
+        session.execute(text("UPDATE experiments SET result = :result"), {"result": result})
+    migrations.upgrade(empty)
+    assert stored() == ({"winner": "x"}, None)
+    migrations.downgrade(empty, "0007")
+    assert stored() == ({"winner": "x", "test": figures}, figures)
+
+
 def test_migrations_build_exactly_what_the_tables_say(empty: Database, database: Database) -> None:
     """Also what Alembic's own check leaves out: keys, checks, defaults and what a deletion takes with it."""
     Table.metadata.create_all(empty.engine)
@@ -171,9 +193,13 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
 
 
 def kept(of: dict[str, list[dict[str, Any]]], other: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """The rows of `of` in the tables and columns that both have."""
+    """The rows of `of` in the tables and columns that both have, the figures that 0008 moves left out."""
+    moved = {"trials": "metrics", "experiments": "result"}
     return {
-        name: [{column: row[column] for column in row if column in other[name][0]} for row in of[name]]
+        name: [
+            {column: row[column] for column in row if column in other[name][0] and column != moved.get(name)}
+            for row in of[name]
+        ]
         for name in of.keys() & other.keys()
     }
 

@@ -329,11 +329,14 @@ def test_cancelling_while_many_trials_report_neither_deadlocks_nor_leaves_one_be
 
 def test_experiment_beyond_its_time_limit_is_stopped_and_fails(database: Database) -> None:
     experiment_id = running(database, "a", limits={"experiment_minutes": 5})
+    claimed(database)
+    let_leases_expire(database)
     with database.write() as session:
         session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=6)))
     with database.write() as session:
         assert runs.with_time_limit(session) == [experiment_id]
         assert runs.stop_overdue(session, experiment_id)
+        take_back(session)
     with database.read() as session:
         stopped = session.get_one(Experiment, experiment_id)
         assert (stopped.status, (stopped.error or {})["kind"]) == ("failed", "TimeLimitExceeded")
@@ -347,6 +350,8 @@ def test_experiment_without_a_time_limit_is_never_looked_at_for_one(database: Da
 
 def test_time_limit_beyond_any_date_is_never_reached(database: Database) -> None:
     experiment_id = running(database, "a", limits={"experiment_minutes": 5})
+    claimed(database)
+    let_leases_expire(database)
     with database.write() as session:
         experiment = session.get_one(Experiment, experiment_id)
         experiment.spec = experiment.spec | {"limits": {"experiment_minutes": 1e300}}

@@ -9,7 +9,7 @@ from models_store import runs
 from models_store.tables import TrialLog
 from tests.workers.conftest import Stage
 from workers.worker.context import attempt_folder, trial_folder
-from workers.worker.watch import MOST_BYTES, Watch, read_printed
+from workers.worker.watch import STORED_LOG_BYTES, Watch, read_log
 
 
 def kept(stage: Stage) -> list[TrialLog]:
@@ -18,13 +18,13 @@ def kept(stage: Stage) -> list[TrialLog]:
 
 
 def test_only_the_end_of_a_long_log_is_kept(tmp_path: Path) -> None:
-    assert read_printed(tmp_path) is None
-    (tmp_path / "log.txt").write_bytes(b"\xff" + b"a" * MOST_BYTES + b"the end")
-    printed = read_printed(tmp_path)
+    assert read_log(tmp_path) is None
+    (tmp_path / "log.txt").write_bytes(b"\xff" + b"a" * STORED_LOG_BYTES + b"the end")
+    printed = read_log(tmp_path)
     assert printed is not None
     assert printed.text.endswith("athe end")
-    assert (len(printed.text), printed.size) == (MOST_BYTES, MOST_BYTES + 8)
-    assert read_printed(tmp_path, printed.size) is None
+    assert (len(printed.text), printed.size) == (STORED_LOG_BYTES, STORED_LOG_BYTES + 8)
+    assert read_log(tmp_path, printed.size) is None
 
 
 def test_log_of_a_trial_outlives_its_folder(stage: Stage) -> None:

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from models_store import runs
+from models_store.contract.outcomes import Exit
 from models_store.runs import Claim, LeaseLost
 from models_store.runs.recording import record
 from models_store.store import registry
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import Stage
 from workers.worker import work
-from workers.worker.supervisor import Exit
 
 
 def at_the_final_trial(stage: Stage, **changes: Any) -> tuple[str, Claim, Exit]:
@@ -69,7 +69,7 @@ def test_trial_whose_experiment_is_cancelled_as_it_ends_is_cancelled_and_leaves_
         runs.cancel(session, experiment_id)
 
     # When the end is recorded
-    put(stage, claim, Exit(reason, ended.outcome))
+    put(stage, claim, Exit(reason=reason, outcome=ended.outcome))
 
     # Then the experiment is cancelled, and nothing of its model is on record
     assert stage.experiment(experiment_id).status == "cancelled"

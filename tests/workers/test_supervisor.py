@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from models_store.contract.outcomes import Collapsed, Epoch, Exit, Message
 from models_store.runs import Standing
-from workers.worker.supervisor import Exit, supervise
+from workers.worker.supervisor import supervise
 
-SUCCEEDED = '{"status": "succeeded", "result": {"answer": 42}}'
+COLLAPSED = Collapsed(reason="no epoch was eligible", environment={})
+OUTCOME = COLLAPSED.model_dump_json()
 
 
-def always(standing: Standing) -> Callable[[Sequence[dict[str, Any]]], Standing]:
+def always(standing: Standing) -> Callable[[Sequence[Message]], Standing]:
     return lambda _messages: standing
 
 
@@ -40,17 +42,16 @@ def process_is_gone(pid: int) -> bool:
 
 
 def test_outcome_of_a_finished_process_is_read(tmp_path: Path) -> None:
-    ended = run(tmp_path, f"(folder / 'outcome.json').write_text('''{SUCCEEDED}''')")
+    ended = run(tmp_path, f"(folder / 'outcome.json').write_text('''{OUTCOME}''')")
 
     assert ended.reason == "finished"
-    assert ended.outcome is not None
-    assert ended.outcome.result == {"answer": 42}
+    assert ended.outcome == COLLAPSED
 
 
 def test_every_message_is_observed_once_and_in_order(tmp_path: Path) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Message] = []
 
-    def observe(messages: Sequence[dict[str, Any]]) -> Standing:
+    def observe(messages: Sequence[Message]) -> Standing:
         seen.extend(messages)
         return "ours"
 
@@ -58,14 +59,14 @@ def test_every_message_is_observed_once_and_in_order(tmp_path: Path) -> None:
         tmp_path,
         "out = (folder / 'messages.jsonl').open('a')\n"
         "for number in range(50):\n"
-        '    half = \'{"kind": "epoch", \'\n'
+        '    half = \'{"kind": "epoch", "metrics": {}, "seconds": 1, "eligible": true, "best": true, \'\n'
         "    out.write(half); out.flush(); time.sleep(0.003)\n"
         "    out.write(f'\"number\": {number}}}\\n'); out.flush()\n"
-        f"(folder / 'outcome.json').write_text('''{SUCCEEDED}''')",
+        f"(folder / 'outcome.json').write_text('''{OUTCOME}''')",
         observe,
     )
 
-    assert [message["number"] for message in seen] == list(range(50))
+    assert [message.number for message in seen if isinstance(message, Epoch)] == list(range(50))
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from models_store import broker, runs
-from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
 from models_store.tables import Experiment, Trial
-from tests.workers.conftest import SPEC, Stage
+from tests.workers.conftest import Stage
 from workers.sweeper import Sweeper, wake_for_what_waits
 from workers.worker.context import Worker
 
@@ -42,11 +41,19 @@ def claim(stage: Stage, lease: timedelta = timedelta(minutes=1)) -> runs.Claim:
     return found
 
 
-def test_experiment_nobody_was_told_of_is_begun(stage: Stage, sweeper: Sweeper, messages: Redis) -> None:
+def queued_by_an_earlier_version(stage: Stage) -> str:
+    """An experiment without trials: earlier versions left it to a worker to plan them."""
+    experiment_id = stage.submit()
     with stage.database.write() as session:
-        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC)).id
+        session.execute(delete(Trial))
+    return experiment_id
+
+
+def test_experiment_queued_by_an_earlier_version_is_planned(stage: Stage, sweeper: Sweeper, messages: Redis) -> None:
+    experiment_id = queued_by_an_earlier_version(stage)
     sweeper.sweep()
-    assert stage.experiment(experiment_id).phase == 1
+    assert stage.statuses(experiment_id) == {"CNN_v1/W3": "queued", "CNN_v2/W3": "queued"}
+    assert stage.experiment(experiment_id).status == "queued"
     assert messages.llen("cpu") == 2
 
 
@@ -104,7 +111,7 @@ def test_cancelled_trial_of_a_silent_worker_ends(stage: Stage, sweeper: Sweeper)
 def test_experiment_over_its_time_is_stopped_and_failed(stage: Stage, sweeper: Sweeper) -> None:
     experiment_id = stage.submit(limits={"experiment_minutes": 1})
     with stage.database.write() as session:
-        session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+        session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
     sweeper.sweep()
     ended = stage.experiment(experiment_id)
     assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "TimeLimitExceeded")
@@ -150,10 +157,10 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     stage: Stage, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
 ) -> None:
     # Given a row that no sweep can make sense of, and one that is over its time
-    messages.delete(broker.KEY)
+    messages.delete(broker.SWEEP_FAILURES)
     bad, overdue = (stage.submit(limits={"experiment_minutes": 1}) for _ in range(2))
     with stage.database.write() as session:
-        session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+        session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
         experiment = session.get_one(Experiment, bad)
         experiment.spec = experiment.spec | {"limits": {"experiment_minutes": minutes}}
 
@@ -165,12 +172,12 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     assert stage.experiment(bad).status == "running"
     told = isinstance(minutes, float)
     assert (f"experiment {bad} was left aside" in caplog.text) is not told
-    assert broker.failures(messages) == (0 if told else 1)
+    assert broker.sweep_failures(messages) == (0 if told else 1)
 
 
 def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(stage: Stage, sweeper: Sweeper) -> None:
+    experiment_id = queued_by_an_earlier_version(stage)
     with stage.database.write() as session:
-        experiment_id = runs.submit(session, ExperimentSpec.model_validate(SPEC)).id
         experiment = session.get_one(Experiment, experiment_id)
         experiment.spec = experiment.spec | {"epochs": "many"}
     sweeper.sweep()
@@ -215,7 +222,7 @@ def test_a_sweep_never_holds_the_locks_of_two_experiments(
         claim(stage, lease=timedelta(seconds=-1))
         with stage.database.write() as session:
             session.get_one(Experiment, experiment_id).status = status
-            session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+            session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
 
     # When it is noted which experiments each transaction locks
     locked: dict[int, set[str]] = {}

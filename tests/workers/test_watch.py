@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import select
@@ -11,8 +11,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models_store import runs
+from models_store.contract.outcomes import ResumePoint, Started
 from models_store.runs import Claim
 from models_store.tables import EpochRow, Trial
+from tests.queued_experiment import an_epoch
 from tests.workers.conftest import Stage
 from workers.worker.watch import Watch
 
@@ -41,10 +43,6 @@ def claim(stage: Stage) -> Claim:
         found = runs.claim_next(session, ["cpu"], "here:1", timedelta(minutes=1))
     assert found is not None
     return found
-
-
-def epoch(number: int) -> dict[str, Any]:
-    return {"kind": "epoch", "number": number, "metrics": {}, "seconds": 1.0, "eligible": True, "best": False}
 
 
 @contextmanager
@@ -83,7 +81,7 @@ def test_epochs_survive_a_database_that_is_away_for_less_than_the_lease(
         take_away(stage, patch)
         for number in (1, 2):
             clock.moment += 1
-            assert watch([epoch(number)]) == "ours"
+            assert watch([an_epoch(number)]) == "ours"
     assert watch([]) == "ours"
     with stage.database.read() as session:
         assert list(session.scalars(select(EpochRow.number).order_by(EpochRow.number))) == [1, 2]
@@ -107,8 +105,8 @@ def test_cancelled_trial_is_seen_without_waiting_for_a_heartbeat(stage: Stage, c
 
 
 def test_resumed_trial_tells_its_epochs_anew(stage: Stage, claim: Claim) -> None:
-    Watch(stage.worker, claim)([epoch(1), epoch(2)])
-    Watch(stage.worker, claim)([{"kind": "started"}, epoch(1)])
+    Watch(stage.worker, claim)([an_epoch(1), an_epoch(2)])
+    Watch(stage.worker, claim)([Started(), an_epoch(1)])
     with stage.database.read() as session:
         assert list(session.scalars(select(EpochRow.number))) == [1]
         assert session.get_one(Trial, claim.trial_id).epochs_done == 1
@@ -119,5 +117,5 @@ def test_superseded_resume_point_leaves_the_store(stage: Stage, claim: Claim) ->
     for name in ("first", "second"):
         (stage.script.parent / name).write_text(name)
         storage.put_file(stage.script.parent / name, f"resume/{claim.trial_id}/{name}.tar")
-        watch([{"kind": "resume_point", "key": f"resume/{claim.trial_id}/{name}.tar", "sha256": "0", "epochs": 1}])
+        watch([ResumePoint(key=f"resume/{claim.trial_id}/{name}.tar", sha256="0", epochs=1)])
     assert storage.keys("resume") == [f"resume/{claim.trial_id}/second.tar"]

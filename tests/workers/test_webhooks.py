@@ -211,7 +211,7 @@ def test_sweep_does_not_wait_for_a_webhook(sender: Stage, monkeypatch: pytest.Mo
     # When it is swept meanwhile, then what waits is swept
     experiment_id = sender.submit(limits={"experiment_minutes": 1})
     with sender.database.write() as session:
-        session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=2)))
+        session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
     Sweeper(sender.worker).sweep()
     assert sender.experiment(experiment_id).status == "failed"
 

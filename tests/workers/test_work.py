@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from models_store import runs
-from models_store.contract.outcomes import Failed
+from models_store.contract.outcomes import Exit, Failed, Finalized, Started
 from models_store.database import Database, now
 from models_store.tables import Trial
 from tests.workers.conftest import Stage
@@ -24,7 +24,6 @@ from workers.trial.protocol import append_message, model_version
 from workers.worker import work
 from workers.worker.attempt import adopt_earlier
 from workers.worker.context import Slot, attempt_folder, trial_folder
-from workers.worker.supervisor import Exit
 
 
 def start(stage: Stage, *, daemon: bool = True) -> Thread:
@@ -90,7 +89,7 @@ def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(stage: St
     experiment_id = stage.submit(architectures=["CNN_v1"])
     work.run_next_trial(stage.worker, "cpu")
     trial = stage.trials(experiment_id)["CNN_v1/W3"]
-    assert (trial.worker, trial.environment) == ("here:1", {"host": "stage", "gpu": "-1"})
+    assert (trial.worker, trial.environment) == ("here:1", {"host": "scripted", "gpu": "-1"})
     assert not trial_folder(stage.worker, trial.id).exists()
 
 
@@ -285,7 +284,7 @@ def test_attempt_that_lives_on_after_its_lease_writes_into_no_later_ones_files(s
     stage.direct()
     assert work.run_next_trial(stage.with_settings().worker, "cpu")
     with pytest.raises(FileNotFoundError):
-        append_message(attempt_folder(stage.worker, slow), {"kind": "started"})
+        append_message(attempt_folder(stage.worker, slow), Started())
 
     # Then the record is the later one's alone
     supervised.join(15)
@@ -300,8 +299,8 @@ def test_bundle_that_is_not_recorded_is_removed_from_the_store(stage: Stage, end
     work.run_next_trial(stage.worker, "cpu")
     final = claim(stage)
     ended = work._attempt(stage.worker, final, Slot())
-    assert ended.outcome is not None
-    store_key = ended.outcome.result["model"]["store_key"]
+    assert isinstance(ended.outcome, Finalized)
+    store_key = ended.outcome.store_key
     stage.worker.storage.put_file(stage.script, f"{store_key}/model.onnx")
 
     # When its result may not be recorded

@@ -43,8 +43,8 @@ def model_card(
 ) -> str:
     """Markdown with a Hugging Face metadata header (YAML).
 
-    `environment` names the machine and the commit of the final evaluation. Items
-    covered: Collins et al., TRIPOD+AI, BMJ 385 (2024).
+    `environment` names the machine and the commit of the final evaluation. Items covered:
+    Collins et al., TRIPOD+AI, BMJ 385 (2024).
     """
     figures = evaluation.model_dump(mode="json")
     return TEMPLATES.get_template("card.md.j2").render(
@@ -55,7 +55,7 @@ def model_card(
         decision=calibration.decision,
         guarantee=calibration.guarantee,
         probabilities=calibration.probabilities,
-        test=evaluation,
+        test=figures,
         environment=environment,
         disclaimer=DISCLAIMER,
         licence=LICENCE_OF_THE_PROGRAM if about.synthetic else LICENCE_OF_THE_DATA,
