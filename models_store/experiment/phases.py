@@ -87,6 +87,11 @@ def screening(spec: ExperimentSpec) -> dict[str, TrialSpec]:
     }
 
 
+def planned_trials(spec: ExperimentSpec) -> int:
+    """How many trials the experiment has in all: screening, fine-tuning and the final evaluation."""
+    return len(spec.architectures) * len(spec.class_weights) + len(spec.strategies) + 1
+
+
 def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint) -> dict[str, TrialSpec]:
     """Phase 2: every strategy applied to the Phase-1 winner, by trial name.
 
