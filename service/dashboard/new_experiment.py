@@ -99,8 +99,8 @@ def _validated(
 
 
 def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Estimate:
-    heard = heard_workers(services.settings.broker_url) or []
-    return estimate(session, spec, sum(worker.slots for worker, _ in heard if spec.queue in worker.queues))
+    workers = heard_workers(services.settings.broker_url) or []
+    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
 
 
 def _page(

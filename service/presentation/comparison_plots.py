@@ -56,4 +56,4 @@ def _precision_recall(a: Model, b: Model) -> Plot:
 
 def _point(x: float, y: float | None, letter: str, symbol: str, colour: str) -> dict[str, object]:
     marker = {"symbol": symbol, "size": 13, "color": colour}
-    return {"x": [x], "y": [y], "mode": "markers", "name": f"{letter}, sealed threshold", "marker": marker}
+    return {"x": [x], "y": [y], "mode": "markers", "name": f"{letter}, chosen threshold", "marker": marker}
