@@ -57,7 +57,7 @@ def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: Tes
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_sent_as_it_stands_is_the_preset(client: TestClient, database: Database, preset: str) -> None:
+def test_an_unchanged_preset_is_submitted_as_it_is(client: TestClient, database: Database, preset: str) -> None:
     page = client.get(f"/experiments/new?preset={preset}").text
     checked = re.findall(r'type="checkbox" name="(\w+)" value="(\w+)" checked', page)
     typed = re.findall(r'<input id="([\w.]+)" name="[\w.]+" type="text"[^>]* value="([^"]+)"', page)
@@ -131,21 +131,21 @@ def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Datab
         assert session.query(Experiment).count() == 2
 
 
-def test_the_estimate_comes_from_the_table_and_says_so(client: TestClient, database: Database) -> None:
+def test_an_estimate_from_the_table_names_its_source(client: TestClient, database: Database) -> None:
     said = client.post("/experiments/estimate", data=FORM, headers={"X-Fragment": "1"}).text
     assert "This estimate assumes" in said
     assert "Based on measurements on" in said
     assert "for 2 trials" in said
     assert "There is no worker for the queue <code>cpu</code>" in said
     with database.read() as session:
-        asked = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
-        one, four = (estimate(session, ExperimentSpec.model_validate(asked), slots) for slots in (1, 4))
+        spec = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
+        one, four = (estimate(session, ExperimentSpec.model_validate(spec), slots) for slots in (1, 4))
     assert len(one.from_table) == 12
     assert one.longest_seconds == pytest.approx(12 * (6 + 30 * 7007 * 0.002) + 60)
     assert four.longest_seconds == pytest.approx(3 * (6 + 30 * 7007 * 0.002) + 60)
 
 
-def test_without_any_figure_there_is_no_estimate_and_the_form_says_why(client: TestClient) -> None:
+def test_without_measurements_there_is_a_reason_instead_of_an_estimate(client: TestClient) -> None:
     said = client.post(
         "/experiments/estimate", data=FORM | {"architectures": ["EffNet_v3"]}, headers={"X-Fragment": "1"}
     )
@@ -174,10 +174,10 @@ def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
         for number, seconds in ((1, 100.0), (2, 300.0)):
             flags = {"metrics": {}, "eligible": True, "best": False, "created_at": datetime.now(UTC)}
             session.add(EpochRow(trial_id=trial.id, number=number, seconds=seconds, **flags))
-    asked = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
+    spec = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
     with database.read() as session:
-        guess = estimate(session, ExperimentSpec.model_validate(asked), 0)
-        elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), 0)
+        guess = estimate(session, ExperimentSpec.model_validate(spec), 0)
+        elsewhere = estimate(session, ExperimentSpec.model_validate(spec | {"dataset": "dermamnist"}), 0)
     assert (guess.from_records, guess.from_table) == (["CNN_v1"], [])
     assert guess.shortest_seconds == guess.longest_seconds == pytest.approx(10 * 200 + 6 + 60)
     assert elsewhere.from_table == ["CNN_v1"]

@@ -29,7 +29,9 @@ def page_data(page: str, name: str) -> Any:
     return json.loads(found[1])
 
 
-def test_recall_comes_first_and_the_seal_is_told(client: TestClient, make_result: Any, final: FinalRecord) -> None:
+def test_recall_comes_first_and_the_test_set_opening_is_shown(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
     experiment_id = make_result("a <b>bold</b> name")
     answer = client.get(f"/experiments/{experiment_id}/result")
     assert answer.status_code == 200
@@ -51,7 +53,7 @@ def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_r
     assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
 
 
-def test_slider_stands_at_the_seal_with_the_recorded_figures(
+def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
     page = client.get(f"/experiments/{make_result()}/result").text
@@ -65,7 +67,9 @@ def test_slider_stands_at_the_seal_with_the_recorded_figures(
     assert "do not reproduce the recorded values" not in page
 
 
-def test_scores_that_contradict_the_record_are_told(client: TestClient, make_result: Any, database: Database) -> None:
+def test_scores_that_contradict_the_record_are_reported(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
     experiment_id = make_result()
     with database.write() as session:
         model = session.query(Model).one()
@@ -73,7 +77,7 @@ def test_scores_that_contradict_the_record_are_told(client: TestClient, make_res
     assert "do not reproduce the recorded values" in client.get(f"/experiments/{experiment_id}/result").text
 
 
-def test_lost_scores_and_misses_cost_only_the_slider_and_the_pictures(
+def test_missing_scores_and_misses_remove_only_the_slider_and_the_images(
     client: TestClient, make_result: Any, storage: Storage
 ) -> None:
     experiment_id = make_result()

@@ -58,7 +58,7 @@ def test_a_browser_without_a_session_is_sent_to_sign_in_and_then_where_it_wanted
     assert browser.get("/models?limit=2").status_code == 200
 
 
-def test_a_program_without_a_key_is_told_so_instead(browser: TestClient) -> None:
+def test_a_program_without_a_key_gets_401(browser: TestClient) -> None:
     assert browser.get("/models", headers={"Accept": "*/*"}).status_code == 401
     assert browser.post("/experiments", data={}).status_code == 401
 

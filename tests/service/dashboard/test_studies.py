@@ -17,7 +17,7 @@ def shown(client: TestClient, address: str = "/") -> list[str]:
     return re.findall(r'id="row-(exp_\w+)"', answer.text)
 
 
-def test_an_empty_list_says_how_to_begin(client: TestClient) -> None:
+def test_an_empty_list_explains_how_to_start(client: TestClient) -> None:
     page = client.get("/").text
     assert 'href="/experiments/new?preset=demo"' in page
     assert "dermatriage submit --preset demo" in page
@@ -64,9 +64,7 @@ def test_a_name_is_text_and_never_markup(client: TestClient, make_experiment: Ma
         assert "<script>alert" not in client.get(address).text
 
 
-def test_pages_turn_without_repeating_or_losing_an_experiment(
-    client: TestClient, make_experiment: MakeExperiment
-) -> None:
+def test_pages_contain_every_experiment_once(client: TestClient, make_experiment: MakeExperiment) -> None:
     made = {make_experiment(name=f"experiment {number}") for number in range(PAGE_SIZE + 5)}
     first = client.get("/?text=experiment").text
     following = re.search(r'href="([^"]+)" rel="next"', first)

@@ -17,7 +17,7 @@ from tests.furnished import WORKER, furnish
 from tests.service.dashboard.test_result_page import words
 
 
-def test_without_a_champion_the_page_says_what_to_do(client: TestClient) -> None:
+def test_without_a_champion_the_page_explains_what_to_do(client: TestClient) -> None:
     page = client.get("/try").text
     assert "No model available yet" in words(page)
     assert 'id="files"' not in page
@@ -50,13 +50,13 @@ def test_a_picture_nobody_draws_is_refused(client: TestClient) -> None:
     assert client.get("/try/samples/mole.png").status_code == 422
 
 
-def test_an_empty_system_says_how_to_start_a_worker(client: TestClient) -> None:
+def test_an_empty_system_explains_how_to_start_a_worker(client: TestClient) -> None:
     shown = words(client.get("/system").text)
     assert "There are no workers." in shown
     assert "No predictions yet." in shown
 
 
-def test_system_page_shows_what_the_api_tells(
+def test_system_page_shows_the_same_as_the_api(
     app: FastAPI, client: TestClient, database: Database, storage: Storage, tmp_path: Any
 ) -> None:
     broker_url = app.state.service.settings.broker_url

@@ -1,4 +1,4 @@
-"""The report of an experiment: every figure from the record, nothing from elsewhere, in any state."""
+"""The report of an experiment in any state: every value is from the record, and nothing is loaded from elsewhere."""
 
 import base64
 import html
@@ -224,7 +224,7 @@ def test_plotly_is_inlined_once_and_every_plot_has_words(finished: str) -> None:
     assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
-def test_every_trial_is_listed_and_the_lost_ones_say_why(finished: str) -> None:
+def test_every_trial_is_listed_with_the_reason_of_a_failure(finished: str) -> None:
     rows = Page(finished).tables["Trials, best first by the selection rule"][1:]
     assert [row[0] for row in rows if row[2] == "collapsed"] == ["CNN_v2/W3"]
     assert [row[0] for row in rows if row[2] == "failed"] == ["VGG_v3/W3"]
@@ -264,7 +264,7 @@ def test_eligible_trials_rank_before_the_others(policy: Any, order: list[str]) -
     assert [trial.name for trial in best_first] == order
 
 
-def test_guarantee_and_seal_are_told_as_recorded(
+def test_guarantee_and_frozen_bundle_are_as_recorded(
     database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
 ) -> None:
     with database.write() as session:
@@ -295,7 +295,7 @@ def test_a_second_opening_of_the_same_test_set_is_a_warning(
     assert "1 other experiment has opened the test set" in page
 
 
-def test_misses_are_shown_as_images_with_words(finished: str, final: FinalRecord) -> None:
+def test_misses_are_images_with_text_alternatives(finished: str, final: FinalRecord) -> None:
     images = Page(finished).images
     assert len(images) == len(final.misses) > 0
     for image, miss in zip(images, final.misses, strict=True):
@@ -305,7 +305,7 @@ def test_misses_are_shown_as_images_with_words(finished: str, final: FinalRecord
         assert wording.DIAGNOSES[miss["diagnosis"]] in str(image["alt"])
 
 
-def test_a_bundle_the_store_lost_costs_only_the_images(
+def test_a_missing_bundle_removes_only_the_images(
     database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
 ) -> None:
     with database.write() as session:
@@ -327,14 +327,14 @@ def test_a_bundle_the_store_lost_costs_only_the_images(
         ({"selection": {"policy": "val_recall_unguarded"}}, "Unguarded selection."),
     ],
 )
-def test_what_must_not_be_overlooked_is_flagged(
+def test_cautions_are_at_the_top(
     database: Database, storage: Storage, tmp_path: Path, changes: dict[str, Any], flag: str
 ) -> None:
     header = reported(database, storage, tmp_path, **changes).split("</header>")[0]
     assert flag in flags(header)
 
 
-def test_without_lesion_ids_the_report_says_what_it_cannot_know(
+def test_without_lesion_ids_the_report_states_that_leakage_is_unknown(
     database: Database, storage: Storage, tmp_path: Path
 ) -> None:
     page = reported(database, storage, tmp_path, lesions=False)
