@@ -1,9 +1,9 @@
-"""Does the dashboard stay quick? A thousand studies, and one study of thirteen trials of fifty epochs, in a browser.
+"""How fast is the dashboard with a thousand experiments, and one with thirteen trials of fifty epochs, in a browser?
 
     python -m benchmarks.dashboard [--repeats 7]
 
-Fills a database of each kind, serves it, and times pages in the system's Chromium: from the request to the content, to
-the last drawn curve, and, while epochs arrive, what each update costs. About three minutes on two cores. Writes
+Fills a database of each kind, serves it, and measures pages in the system's Chromium: the time to the content, to the
+last drawn curve, and of each update while epochs arrive. Takes about three minutes on two cores. Writes
 docs/dashboard.md.
 """
 
@@ -32,12 +32,12 @@ from tests.end_to_end.browser import DESKTOP, PHONE, started, visit
 from tests.end_to_end.serving import served
 
 REPORT = Path("docs/dashboard.md")
-STUDIES, EPOCHS, UPDATES = 1000, 50, 20
+EXPERIMENTS, EPOCHS, UPDATES = 1000, 50, 20
 SPEC = ExperimentSpec(dataset="synthetic", epochs=EPOCHS)
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-LARGE = f"exp_{STUDIES:032x}"
+LARGE = f"exp_{EXPERIMENTS:032x}"
 FIGURES = ("recall", "specificity", "precision", "f1", "f2", "auc", "pr_auc", "loss", "specificity_at_recall")
-# To the end of the navigation's load event, and to the picture of every curve.
+# Until the end of the load event, the first byte, and the last drawn curve.
 LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 FIRST_BYTE = "performance.getEntriesByType('navigation')[0].responseStart"
 DRAWN = """() => ["recall", "specificity", "auc", "loss"].every(
@@ -50,7 +50,7 @@ LONG_TASKS = """() => { window.longest = 0; new PerformanceObserver((list) => {
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one thing on a page: the median and the slowest."""
+    """Milliseconds of one measurement: the median and the slowest."""
 
     what: str
     median: float
@@ -76,14 +76,14 @@ def main() -> None:
 
 
 def fill(database: Database) -> None:
-    """A thousand ended studies, and one that runs with every trial begun."""
+    """A thousand finished experiments, and a running one whose trials have all started."""
     metrics = {"loss": 0.5, "recall": 0.8} | {f"val_{name}": 0.75 for name in FIGURES}
     test = {name: 0.8 for name in FIGURES} | {"curve": [{"recall": n / 400, "precision": 0.5} for n in range(400)]}
     spec = SPEC.model_dump(mode="json")
     with database.engine.execution_options(dermatriage_write=True).begin() as connection:
-        studies, trials, epochs = [], [], []
-        for number in range(STUDIES + 1):
-            id, is_large = f"exp_{number:032x}", number == STUDIES
+        experiments, trials, epochs = [], [], []
+        for number in range(EXPERIMENTS + 1):
+            id, is_large = f"exp_{number:032x}", number == EXPERIMENTS
             ended = (
                 {"status": "running", "phase": 1, "progress": 0.5, "result": None}
                 if is_large
@@ -94,25 +94,33 @@ def fill(database: Database) -> None:
                     "result": {"winner": "CNN_v1/W3", "test": test},
                 }
             )
-            named = {"name": f"study {number}", "priority": 5, "spec": spec, "events": 1, **ended}
-            studies.append({"id": id, **named, "created_at": BEGAN + timedelta(minutes=number)})
+            named = {"name": f"experiment {number}", "priority": 5, "spec": spec, "events": 1, **ended}
+            experiments.append({"id": id, **named, "created_at": BEGAN + timedelta(minutes=number)})
             for place, architecture in enumerate(ARCHITECTURES):
                 trial = f"trl_{number:024x}{place:08x}"
                 trials.append(_trial(trial, id, place, architecture, metrics, is_large))
                 if is_large:
                     flags = {"metrics": metrics, "seconds": 1.0, "eligible": True, "created_at": BEGAN}
                     epochs += [{"trial_id": trial, "number": n, "best": n == 9, **flags} for n in range(1, EPOCHS)]
-        for table, rows in ((Experiment, studies), (Trial, trials), (EpochRow, epochs)):
+        for table, rows in ((Experiment, experiments), (Trial, trials), (EpochRow, epochs)):
             connection.execute(insert(table), rows)
 
 
 def measure(browser: Browser, home: str, database: Database, repeats: int) -> list[Timing]:
     return [
-        *_loads(browser, home, "/", "list of studies, first page", repeats),
-        *_loads(browser, home, "/?text=study+99", "list of studies, searched by text", repeats),
-        *_loads(browser, home, "/studies/new", "form of a new study", repeats),
-        *_loads(browser, home, f"/studies/{LARGE}", "study of 13 x 50", repeats, is_drawn=DRAWN),
-        *_loads(browser, home, f"/studies/{LARGE}", "study of 13 x 50, on a phone's screen", repeats, PHONE, DRAWN),
+        *_loads(browser, home, "/", "list of experiments, first page", repeats),
+        *_loads(browser, home, "/?text=experiment+99", "list of experiments, text search", repeats),
+        *_loads(browser, home, "/experiments/new", "form for a new experiment", repeats),
+        *_loads(browser, home, f"/experiments/{LARGE}", "experiment with 13 x 50", repeats, is_drawn=DRAWN),
+        *_loads(
+            browser,
+            home,
+            f"/experiments/{LARGE}",
+            "experiment with 13 x 50, on a phone's screen",
+            repeats,
+            PHONE,
+            DRAWN,
+        ),
         *_updates(browser, home, database),
     ]
 
@@ -128,7 +136,7 @@ def _loads(
 ) -> Iterator[Timing]:
     answered, ready = [], []
     with visit(browser, home, **device) as visitor:
-        visitor.open(path)  # so that script and style sheet are known, as to anyone but a first visitor
+        visitor.open(path)  # so that scripts and style sheets are cached
         for _ in range(repeats):
             visitor.open(path)
             drawn = _eventually(visitor.page, is_drawn) if is_drawn else 0.0
@@ -140,16 +148,16 @@ def _loads(
 
 
 def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing]:
-    """From the commit of an epoch to its point on the curve; and the longest that the page ever was busy."""
+    """From the commit of an epoch to its point on the curve, and the longest task of the page."""
     seconds: list[float] = []
     with visit(browser, home) as visitor:
-        visitor.open(f"/studies/{LARGE}")
+        visitor.open(f"/experiments/{LARGE}")
         _eventually(visitor.page, DRAWN)
         visitor.page.evaluate(LONG_TASKS)
         for number in range(UPDATES):
             place = number % len(ARCHITECTURES)
             before = visitor.page.evaluate(POINTS)
-            claim = runs.Claim(f"trl_{STUDIES:024x}{place:08x}", LARGE, 1, 1, "train")
+            claim = runs.Claim(f"trl_{EXPERIMENTS:024x}{place:08x}", LARGE, 1, 1, "train")
             metrics = {"loss": 0.5, "recall": 0.8} | {f"val_{name}": 0.75 for name in FIGURES}
             epoch = runs.EpochReport(EPOCHS + number // len(ARCHITECTURES), metrics, 1.0, eligible=True, best=False)
             with database.write() as session:
@@ -159,8 +167,8 @@ def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing
             seconds.append((time.perf_counter() - began) * 1000)
         longest = float(visitor.page.evaluate("window.longest"))
         assert visitor.is_clean()
-    yield _timing("study of 13 x 50: from an epoch's commit to its point on the curve", seconds)
-    yield Timing("study of 13 x 50: longest task of the page while epochs arrive", longest, longest)
+    yield _timing("experiment with 13 x 50: from an epoch's commit to its point on the curve", seconds)
+    yield Timing("experiment with 13 x 50: longest task of the page while epochs arrive", longest, longest)
 
 
 def _eventually(page: Page, question: str) -> float:
@@ -187,10 +195,12 @@ def _timing(what: str, milliseconds: list[float]) -> Timing:
     return Timing(what, statistics.median(milliseconds), max(milliseconds))
 
 
-def _trial(id: str, study: str, place: int, architecture: str, metrics: dict[str, Any], runs: bool) -> dict[str, Any]:
+def _trial(
+    id: str, experiment_id: str, place: int, architecture: str, metrics: dict[str, Any], runs: bool
+) -> dict[str, Any]:
     return {
         "id": id,
-        "experiment_id": study,
+        "experiment_id": experiment_id,
         "phase": 1,
         "position": place,
         "name": f"{architecture}/W3",
@@ -215,21 +225,21 @@ def report(timings: dict[str, list[Timing]], version: str, repeats: int) -> str:
         for lite, post in zip(timings["sqlite"], timings["postgresql"], strict=True)
     )
     machine = f"{os.cpu_count()} cores ({platform.machine()}; load {os.getloadavg()[0]:.1f} at the end"
-    return f"""# How quick the dashboard is
+    return f"""# Dashboard performance
 
-Written by `python -m benchmarks.dashboard` on {datetime.now(UTC):%Y-%m-%d}; every figure is measured, in milliseconds.
+Written by `python -m benchmarks.dashboard` on {datetime.now(UTC):%Y-%m-%d}; all times are measured, in milliseconds.
 
-{STUDIES:,} studies of 13 trials in the database, and one that runs: 13 trials of {EPOCHS} epochs, whose 8 columns are
-drawn as four plots. Server, database and browser (Chromium {version}) share {machine},
-of which the machine's other work is a part). Pages were loaded {repeats} times with script, style sheet and plotly.js
-in the browser's cache, where they stay for good; {UPDATES} epochs were then committed one by one.
+The database has {EXPERIMENTS:,} experiments with 13 trials each, and a running one with 13 trials of {EPOCHS} epochs,
+drawn as four plots with 8 columns. Server, database and browser (Chromium {version}) share {machine},
+which includes other work on the machine). Each page was loaded {repeats} times with scripts, style sheets and plotly.js
+in the browser's cache; then {UPDATES} epochs were committed one by one.
 
 | | SQLite: median | slowest | PostgreSQL: median | slowest |
 |---|---|---|---|---|
 {rows}
 
-An update waits for two steady intervals on its way: the server looks for news every 500 ms, and a page draws at most
-every 700 ms, so that it stays free for a hand on it however many trials run.
+An update includes two fixed intervals: the server checks for events every 500 ms, and a page draws at most every
+700 ms, so it stays responsive with any number of trials.
 """
 
 

@@ -1,7 +1,7 @@
-"""Images that show no lesion: noise, pages of text, photographs of other things, plain colours. All are drawn by seed.
+"""Out-of-distribution images, generated from a seed: noise, pages of text, photographs of other things, plain colours.
 
-The photographs are crops of the two that scikit-learn ships (`load_sample_images`): a Chinese temple by the sky, and a
-flower. Whatever is larger than the model's input is prepared as an upload is.
+The photographs are crops of the two in scikit-learn (`load_sample_images`): a Chinese temple with sky, and a flower.
+Images larger than the model's input are prepared like uploads.
 """
 
 import io

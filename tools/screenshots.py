@@ -1,7 +1,7 @@
-"""Photographs every page of the dashboard, light and dark, and on a phone: ``make screenshots [DATA=path.npz]``.
+"""Takes a screenshot of every page of the dashboard: light, dark and on a phone. ``make screenshots [DATA=path.npz]``.
 
-Starts the whole product, trains a small study (on the images of DATA, else on generated ones), lets another one run,
-and looks at each page in the system's Chromium. Writes docs/images/*.png. Minutes on two cores.
+Starts the whole product, trains a small experiment (on the images of DATA, or on generated ones), starts a second one,
+and opens each page in the system's Chromium. Writes docs/images/*.png. Takes minutes on two cores.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from tests.end_to_end.serving import served
 from tests.end_to_end.stack import Stack, eventually
 
 FOLDER = Path("docs/images")
-STUDY_SECONDS = 3000
-LOOKS: dict[str, tuple[dict[str, Any], str]] = {
+EXPERIMENT_SECONDS = 3000
+APPEARANCES: dict[str, tuple[dict[str, Any], str]] = {
     "light": (DESKTOP, "light"),
     "dark": (DESKTOP, "dark"),
     "phone": (PHONE | {"device_scale_factor": 1.5}, "light"),
@@ -52,9 +52,9 @@ LONG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Shot:
-    """One page, by the name of its picture; `whole` shows all of it, else as much as the screen.
+    """One page and the name of its image; `whole` includes all of it, not only the screen.
 
-    `press` names a button to press first, and `until` what has to be visible then.
+    `press` names a button to press first, and `until` the element that is visible afterwards.
     """
 
     name: str
@@ -70,33 +70,35 @@ def main() -> None:
     asked = parser.parse_args()
     with started() as browser, running(asked.data) as (stack, dataset):
         finished = stack.submit(**SMALL, dataset=dataset)
-        eventually(lambda: stack.read(finished)["status"] == "succeeded", STUDY_SECONDS, "the end of the study")
-        stack.submit(**LONG | {"name": "For a GPU, one day", "queue": "gpu"}, dataset=dataset)
-        stack.cancel(stack.submit(**LONG | {"name": "Given up", "queue": "gpu"}, dataset=dataset))
-        going = stack.submit(**LONG, dataset=dataset, priority=9)
-        eventually(lambda: _epochs(stack, going) >= 2, STUDY_SECONDS, "the second epoch")
-        study = f"/studies/{finished}"
+        eventually(
+            lambda: stack.read(finished)["status"] == "succeeded", EXPERIMENT_SECONDS, "the end of the experiment"
+        )
+        stack.submit(**LONG | {"name": "Deeper networks on a GPU", "queue": "gpu"}, dataset=dataset)
+        stack.cancel(stack.submit(**LONG | {"name": "Cancelled", "queue": "gpu"}, dataset=dataset))
+        running_id = stack.submit(**LONG, dataset=dataset, priority=9)
+        eventually(lambda: _epochs(stack, running_id) >= 2, EXPERIMENT_SECONDS, "the second epoch")
+        experiment = f"/experiments/{finished}"
         shots = [
-            Shot("studies", "/", whole=False),
-            Shot("new-study", "/studies/new", whole=False),
-            Shot("study", study),
-            Shot("study-running", f"/studies/{going}"),
-            Shot("result", f"{study}/result"),
+            Shot("experiments", "/", whole=False),
+            Shot("new-experiment", "/experiments/new", whole=False),
+            Shot("experiment", experiment),
+            Shot("experiment-running", f"/experiments/{running_id}"),
+            Shot("result", f"{experiment}/result"),
             Shot("models", "/models"),
             Shot("model", f"/models/{stack.read(finished)['result']['model_version']}", whole=False),
-            Shot("try-it", "/try", press="drawn as melanoma", until="#answer"),
+            Shot("try-it", "/try", press="generated melanoma", until="#answer"),
             Shot("system", "/system"),
         ]
-        photograph(browser, f"http://127.0.0.1:{stack.web_port}", shots)
+        take_screenshots(browser, f"http://127.0.0.1:{stack.web_port}", shots)
         with served(stack.folder, stack.database_url, auth="keys") as guarded:
-            photograph(browser, guarded, [Shot("sign-in", "/sign-in", whole=False)])
+            take_screenshots(browser, guarded, [Shot("sign-in", "/sign-in", whole=False)])
     pictures = list(FOLDER.glob("*.png"))
-    print(f"{len(pictures)} pictures, {sum(path.stat().st_size for path in pictures) / 1e6:.1f} MB, in {FOLDER}")
+    print(f"{len(pictures)} images, {sum(path.stat().st_size for path in pictures) / 1e6:.1f} MB, in {FOLDER}")
 
 
 @contextmanager
 def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
-    """The product with its data set registered, whose name comes with it."""
+    """The product and the name of its registered data set."""
     with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'screenshots.db'}"
@@ -117,25 +119,25 @@ def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
             stack.stop()
 
 
-def photograph(browser: Browser, home: str, shots: list[Shot]) -> None:
+def take_screenshots(browser: Browser, home: str, shots: list[Shot]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for look, (device, colours) in LOOKS.items():
+    for appearance, (device, colours) in APPEARANCES.items():
         with visit(browser, home, colours=colours, **device) as visitor:
             for shot in shots:
-                _photograph(visitor, shot, FOLDER / f"{shot.name}-{look}.png", look)
+                _take_screenshot(visitor, shot, FOLDER / f"{shot.name}-{appearance}.png", appearance)
             assert visitor.is_clean()
 
 
-def _photograph(visitor: Visit, shot: Shot, path: Path, look: str) -> None:
+def _take_screenshot(visitor: Visit, shot: Shot, path: Path, appearance: str) -> None:
     visitor.open(shot.path)
     if shot.press is not None:
         expect(visitor.page.locator("body[data-ready]")).to_be_attached()
         visitor.page.get_by_role("button", name=shot.press).click()
     expect(visitor.page.locator(shot.until)).to_be_visible(timeout=30_000)
-    visitor.page.wait_for_timeout(1500)  # for plots to be drawn and estimates to arrive
-    taken = visitor.page.screenshot(full_page=shot.whole and look != "phone")
+    visitor.page.wait_for_timeout(1500)  # for plots and estimates
+    taken = visitor.page.screenshot(full_page=shot.whole and appearance != "phone")
     with Image.open(io.BytesIO(taken)) as image:
-        # Flat colours: 255 of them look the same at a third of the bytes.
+        # The pages have flat colours: 255 of them are enough, at a third of the bytes.
         image.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
 
 

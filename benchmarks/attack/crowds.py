@@ -110,7 +110,7 @@ def _health(target: Target) -> tuple[int, float]:
 def _largest_asset(target: Target) -> tuple[str, int]:
     """The address of the largest file that pages load, and its length."""
     with target.client(target.key("read"), Accept="text/html") as client:
-        page = client.get(f"/studies/{target.models[0].removeprefix('mdl_')}").text
+        page = client.get(f"/experiments/{target.models[0].removeprefix('mdl_')}").text
         addresses = {part.split('"')[0] for part in page.split('"') if part.startswith("/static/")}
         lengths = {address: len(client.get(address).content) for address in addresses}
     return max(lengths.items(), key=lambda found: found[1])

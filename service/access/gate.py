@@ -59,7 +59,7 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return "read"
     if method == "POST" and path in ("/predict", "/v1/predict/batch"):
         return "predict"
-    if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/studies/")):
+    if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
     return "admin"
 

@@ -1,4 +1,4 @@
-"""What a study may cost in time, on the workers there are: an estimate, and on what it rests."""
+"""Estimates how long an experiment takes on the available workers, and names the data behind the estimate."""
 
 import json
 from collections import defaultdict
@@ -15,77 +15,80 @@ from sqlalchemy.orm import Session
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
+from models_store.experiment.phases import planned_trials
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 
 COSTS = Path(__file__).parent / "costs.json"
-# Trials looked back at: enough for a median of every architecture, few enough to be read at every change of the form.
+# Enough trials for a median of every architecture, and few enough to read at every change of the form.
 LATEST_TRIALS = 300
-# Export through TensorFlow, calibration and one look at the test set: about this, whatever won.
+# Export through TensorFlow, calibration and the test take about this long for every network.
 FINAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """From `least` to `most` seconds: the quickest or the slowest network may win, and every epoch be trained.
+    """Seconds if the fastest or the slowest network wins and every trial trains all its epochs.
 
-    `slots` is how many trials run at once on the workers there are; without any, the seconds are those of one.
-    Where `unknown` names networks, nothing is known of their epochs, and there are no seconds.
+    `slots` is the number of trials that the workers run at once; if it is 0, the seconds assume one at a time.
+    If `unknown` names networks, no duration of their epochs is known, and both durations are 0.
     """
 
-    least: float
-    most: float
+    shortest_seconds: float
+    longest_seconds: float
     trials: int
     slots: int
-    recorded: Sequence[str]
-    tabled: Sequence[str]
+    from_records: Sequence[str]
+    from_table: Sequence[str]
     unknown: Sequence[str]
     machine: str
 
 
 @cache
 def table() -> dict[str, Any]:
-    """Measured by `python -m benchmarks.epoch_costs`: seconds an image of 28 pixels, by architecture, and where."""
+    """Seconds per image of 28 pixels by architecture, measured by `python -m benchmarks.epoch_costs`."""
     costs: dict[str, Any] = json.loads(COSTS.read_text())
     return costs
 
 
 def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
-    """Recorded epochs of the same architecture and data set where there are any, else the table scaled to the data."""
+    """From recorded epochs of the same architecture and data set, otherwise from the table scaled to the data set."""
     recorded = _recorded(session, spec)
-    images, size = _extent(session, spec.dataset)
+    images, size = _training_size(session, spec.dataset)
     scale = images * (size / table()["image_size"]) ** 2
     tabled = {name: cost * scale for name, cost in table()["seconds_an_image"].items()}
     names = sorted(set(spec.architectures))
     unknown = [name for name in names if name not in recorded and name not in tabled]
-    least, most = (
+    shortest, longest = (
         (0.0, 0.0)
         if unknown
         else _seconds(spec, {name: recorded[name] if name in recorded else tabled[name] for name in names}, slots)
     )
     return Estimate(
-        least=least,
-        most=most,
-        trials=len(spec.architectures) * len(spec.class_weights) + len(spec.strategies) + 1,
+        shortest_seconds=shortest,
+        longest_seconds=longest,
+        trials=planned_trials(spec),
         slots=slots,
-        recorded=[name for name in names if name in recorded],
-        tabled=[name for name in names if name not in recorded and name in tabled],
+        from_records=[name for name in names if name in recorded],
+        from_table=[name for name in names if name not in recorded and name in tabled],
         unknown=unknown,
         machine=str(table()["machine"]),
     )
 
 
 def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> tuple[float, float]:
-    """Of the whole study, if the quickest network wins Phase 1 and if the slowest does."""
+    """Of the whole experiment, if the fastest network wins Phase 1 and if the slowest does."""
     start = table()["start_seconds"]
     at_once = max(1, slots)
     screening = [start + spec.epochs * epochs[name] for name in spec.architectures for _ in spec.class_weights]
     tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
-    least, most = (_spread(screening, at_once) + _spread([one] * len(spec.strategies), at_once) for one in tuned)
-    return least + FINAL_SECONDS, most + FINAL_SECONDS
+    shortest, longest = (
+        _spread(screening, at_once) + _spread([seconds] * len(spec.strategies), at_once) for seconds in tuned
+    )
+    return shortest + FINAL_SECONDS, longest + FINAL_SECONDS
 
 
 def _spread(trials: Sequence[float], slots: int) -> float:
-    """The longest queue when the next trial always goes to the first slot that is free."""
+    """The busiest slot if each trial goes to the slot that is free first."""
     free = [0.0] * slots
     for seconds in trials:
         free[free.index(min(free))] += seconds
@@ -93,7 +96,7 @@ def _spread(trials: Sequence[float], slots: int) -> float:
 
 
 def _recorded(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
-    """The median seconds of an epoch, by architecture, of the latest trials on this data set and queue."""
+    """Median seconds per epoch by architecture, over the latest trials on this data set and queue."""
     latest = session.execute(
         select(Trial.id, Trial.spec["architecture"].as_string())
         .join(Experiment)
@@ -114,8 +117,8 @@ def _recorded(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
     return {name: median(costs) for name, costs in by_name.items()}
 
 
-def _extent(session: Session, dataset: str) -> tuple[int, int]:
-    """How many images of which size an epoch trains on."""
+def _training_size(session: Session, dataset: str) -> tuple[int, int]:
+    """The number of images in an epoch and their side in pixels."""
     row = session.get(DatasetRow, dataset)
     if row is not None:
         return _train_images(row.counts), row.image_size

@@ -1,4 +1,4 @@
-"""One experiment on one page: its phases, its curves, its leaderboard, and the way to stop it."""
+"""The page of one experiment: its phases, curves, leaderboard and logs, and the form that cancels it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,80 +11,77 @@ from sqlalchemy.orm import Session
 
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
-from models_store.runs import ExperimentNotFound
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
 from service.dashboard.leaderboard import ENDED, leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Writing
 from service.errors import Problem
-from service.presentation.phrases import remedy
-from service.presentation.words import asked
+from service.presentation.descriptions import configuration, remedy
+from service.presentation.drawing import COLOURS
+from service.presentation.experiment import find_experiment, trials_of
 
 router = APIRouter(route_class=PageRoute)
 
-
-# Each figure as it is named for train and for the selection images; recall first.
+# The name of each figure on train; on the selection images it begins with `val_`. Recall first.
 FIGURES = {
     "recall": "Recall (sensitivity)",
     "specificity": "Specificity",
     "auc": "ROC AUC",
     "loss": "Loss (cross-entropy)",
 }
-
-
-SHOWN = tuple(f"{prefix}{name}" for name in FIGURES for prefix in ("", "val_"))
-
-
+COLUMNS = tuple(f"{prefix}{name}" for name in FIGURES for prefix in ("", "val_"))
 DIGITS = 4
 
 
-@router.get("/studies/{experiment_id}")
-def study_page(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
-    experiment = _experiment(session, experiment_id)
-    spec, trials = ExperimentSpec.model_validate(experiment.spec), _trials(session, experiment_id)
+@router.get("/experiments/{experiment_id}")
+def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+    experiment = find_experiment(session, experiment_id)
+    spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
     return show(
-        "study.html",
+        "experiment.html",
         viewer,
-        page="study",
-        asked=asked(spec),
+        page="experiment",
+        configuration=configuration(spec),
         curves=curves(session, experiment, spec, trials),
-        **_standing(session, experiment, spec, trials),
+        **_status(session, experiment, spec, trials),
     )
 
 
-@router.get("/studies/{experiment_id}/standing")
-def standing(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
-    """The part of the page that changes while the study runs, curves apart."""
-    experiment = _experiment(session, experiment_id)
-    spec, trials = ExperimentSpec.model_validate(experiment.spec), _trials(session, experiment_id)
-    return show("standing.html", viewer, page="study", **_standing(session, experiment, spec, trials))
+@router.get("/experiments/{experiment_id}/status")
+def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+    """The part of the page, apart from the curves, that changes while the experiment runs."""
+    experiment = find_experiment(session, experiment_id)
+    spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
+    return show("experiment_status.html", viewer, page="experiment", **_status(session, experiment, spec, trials))
 
 
-@router.post("/studies/{experiment_id}/cancel")
+@router.post("/experiments/{experiment_id}/cancel")
 def cancel(experiment_id: Identifier, session: Writing) -> Response:
     runs.cancel(session, experiment_id)
-    return RedirectResponse(f"/studies/{experiment_id}", 303)
+    return RedirectResponse(f"/experiments/{experiment_id}", 303)
 
 
-@router.get("/studies/{experiment_id}/log/{trial_id}")
+@router.get("/experiments/{experiment_id}/log/{trial_id}")
 def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, session: Reading) -> Response:
     trial = session.get(Trial, trial_id)
     if trial is None or trial.experiment_id != experiment_id:
-        detail = f"the study {experiment_id} has no trial {trial_id}"
-        raise Problem(404, "trial-not-found", "There is no such trial", detail, "Its page lists those it has.")
-    experiment = _experiment(session, experiment_id)
-    printed = session.get(TrialLog, trial_id)
-    return show("log.html", viewer, page="log", experiment=experiment, trial=trial, printed=printed)
+        detail = f"the experiment {experiment_id} has no trial {trial_id}"
+        raise Problem(
+            404, "trial-not-found", "There is no such trial", detail, "Open the experiment to see its trials."
+        )
+    experiment = find_experiment(session, experiment_id)
+    log = session.get(TrialLog, trial_id)
+    return show("log.html", viewer, page="log", experiment=experiment, trial=trial, log=log)
 
 
-def _standing(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]) -> dict[str, Any]:
+def _status(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]) -> dict[str, Any]:
     error = experiment.error or {}
     return {
         "experiment": experiment,
         "spec": spec,
-        "is_over": experiment.status in ENDED,
+        "has_ended": experiment.status in ENDED,
         "phases": phases(experiment, spec, trials),
-        "places": leaderboard(session, experiment, spec, trials),
+        "places": leaderboard(session, spec, trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),
         "model": session.scalar(select(Model.version).where(Model.experiment_id == experiment.id)),
         "error": error,
@@ -92,42 +89,31 @@ def _standing(session: Session, experiment: Experiment, spec: ExperimentSpec, tr
     }
 
 
-def _trials(session: Session, experiment_id: str) -> list[Trial]:
-    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
-    return list(session.scalars(chosen))
-
-
-def _experiment(session: Session, experiment_id: str) -> Experiment:
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None:
-        raise ExperimentNotFound(f"there is no experiment {experiment_id}")
-    return experiment
-
-
 def curves(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Columns by trial and figure, and `after`: the number of the last event that they tell of."""
+    """Columns by trial and figure, and `after`: the number of the last event that they include."""
     trained = [trial for trial in trials if trial.kind == "train"]
     columns: dict[str, dict[str, list[float | None]]] = {
-        trial.id: {name: [] for name in ("number", *SHOWN)} for trial in trained
+        trial.id: {name: [] for name in ("number", *COLUMNS)} for trial in trained
     }
     best: defaultdict[str, int] = defaultdict(int)
     chosen = select(EpochRow.trial_id, EpochRow.number, EpochRow.metrics, EpochRow.best).where(
         EpochRow.trial_id.in_(columns)
     )
     for trial_id, number, metrics, is_best in session.execute(chosen.order_by(EpochRow.trial_id, EpochRow.number)):
-        of_it = columns[trial_id]
-        of_it["number"].append(number)
-        for name in SHOWN:
+        of_trial = columns[trial_id]
+        of_trial["number"].append(number)
+        for name in COLUMNS:
             value = metrics.get(name)
-            of_it[name].append(None if value is None else round(value, DIGITS))
+            of_trial[name].append(None if value is None else round(value, DIGITS))
         if is_best:
             best[trial_id] = number
-    guarded = spec.selection.policy in ("val_recall", "val_f2")
+    has_floor = spec.selection.policy in ("val_recall", "val_f2")
     return {
         "after": experiment.events,
-        "ended": experiment.status in ("succeeded", "failed", "cancelled"),
-        "floor": spec.selection.min_specificity if guarded else None,
+        "ended": experiment.status in ENDED,
+        "floor": spec.selection.min_specificity if has_floor else None,
         "figures": FIGURES,
+        "colours": COLOURS,
         "trials": [
             {"id": trial.id, "name": trial.name, "best": best[trial.id] or None, "columns": columns[trial.id]}
             for trial in trained

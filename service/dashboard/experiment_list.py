@@ -1,4 +1,4 @@
-"""The list of studies: newest first, by state and by text, a page at a time."""
+"""The list of experiments: newest first, filtered by status and text, in pages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from service.web.cursor_pages import page, turn
 
 router = APIRouter(route_class=PageRoute)
 
-ON_A_PAGE = 25
-STATES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
+PAGE_SIZE = 25
+STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
 PHASES = ("waiting", "screening", "fine-tuning", "final evaluation")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One study as the list shows it. `recall` is the test's, once there is one, else the best on validation."""
+    """One experiment in the list. `recall` is that of the test set, otherwise the best on validation."""
 
     id: str
     name: str
@@ -45,7 +45,7 @@ class Row:
 
 
 @router.get("/")
-def studies_page(
+def experiments_page(
     viewer: Viewing,
     session: Reading,
     status: Annotated[Status | None, Query()] = None,
@@ -53,29 +53,29 @@ def studies_page(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     fragment: bool = False,
 ) -> Response:
-    """`fragment` asks for the rows alone, for a page that is open to bring itself up to date."""
+    """With `fragment`, only the rows, which an open page loads to update itself."""
     found = page(
         session,
-        _chosen(status, text.strip()),
-        turn(ON_A_PAGE, cursor),
+        _matching(status, text.strip()),
+        turn(PAGE_SIZE, cursor),
         Experiment.created_at,
         Experiment.id,
         lambda rows: _rows(session, rows),
     )
     filters = {name: value for name, value in (("status", status), ("text", text.strip())) if value}
     return show(
-        "study_rows.html" if fragment else "studies.html",
+        "experiment_rows.html" if fragment else "experiment_list.html",
         viewer,
-        page="studies",
+        page="experiments",
         rows=found.items,
         status=status,
         text=text.strip(),
-        states=STATES,
+        statuses=STATUSES,
         presets=PRESETS,
         is_first=cursor is None,
         first_page=_address(filters),
         next_page=None if found.next_cursor is None else _address(filters | {"cursor": found.next_cursor}),
-        by_state={state: _address({**filters, "status": state}) for state in STATES}
+        by_status={name: _address({**filters, "status": name}) for name in STATUSES}
         | {None: _address({key: value for key, value in filters.items() if key != "status"})},
     )
 
@@ -84,8 +84,8 @@ def _address(query: dict[str, Any]) -> str:
     return f"/?{urlencode(query)}" if query else "/"
 
 
-def _chosen(status: str | None, text: str) -> Select[Any]:
-    """Without the results, which hold every point of every curve."""
+def _matching(status: str | None, text: str) -> Select[Any]:
+    """Leaves out the results, which contain every point of every curve."""
     columns = (Experiment.name, Experiment.status, Experiment.phase, Experiment.progress, Experiment.created_at)
     query = select(Experiment).options(load_only(*columns))
     if status is not None:

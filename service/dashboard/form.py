@@ -1,4 +1,4 @@
-"""The form of a new study, made from the contract that the API validates; and what is wrong with what it sent."""
+"""The form for a new experiment, generated from the API's specification, and the mistakes in what it submits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ Json = Mapping[str, Any]
 Kind = Literal["text", "number", "select", "checks", "check"]
 Values = Mapping[str, Any]
 
-# What most people set; the rest folds away.
-IN_SIGHT = ("name", "dataset", "architectures", "class_weights", "strategies", "epochs", "promote", "queue")
-LABELS = {"dataset": "Data set", "f_beta": "F beta", "seed": "Seed", "share": "Share held out"}
+# What most people set; the rest is in collapsed groups.
+MAIN_FIELDS = ("name", "dataset", "architectures", "class_weights", "strategies", "epochs", "promote", "queue")
+LABELS = {"dataset": "Data set", "f_beta": "F beta", "seed": "Seed", "share": "Held-out share"}
 NOTES = {
-    "val_recall": "the highest recall above the floor of specificity",
-    "specificity_at_recall": "the highest specificity at the target recall, whatever the threshold",
-    "val_f2": "the highest F2 above the floor of specificity",
-    "val_recall_unguarded": "the highest recall alone: favours networks that call everything malignant",
-    "np_sensitivity": "keeps the recall with the stated confidence (Neyman-Pearson)",
-    "conformal_risk_control": "keeps the expected recall",
-    "recall_at_precision": "the highest recall at the least precision",
+    "val_recall": "the highest recall with enough specificity",
+    "specificity_at_recall": "the highest specificity at the target recall, at any threshold",
+    "val_f2": "the highest F2 with enough specificity",
+    "val_recall_unguarded": "recall alone: favours networks that classify everything as malignant",
+    "np_sensitivity": "guarantees the recall with the given confidence (Neyman-Pearson)",
+    "conformal_risk_control": "guarantees the expected recall",
+    "recall_at_precision": "the highest recall at the minimum precision",
     "f_beta": "the best F score",
-    "cost": "the lowest cost of misses and biopsies",
+    "cost": "the lowest cost of misses and extra biopsies",
     "youden": "the highest sum of recall and specificity",
-    "fixed": "the threshold given below",
+    "fixed": "the threshold entered below",
     "imagenet": "pretrained",
-    "none": "random; the result says so",
+    "none": "random weights",
     "if_better": "if it beats the champion on the same data set",
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One value that a field may have."""
+    """One possible value of a field."""
 
     value: str
     label: str
@@ -46,18 +46,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Field:
-    """One input. `name` is the path in the experiment, joined by dots; `default` is used where it is left empty."""
+    """One input. `name` is the path in the specification, joined by dots; an empty input takes the `default`."""
 
     name: str
     kind: Kind
     hint: str
     default: Any = None
     choices: Sequence[Choice] = ()
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     is_whole: bool = False
     is_required: bool = False
-    longest: int | None = None
+    max_length: int | None = None
 
     @property
     def label(self) -> str:
@@ -66,20 +66,22 @@ class Field:
 
     @property
     def remedy(self) -> str:
-        """What would be right, from the contract itself."""
+        """A valid input, derived from the specification."""
         if self.kind in ("select", "checks"):
-            return "Choose one of those listed." if self.kind == "select" else "Choose at least one."
+            return "Choose one from the list." if self.kind == "select" else "Choose at least one."
         if self.kind == "number":
             bounds = [
-                f"{word} {bound:g}" for word, bound in (("from", self.least), ("to", self.most)) if bound is not None
+                f"{word} {bound:g}"
+                for word, bound in (("from", self.minimum), ("to", self.maximum))
+                if bound is not None
             ]
-            return " ".join(["Give a", "whole number" if self.is_whole else "number", *bounds]) + "."
-        return f"Give at most {self.longest} printable characters." if self.longest else "Correct it."
+            return " ".join(["Enter a", "whole number" if self.is_whole else "number", *bounds]) + "."
+        return f"Enter at most {self.max_length} printable characters." if self.max_length else "Correct it."
 
 
 @dataclass(frozen=True)
 class Group:
-    """Fields that belong together, under one heading."""
+    """Related fields under one heading."""
 
     name: str
     hint: str
@@ -90,8 +92,8 @@ class Group:
         return self.name.capitalize()
 
 
-def fields_of(datasets: Sequence[Choice]) -> tuple[list[Field], list[Group]]:
-    """The fields in sight, and the groups that fold away."""
+def sections(datasets: Sequence[Choice]) -> tuple[list[Field], list[Group]]:
+    """The fields that are always visible, and the collapsed groups."""
     schema = ExperimentSpec.model_json_schema()
     plain, groups = [], []
     for name, property in schema["properties"].items():
@@ -102,16 +104,16 @@ def fields_of(datasets: Sequence[Choice]) -> tuple[list[Field], list[Group]]:
         else:
             plain.append(_field(name, property, schema, datasets))
     by_name = {field.name: field for field in plain}
-    rest = [field for field in plain if field.name not in IN_SIGHT]
-    return [by_name[name] for name in IN_SIGHT], [Group("training", "How each trial trains.", rest), *groups]
+    rest = [field for field in plain if field.name not in MAIN_FIELDS]
+    return [by_name[name] for name in MAIN_FIELDS], [Group("training", "Settings of every trial.", rest), *groups]
 
 
-def every(fields: Iterable[Field], groups: Iterable[Group]) -> list[Field]:
+def all_fields(fields: Iterable[Field], groups: Iterable[Group]) -> list[Field]:
     return [*fields, *(field for group in groups for field in group.fields)]
 
 
-def values_of(preset: Json, fields: Iterable[Field]) -> dict[str, Any]:
-    """What the inputs show for a partial experiment: its own values, and the names chosen by default."""
+def initial_values(preset: Json, fields: Iterable[Field]) -> dict[str, Any]:
+    """The values of the inputs for a partial specification, with the defaults of choices."""
     values: dict[str, Any] = {}
     for field in fields:
         outer, _, inner = field.name.partition(".")
@@ -121,8 +123,8 @@ def values_of(preset: Json, fields: Iterable[Field]) -> dict[str, Any]:
     return values
 
 
-def sent(form: FormData, fields: Iterable[Field]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The experiment that the form describes, what is empty left out, and the values to show again."""
+def parsed(form: FormData, fields: Iterable[Field]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The specification from the form without empty fields, and the values to show again."""
     spec: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for field in fields:
@@ -140,15 +142,15 @@ def sent(form: FormData, fields: Iterable[Field]) -> tuple[dict[str, Any], dict[
     return spec, values
 
 
-def findings(error: ValidationError, fields: Iterable[Field]) -> dict[str, str]:
-    """What is wrong, by the name of the field; under the empty name what concerns none of them alone."""
+def mistakes(error: ValidationError, fields: Iterable[Field]) -> dict[str, str]:
+    """Messages by the name of the field; the empty name has the message that concerns no single field."""
     known = {field.name for field in fields}
     found: dict[str, str] = {}
     for wrong in error.errors():
         path = [str(part) for part in wrong["loc"]]
         message = str(wrong["msg"]).removeprefix("Value error, ")
         name = next((name for name in (".".join(path[:2]), ".".join(path[:1])) if name in known), "")
-        if not name:  # the contract's own checks name their field at the start, or need one more
+        if not name:  # a check across fields names its field at the start
             name = next((name for name in known if message.startswith(f"{name}:")), "")
         if not name and "threshold" in message:
             name = "calibration.threshold"
@@ -168,22 +170,21 @@ def _field(name: str, property: Json, schema: Json, datasets: Sequence[Choice]) 
     if name == "dataset":
         return Field(kind="select", choices=datasets, **base)
     if typed.get("type") == "array":
-        return Field(kind="checks", choices=_named(name), **base)
+        return Field(kind="checks", choices=_catalog_choices(name), **base)
     if "enum" in typed:
         empty = [Choice("", "none")] if len(kinds) < len(property.get("anyOf", [property])) else []
         return Field(kind="select", choices=empty + [Choice(v, v, NOTES.get(v, "")) for v in typed["enum"]], **base)
     if typed.get("type") == "boolean":
         return Field(kind="check", **base)
     if typed.get("type") in ("integer", "number"):
-        least, most = (
-            typed.get("minimum", typed.get("exclusiveMinimum")),
-            typed.get("maximum", typed.get("exclusiveMaximum")),
-        )
-        return Field(kind="number", least=least, most=most, is_whole=typed["type"] == "integer", **base)
-    return Field(kind="text", longest=typed.get("maxLength"), **base)
+        minimum = typed.get("minimum", typed.get("exclusiveMinimum"))
+        maximum = typed.get("maximum", typed.get("exclusiveMaximum"))
+        is_whole = typed["type"] == "integer"
+        return Field(kind="number", minimum=minimum, maximum=maximum, is_whole=is_whole, **base)
+    return Field(kind="text", max_length=typed.get("maxLength"), **base)
 
 
-def _named(name: str) -> list[Choice]:
+def _catalog_choices(name: str) -> list[Choice]:
     if name == "architectures":
         return [
             Choice(a.name, a.name, f"{'custom CNN' if isinstance(a, CustomCNN) else a.base}, {a.hypothesis}")
@@ -192,6 +193,6 @@ def _named(name: str) -> list[Choice]:
     if name == "strategies":
         return [Choice(s.name, s.name, f"{s.change}: {s.hypothesis}") for s in STRATEGIES.values()]
     return [
-        Choice(key, key, "no weights" if weights is None else f"a malignant image weighs {weights[1]:g} times")
+        Choice(key, key, "no weights" if weights is None else f"malignant images count {weights[1]:g} times")
         for key, weights in CLASS_WEIGHTS.items()
     ]

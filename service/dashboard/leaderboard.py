@@ -1,4 +1,4 @@
-"""Where a study stands: its phases as they fill, and its trials, best first."""
+"""The progress of an experiment: its phases, and its trials ordered by rank."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from sqlalchemy.orm import Session
 
 from models_store.contract.specs import ExperimentSpec
 from models_store.tables import EpochRow, Experiment, Trial, TrialLog
-from service.presentation.experiment import Study
+from service.presentation.experiment import ranked
 
 Json = Mapping[str, Any]
-PhaseState = Literal["waiting", "active", "done", "left out", "not reached"]
+PhaseState = Literal["waiting", "active", "done", "skipped", "not reached"]
 TITLES = {1: "Screening", 2: "Fine-tuning", 3: "Final evaluation"}
 ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One trial in the picture; `done` is the share of its epochs, 0 to 1."""
+    """One trial in the overview of phases; `done` is the share of its epochs, 0 to 1."""
 
     name: str
     status: str
@@ -29,7 +29,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase in the picture, its trials planned or begun, and what came out of it."""
+    """One phase with its trials, planned or started, and its outcome."""
 
     number: int
     state: PhaseState
@@ -43,7 +43,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Place:
-    """One trial on the leaderboard; `figures` are those of its best epoch, so far if it runs."""
+    """One trial on the leaderboard; `figures` belong to its best epoch so far."""
 
     trial: Trial
     rank: int | None
@@ -57,7 +57,7 @@ class Place:
 
     @property
     def seconds(self) -> float | None:
-        """From its first start to its end, or until now."""
+        """From the first start to the end, or until now."""
         if self.trial.started_at is None:
             return None
         return ((self.trial.finished_at or datetime.now(UTC)) - self.trial.started_at).total_seconds()
@@ -70,30 +70,30 @@ class Place:
 
 
 def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Phase]:
-    """The three phases, those not yet opened with the trials they will have."""
-    screened = _shown(trials, 1) or [f"{name}/{weight}" for name in spec.architectures for weight in spec.class_weights]
-    tuned = _shown(trials, 2) or list(spec.strategies)
-    leader, winner = _leader(experiment, spec, trials), (experiment.result or {}).get("winner")
+    """The three phases; those not yet opened have their planned trials."""
+    screened = _names(trials, 1) or [f"{name}/{weight}" for name in spec.architectures for weight in spec.class_weights]
+    tuned = _names(trials, 2) or list(spec.strategies)
+    leader, winner = _leader(spec, trials), (experiment.result or {}).get("winner")
     outcomes = {
         1: f"{leader} leads" if leader and experiment.phase > 1 else "",
         2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
-        3: "calibrated, frozen and tested" if winner else "",
+        3: "calibrated and tested" if winner else "",
     }
-    planned = {1: screened, 2: tuned, 3: ["calibrate, freeze, test once"]}
+    planned = {1: screened, 2: tuned, 3: ["calibrate and test"]}
     return [
         Phase(number, _state(experiment, spec, number), _tiles(planned[number], spec, trials, number), outcome)
         for number, outcome in outcomes.items()
     ]
 
 
-def leaderboard(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Place]:
-    """Ranked by the policy of the study; then what runs, what waits, and what came to nothing."""
-    study = Study(experiment, spec, [t for t in trials if t.kind == "train"], None, {}, None, None, [])
+def leaderboard(session: Session, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Place]:
+    """Finished trials by rank, then those that run or wait, then those without a result."""
     so_far = _best_so_far(session, [trial.id for trial in trials if trial.status in ("running", "cancelling")])
     ids = [trial.id for trial in trials]
     logs = set(session.scalars(select(TrialLog.trial_id).where(TrialLog.trial_id.in_(ids))))
     order = ("succeeded", "running", "cancelling", "queued", "collapsed", "pruned", "failed", "cancelled")
-    ordered = sorted(study.ranked, key=lambda trial: order.index(trial.status))
+    trained = ranked(spec, [trial for trial in trials if trial.kind == "train"])
+    ordered = sorted(trained, key=lambda trial: order.index(trial.status))
     places: list[Place] = []
     for trial in ordered:
         best = so_far.get(trial.id)
@@ -110,7 +110,7 @@ def leaderboard(session: Session, experiment: Experiment, spec: ExperimentSpec, 
     return places + ([] if final is None else [Place(final, None, {}, None, final.id in logs)])
 
 
-def _shown(trials: Sequence[Trial], phase: int) -> list[str]:
+def _names(trials: Sequence[Trial], phase: int) -> list[str]:
     return [trial.name for trial in trials if trial.phase == phase]
 
 
@@ -132,7 +132,7 @@ def _share(trial: Trial, spec: ExperimentSpec) -> float:
 
 def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseState:
     if number == 2 and not spec.strategies:
-        return "left out"
+        return "skipped"
     if experiment.phase > number or (experiment.status == "succeeded"):
         return "done"
     if experiment.status in ENDED:
@@ -140,10 +140,9 @@ def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseSt
     return "active" if experiment.phase == number else "waiting"
 
 
-def _leader(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]) -> str | None:
+def _leader(spec: ExperimentSpec, trials: Sequence[Trial]) -> str | None:
     screened = [trial for trial in trials if trial.phase == 1 and trial.status == "succeeded"]
-    ranked = Study(experiment, spec, screened, None, {}, None, None, []).ranked
-    return ranked[0].name if ranked else None
+    return ranked(spec, screened)[0].name if screened else None
 
 
 def _final_of(trials: Sequence[Trial]) -> str:

@@ -1,4 +1,4 @@
-"""The page `Models`: which one answers, which there are, who chose, and a change of the choice with its reason."""
+"""The pages about models: all versions, one model with its card, two compared, and the forms for promotion."""
 
 import re
 from collections.abc import MutableMapping, Sequence
@@ -24,8 +24,8 @@ from service.models import downloads
 from service.models.comparing import compare
 from service.models.endpoints import list_models
 from service.models.schemas import Why
-from service.presentation import plots
-from service.presentation.plots import overlaid
+from service.presentation.comparison_plots import overlaid
+from service.presentation.plots import result_plots
 from service.web.cursor_pages import Turned
 
 router = APIRouter(route_class=PageRoute)
@@ -52,9 +52,9 @@ def models_page(viewer: Viewing, session: Reading, services: Services, turn: Tur
 @router.get("/models/compare")
 def compare_page(a: Version, b: Version, viewer: Viewing, session: Reading) -> HTMLResponse:
     compared = compare(registry.model(session, a), registry.model(session, b))
-    drawn = overlaid(compared.a, compared.b) if compared.same_test_set else []
+    plots = overlaid(compared.a, compared.b) if compared.same_test_set else []
     champion = registry.champion(session)
-    return show("compare.html", viewer, page="models", it=compared, drawn=drawn, champion=champion)
+    return show("compare.html", viewer, page="models", comparison=compared, plots=plots, champion=champion)
 
 
 @router.get("/models/{version}")
@@ -72,10 +72,10 @@ def model_page(version: Identifier, viewer: Viewing, session: Reading, services:
         champion=champion,
         is_champion=champion is not None and champion.version == version,
         revision=revision,
-        moves=[step for step in history if version in (step.version, step.previous)],
+        promotions=[step for step in history if version in (step.version, step.previous)],
         guarantee=model.calibration["guarantee"],
         figures=wording.figure_rows(model.metrics) if complete else None,
-        drawn=_drawn(model.metrics) if complete else [],
+        plots=result_plots(model.metrics) if complete else [],
         card=card,
         no_card=no_card,
     )
@@ -95,16 +95,11 @@ def promote(version: Identifier, fields: Posted, session: Writing, caller: Calle
 
 
 def _card(model: Model, services: Services) -> tuple[Any, str | None]:
-    """The card as HTML, or why it cannot be shown."""
+    """The card as HTML, or the reason why it cannot be shown."""
     try:
         return card_html(downloads.card(model, services.storage)), None
     except Problem as problem:
         return None, problem.detail
-
-
-def _drawn(test: dict[str, Any]) -> list[Any]:
-    curves = [plots.roc(test), plots.precision_recall(test)] if test.get("curve") else []
-    return [*curves, plots.reliability(test), plots.diagnoses(test)]
 
 
 def _reason(fields: Any) -> str:
@@ -112,15 +107,15 @@ def _reason(fields: Any) -> str:
         return Why.model_validate({"reason": str(fields.get("reason", "")).strip()}).reason
     except ValidationError as error:
         finding = Finding(detail=error.errors()[0]["msg"], pointer="/reason")
-        raise unprocessable("no reason was given", "Go back and say why; the history will tell it.", finding) from error
+        raise unprocessable("no reason was given", "Go back and enter a reason for the history.", finding) from error
 
 
 def _revision(fields: Any) -> int:
-    """What the viewer saw when they decided; the form carries it as the API's `If-Match` does."""
+    """The revision that the viewer saw; it has the role of `If-Match` in the API."""
     text = str(fields.get("revision", ""))
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         finding = Finding(detail="it is not a number", pointer="/revision")
-        raise unprocessable("the form names no revision", "Load the page again.", finding)
+        raise unprocessable("the form has no revision", "Load the page again.", finding)
     return int(text)
 
 
@@ -129,7 +124,7 @@ LOWEST_HEADING = 6
 
 
 class CardRenderer(RendererHTML):
-    """Headings stand below the page's own, and a wide table scrolls by itself, also from the keyboard."""
+    """Puts headings below the page's own, and makes wide tables scroll, also with the keyboard."""
 
     def heading_open(self, tokens: Sequence[Token], index: int, *_rest: Any) -> str:
         return f"<h{_level(tokens[index].tag)}>"
@@ -138,14 +133,14 @@ class CardRenderer(RendererHTML):
         return f"</h{_level(tokens[index].tag)}>\n"
 
     def table_open(self, *_token: Any) -> str:
-        return '<div class="scroll" role="region" aria-label="Table of the card" tabindex="0"><table class="data">\n'
+        return '<div class="scroll" role="region" aria-label="Model card table" tabindex="0"><table class="data">\n'
 
     def table_close(self, *_token: Any) -> str:
         return "</table></div>\n"
 
 
 def card_html(markdown: str) -> Markup:
-    """Without the metadata at its start. HTML in the card is shown as text, and nothing in it is a link or an image."""
+    """Leaves out the metadata at the start, shows HTML as text, and makes no links or images."""
     parser = (
         MarkdownIt("commonmark", {"html": False}, renderer_cls=CardRenderer)
         .enable("table")

@@ -1,4 +1,4 @@
-"""Ask for a new study: the form, what is wrong with it beside each field, and what the study may cost in time."""
+"""The form for a new experiment, with its mistakes next to the fields and an estimate of the time it takes."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from service.dashboard.estimate import Estimate, estimate
-from service.dashboard.form import Choice, every, fields_of, findings, sent, values_of
+from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.dependencies import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
@@ -23,93 +23,101 @@ router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
 
 
-@router.get("/studies/new")
-def new_study_page(
+@router.get("/experiments/new")
+def new_experiment_page(
     viewer: Viewing, session: Reading, preset: Annotated[str, Query(max_length=40)] = "laptop"
 ) -> Response:
-    fields, groups = fields_of(datasets(session))
+    fields, groups = sections(datasets(session))
     chosen = preset if preset in PRESETS else "laptop"
     start = PRESETS[chosen]
-    values = values_of(start, every(fields, groups))
-    # The first of the list may have to be downloaded; the demonstration is sure to run.
+    values = initial_values(start, all_fields(fields, groups))
+    # The demonstration needs no download.
     values["dataset"] = "synthetic" if chosen == "demo" else ""
     return _page(viewer, fields, groups, values, preset=chosen)
 
 
-@router.post("/studies")
+@router.post("/experiments")
 def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
-    """Queues the study and leads to its page; or shows the form again, with what is wrong beside each field."""
-    fields, groups = fields_of(datasets(session))
-    given, values = sent(form, every(fields, groups))
-    spec, wrong = _checked(given, fields, groups)
+    """Queues the experiment and opens its page, or shows the form again with a message next to each wrong field."""
+    fields, groups = sections(datasets(session))
+    given, values = parsed(form, all_fields(fields, groups))
+    spec, wrong = _validated(given, fields, groups)
     if spec is None:
         return _page(viewer, fields, groups, values, wrong=wrong, status_code=422, key=str(form.get("key", "")))
-    # A form sent twice by a double click is one study; a form changed and sent again from the same page is another.
+    # A double click submits one experiment; a changed form from the same page submits another.
     experiment = runs.submit(session, spec, key=f"form-{form.get('key', '')}-{runs.digest_of(spec)[:16]}")
-    return RedirectResponse(f"/studies/{experiment.id}", 303)
+    return RedirectResponse(f"/experiments/{experiment.id}", 303)
 
 
-@router.post("/studies/estimate")
+@router.post("/experiments/estimate")
 def read_estimate(viewer: Viewing, session: Reading, services: Services, form: Posted, request: Request) -> Response:
-    """The estimate alone for the page's script; without it, the whole form again with the estimate."""
-    fields, groups = fields_of(datasets(session))
-    given, values = sent(form, every(fields, groups))
-    spec, wrong = _checked(given, fields, groups)
-    guess = None if spec is None else _estimate(session, services, spec)
+    """Only the estimate for the page's script, otherwise the whole form with the estimate."""
+    fields, groups = sections(datasets(session))
+    given, values = parsed(form, all_fields(fields, groups))
+    spec, wrong = _validated(given, fields, groups)
+    estimated = None if spec is None else _estimate(session, services, spec)
     if FRAGMENT in request.headers:
-        return show("estimate.html", viewer, page="new_study", guess=guess, queue=None if spec is None else spec.queue)
-    return _page(viewer, fields, groups, values, wrong=wrong, guess=guess, key=str(form.get("key", "")))
+        return show(
+            "estimate.html",
+            viewer,
+            page="new_experiment",
+            estimated=estimated,
+            queue=None if spec is None else spec.queue,
+        )
+    return _page(viewer, fields, groups, values, wrong=wrong, estimated=estimated, key=str(form.get("key", "")))
 
 
 def datasets(session: Session) -> list[Choice]:
-    """Every data set that a study may name, registered ones first."""
+    """All data sets that an experiment can use, registered ones first."""
     found = sorted(read_catalog(session).datasets, key=lambda row: row.source != "registered")
     notes = {
-        "official": "MedMNIST, fetched on first use",
-        "synthetic": "drawn by a program",
+        "official": "MedMNIST, downloaded on first use",
+        "synthetic": "generated",
         "registered": "registered",
     }
     return [Choice(row.name, row.name, notes[row.source]) for row in found]
 
 
-def _checked(given: dict[str, Any], fields: Sequence[Any], groups: Sequence[Any]) -> tuple[Any, dict[str, str]]:
+def _validated(
+    given: dict[str, Any], fields: Sequence[Field], groups: Sequence[Group]
+) -> tuple[ExperimentSpec | None, dict[str, str]]:
     known = {choice.value for field in fields if field.name == "dataset" for choice in field.choices}
     try:
         spec = ExperimentSpec.model_validate(given)
     except ValidationError as error:
-        return None, findings(error, every(fields, groups))
+        return None, mistakes(error, all_fields(fields, groups))
     if spec.dataset not in known:
-        return None, {"dataset": f"no data set is called {spec.dataset!r}"}
+        return None, {"dataset": f"there is no data set {spec.dataset!r}"}
     return spec, {}
 
 
 def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Estimate:
-    heard = heard_workers(services.settings.broker_url) or []
-    return estimate(session, spec, sum(worker.slots for worker, _ in heard if spec.queue in worker.queues))
+    workers = heard_workers(services.settings.broker_url) or []
+    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
 
 
 def _page(
-    viewer: Any,
-    fields: Any,
-    groups: Any,
+    viewer: Viewing,
+    fields: Sequence[Field],
+    groups: Sequence[Group],
     values: dict[str, Any],
     *,
     wrong: dict[str, str] | None = None,
-    guess: Estimate | None = None,
+    estimated: Estimate | None = None,
     preset: str = "",
     status_code: int = 200,
     key: str = "",
 ) -> Response:
     return show(
-        "new_study.html",
+        "new_experiment.html",
         viewer,
-        page="new_study",
+        page="new_experiment",
         status_code=status_code,
         fields=fields,
         groups=groups,
         values=values,
         wrong=wrong or {},
-        guess=guess,
+        estimated=estimated,
         queue=values.get("queue"),
         presets=PRESETS,
         preset=preset,

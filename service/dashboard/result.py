@@ -1,4 +1,4 @@
-"""The page `Result`: what the winner does on the sealed test set, and what another threshold would do on validation."""
+"""The result page: the winner on the sealed test set, and a slider for other thresholds on validation images."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,9 @@ from service.models.validation import (
     read_validation,
     stops,
 )
-from service.presentation import plots, words
-from service.presentation.drawing import Plot
-from service.presentation.experiment import read_kept, read_study
+from service.presentation.descriptions import cautions, why_unfinished
+from service.presentation.experiment import read_bundle_contents, read_record
+from service.presentation.plots import result_plots
 
 router = APIRouter(route_class=PageRoute)
 
@@ -33,78 +33,73 @@ ASSUMED_PREVALENCE = 0.05
 
 @dataclass(frozen=True)
 class Slider:
-    """Where the threshold may stand on validation images, and what it does where it was sealed."""
+    """The thresholds that the slider offers on validation images, and the outcome at the chosen one."""
 
     validation: ValidationRead
     stops: list[float]
-    sealed_at: int
+    chosen_index: int
     outcome: Outcome
     prevalence: float = ASSUMED_PREVALENCE
     patients: int = PATIENTS
 
     @property
     def agrees(self) -> bool:
-        """Whether the scores give what was recorded when the threshold was set."""
+        """Whether the scores reproduce what was recorded when the threshold was chosen."""
         recorded = self.validation.recorded
         return (recorded.recall, recorded.specificity) == (self.outcome.recall, self.outcome.specificity)
 
     @property
-    def place(self) -> float:
-        """Of the sealed threshold on the slider, from 0 at its left end to 1."""
-        return self.sealed_at / max(len(self.stops) - 1, 1)
+    def position(self) -> float:
+        """Of the chosen threshold on the slider, from 0 at the left to 1."""
+        return self.chosen_index / max(len(self.stops) - 1, 1)
 
     @property
-    def carried(self) -> dict[str, Any]:
-        """What the script needs."""
+    def script_data(self) -> dict[str, Any]:
+        """The data for the page's script."""
         return {
             **self.validation.calibration.model_dump(),
             "stops": self.stops,
-            "sealed": self.validation.threshold,
-            "sealed_at": self.sealed_at,
+            "chosen": self.validation.threshold,
+            "chosen_index": self.chosen_index,
             "patients": self.patients,
         }
 
 
-@router.get("/studies/{experiment_id}/result")
+@router.get("/experiments/{experiment_id}/result")
 def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
-    study = read_study(session, experiment_id)
-    shared: dict[str, Any] = {"study": study, "experiment": study.experiment, "page": "result"}
-    if study.model is None or not study.model.metrics.get("confusion"):
-        missing = words.missing(study) or ("Incomplete record", "The model's test figures were not recorded.")
-        return show("no_result.html", viewer, missing=missing, **shared)
-    test, calibration = study.model.metrics, study.model.calibration
+    record = read_record(session, experiment_id)
+    shared: dict[str, Any] = {"record": record, "experiment": record.experiment, "page": "result"}
+    if record.model is None or not record.model.metrics.get("confusion"):
+        reason = why_unfinished(record) or ("Incomplete record", "The model's test results were not recorded.")
+        return show("no_result.html", viewer, reason=reason, **shared)
+    test, calibration = record.model.metrics, record.model.calibration
     release(session)
-    slider, no_slider = _slider(study.model, services.storage)
+    slider, no_slider = _slider(record.model, services.storage)
     return show(
         "result.html",
         viewer,
         **shared,
-        model=study.model,
+        model=record.model,
         test=test,
         calibration=calibration,
         guarantee=calibration["guarantee"],
-        flags=words.flags(study),
-        warnings=(study.experiment.result or {}).get("warnings", []),
+        cautions=cautions(record),
+        warnings=(record.experiment.result or {}).get("warnings", []),
         figures=wording.figure_rows(test),
         leak_free=None if test["leak_free"] is None else wording.figure_rows(test["leak_free"]),
-        drawn=_drawn(test),
-        kept=read_kept(services.storage, study.model, services.settings.cache_root),
+        plots=result_plots(test),
+        bundle=read_bundle_contents(services.storage, record.model, services.settings.cache_root),
         slider=slider,
         no_slider=no_slider,
     )
 
 
 def _slider(model: Model, storage: Storage) -> tuple[Slider | None, str | None]:
-    """The slider, or why there is none."""
+    """The slider, or the reason why there is none."""
     try:
         validation = read_validation(model, storage)
-    except (ValidationNotKept, *ALTERED) as lacking:
-        return None, str(lacking)
-    part, places = validation.calibration, stops(validation.calibration.scores, model.threshold)
-    at_the_seal = outcome(part.scores, part.malignant, model.threshold)
-    return Slider(validation, places, places.index(model.threshold), at_the_seal), None
-
-
-def _drawn(test: dict[str, Any]) -> list[Plot]:
-    curves = [plots.roc(test), plots.precision_recall(test)] if test["curve"] else []
-    return [*curves, plots.reliability(test), plots.diagnoses(test)]
+    except (ValidationNotKept, *ALTERED) as error:
+        return None, str(error)
+    images, thresholds = validation.calibration, stops(validation.calibration.scores, model.threshold)
+    at_chosen = outcome(images.scores, images.malignant, model.threshold)
+    return Slider(validation, thresholds, thresholds.index(model.threshold), at_chosen), None

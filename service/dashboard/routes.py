@@ -1,6 +1,9 @@
-"""Every page of the dashboard. None is part of the API's description."""
+"""All pages of the dashboard. They are not part of the API's description."""
 
-from fastapi import APIRouter
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse
 
 from service.dashboard import (
     assets,
@@ -17,3 +20,10 @@ from service.dashboard import (
 router = APIRouter(include_in_schema=False)
 for part in (assets, sign_in, experiment_list, new_experiment, result, experiment, models, try_it, system):
     router.include_router(part.router)
+
+
+@router.get("/studies/{rest:path}")
+def former_address(rest: str, request: Request) -> RedirectResponse:
+    """Experiments were at /studies before; bookmarks and links still lead to their pages."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"/experiments/{quote(rest)}{query}", 308)

@@ -1,59 +1,38 @@
-"""What every page shares: its frame, who looks at it, and a policy under which it loads nothing from elsewhere."""
+"""What every page shares: the viewer, the rendering, errors as pages, and a policy that allows no other hosts."""
 
 import hmac
 import json
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
 from starlette.types import Receive, Scope, Send
 
-from models_store import wording
-from models_store.contract.catalog import DISCLAIMER
 from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
 from service.dashboard.assets import asset
 from service.errors import MEDIA_TYPE, Problem
-from service.presentation import phrases
+from service.presentation.templates import TEMPLATES
 
 log = logging.getLogger(__name__)
 
-# plotly.js writes style attributes and a <style> element, and pictures are data: or blob: addresses.
+# plotly.js writes style attributes and a <style> element; pictures have data: or blob: addresses.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# `no-referrer` would make a browser send its forms as if they came from nowhere.
+# With `no-referrer`, browsers would send forms with the origin `null`.
 HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "same-origin"}
-
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-TEMPLATES.policies["json.dumps_kwargs"] = {}  # in the order given: recall first
-TEMPLATES.globals |= {"asset": asset, "disclaimer": DISCLAIMER}
-TEMPLATES.filters |= wording.FILTERS | {
-    "ago": phrases.ago,
-    "moment": phrases.moment,
-    "duration": phrases.duration,
-    "about": phrases.about,
-    "code": phrases.code,
-}
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks at a page, what they may do, and the token that their forms have to carry."""
+    """The person who opened a page, what they may do, and the token that their forms need."""
 
     name: str
     scopes: frozenset[str]
@@ -65,11 +44,11 @@ class Viewer:
 
 
 async def viewer(request: Request) -> Viewer:
-    """The key that the browser signed in with; without keys, whoever sits at this machine, who may do everything."""
-    open_to_all = request.app.state.service.settings.auth == "off"
+    """From the key that the browser signed in with; if keys are off, everyone may do everything."""
+    keys_are_off = request.app.state.service.settings.auth == "off"
     return Viewer(
         name=str(request.scope.get(CALLER, "nobody")),
-        scopes=frozenset(("admin",)) if open_to_all else request.scope.get(SCOPES, frozenset()),
+        scopes=frozenset(("admin",)) if keys_are_off else request.scope.get(SCOPES, frozenset()),
         signed_in=FORM_TOKEN in request.scope,
         form_token=request.scope.get(FORM_TOKEN, ""),
     )
@@ -81,26 +60,26 @@ Viewing = Annotated[Viewer, Depends(viewer)]
 def show(
     template: str, viewer: Viewer, *, page: str, status_code: int = 200, fragment: bool = False, **content: Any
 ) -> HTMLResponse:
-    """One page, or a part of one. `page` names the script's function for it and the entry of the navigation."""
-    text = TEMPLATES.get_template(template).render(viewer=viewer, page=page, fragment=fragment, **content)
+    """Renders a page or a fragment. `page` is the name of its script function and of its entry in the navigation."""
+    text = TEMPLATES.get_template(template).render(viewer=viewer, page=page, fragment=fragment, asset=asset, **content)
     return HTMLResponse(text, status_code, HEADERS)
 
 
 class PageRoute(APIRoute):
-    """A route that takes forms from our own pages alone, and whose errors are pages too.
+    """Accepts forms only from the dashboard's own pages, and turns errors into pages.
 
-    Errors leave the endpoint as errors, so that its transaction is rolled back; they become pages only after that.
+    An error leaves the endpoint as an exception, which rolls back the transaction, before it becomes a page.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
-        async def answer_own_forms(request: Request) -> Response:
+        async def handle_own_forms(request: Request) -> Response:
             if request.method not in SAFE:
                 await _require_own_form(request)
             return await answer(request)
 
-        return answer_own_forms
+        return handle_own_forms
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         handlers, by_status = scope["starlette.exception_handlers"]
@@ -112,16 +91,16 @@ class PageRoute(APIRoute):
 
 def _paged(handler: Callable[[Request, Exception], Response]) -> Callable[[Request, Exception], Any]:
     async def answer(request: Request, error: Exception) -> Response:
-        told = handler(request, error)
-        if told.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
-            log.error("the page %s could not be made", request.url.path, exc_info=error)
-        return _as_page(await viewer(request), told)
+        problem = handler(request, error)
+        if problem.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
+            log.error("the page %s failed", request.url.path, exc_info=error)
+        return _as_page(await viewer(request), problem)
 
     return answer
 
 
 async def _require_own_form(request: Request) -> None:
-    """Raises `Problem` unless the form carries the token of the session that sends it."""
+    """Raises `Problem` unless the form has the token of its session."""
     expected = request.scope.get(FORM_TOKEN, "")
     shown = request.headers.get(FORM_TOKEN_HEADER) or str((await request.form()).get("form_token", ""))
     if expected and not hmac.compare_digest(shown.encode(), expected.encode()):
@@ -129,16 +108,16 @@ async def _require_own_form(request: Request) -> None:
             403,
             "forbidden",
             "The form is out of date",
-            "it was made for another session than the one that sends it",
-            "Load the page again and send the form once more.",
+            "it belongs to another session",
+            "Load the page again and submit the form again.",
         )
 
 
 def _as_page(viewer: Viewer, problem: Response) -> Response:
     if problem.headers.get("content-type") != MEDIA_TYPE:
         return problem
-    told = json.loads(bytes(problem.body))
-    page = show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=told)
+    content = json.loads(bytes(problem.body))
+    page = show("problem.html", viewer, page="problem", status_code=problem.status_code, problem=content)
     for name, value in problem.headers.items():  # such as Retry-After
         page.headers.setdefault(name, value)
     return page

@@ -1,4 +1,4 @@
-"""A key signs in, once, to a cookie; and out again."""
+"""Exchanges an API key for a session cookie, and ends the session."""
 
 from typing import Annotated
 
@@ -36,7 +36,7 @@ async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: 
             return sessions.begin(session, key.id)
 
     answer = RedirectResponse(_local(wanted), 303)
-    # A proxy that ends TLS names the scheme that the browser used. Anyone may: it only makes the cookie stricter.
+    # A TLS proxy sends the scheme that the browser used. A forged header only makes the cookie stricter.
     secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
     answer.set_cookie(
         sessions.COOKIE,
@@ -65,6 +65,6 @@ def _page(viewer: Viewing, wanted: str, *, refused: bool = False) -> HTMLRespons
 
 
 def _local(address: str) -> str:
-    """A path of ours; anything else, which could lead a person elsewhere, becomes the first page."""
+    """A path on this site; anything else could lead to another site and becomes the start page."""
     is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
     return address if is_local else "/"

@@ -1,4 +1,4 @@
-"""The page `System`: what `GET /v1/system` tells, as a person reads it."""
+"""The system page: workers, queues, versions, recent events and predictions, as in `GET /v1/system`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,78 +18,78 @@ from service.system.schemas import Day, EventRead
 router = APIRouter(route_class=PageRoute)
 
 EVENTS_SHOWN = 12
-CHECKED = {"database": "Database", "broker": "Broker", "store": "Store", "model": "Model"}
+CHECK_NAMES = {"database": "Database", "broker": "Broker", "store": "Store", "model": "Model"}
 
 
 @dataclass(frozen=True)
-class News:
-    """One event in words."""
+class RecentEvent:
+    """One event as the page shows it."""
 
     when: datetime
     experiment_id: str
-    study: str
+    experiment: str
     subject: str
-    state: str
-    where: str
+    status: str
+    worker: str
 
 
 @router.get("/system")
 def system_page(viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
-    told = look(session, services)
+    system = look(session, services)
     return show(
         "system.html",
         viewer,
         page="system",
-        told=told,
-        checked=CHECKED,
-        news=_news(session, told.events[:EVENTS_SHOWN]),
-        predictions=_predictions(told.days) if any(day.malignant + day.benign for day in told.days) else None,
-        drift=_drift(told.days) if any(day.drift is not None for day in told.days) else None,
+        system=system,
+        check_names=CHECK_NAMES,
+        events=_recent_events(session, system.events[:EVENTS_SHOWN]),
+        predictions=_predictions(system.days) if any(day.malignant + day.benign for day in system.days) else None,
+        drift=_drift(system.days) if any(day.drift is not None for day in system.days) else None,
     )
 
 
-def _news(session: Session, events: list[EventRead]) -> list[News]:
+def _recent_events(session: Session, events: list[EventRead]) -> list[RecentEvent]:
     names = _names(session, events)
     return [
-        News(
+        RecentEvent(
             when=event.created_at,
             experiment_id=event.experiment_id,
-            study=names.get(event.experiment_id, event.experiment_id),
-            subject=names.get(str(event.data.get("trial_id")), "the study"),
-            state=str(event.data.get("status") or f"phase {event.data.get('phase', '')}".strip()),
-            where=str(event.data.get("worker") or ""),
+            experiment=names.get(event.experiment_id, event.experiment_id),
+            subject=names.get(str(event.data.get("trial_id")), "experiment"),
+            status=str(event.data.get("status") or f"phase {event.data.get('phase', '')}".strip()),
+            worker=str(event.data.get("worker") or ""),
         )
         for event in events
     ]
 
 
 def _names(session: Session, events: list[EventRead]) -> dict[str, str]:
-    """Names of the experiments and trials that the events tell of."""
-    experiments = {event.experiment_id for event in events}
-    trials = {str(event.data.get("trial_id")) for event in events}
-    studies = session.execute(select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiments)))
-    runs = session.execute(select(Trial.id, Trial.name).where(Trial.id.in_(trials)))
-    return {key: name or key for found in (studies, runs) for key, name in found}
+    """Names of the experiments and trials in the events, by id."""
+    experiment_ids = {event.experiment_id for event in events}
+    trial_ids = {str(event.data.get("trial_id")) for event in events}
+    experiments = session.execute(select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiment_ids)))
+    trials = session.execute(select(Trial.id, Trial.name).where(Trial.id.in_(trial_ids)))
+    return {key: name or key for found in (experiments, trials) for key, name in found}
 
 
 def _predictions(days: list[Day]) -> Plot:
-    figure = empty_figure("", "Images a day")
+    figure = empty_figure("", "Images per day")
     dates = [day.day.isoformat() for day in days]
     for name, counts, colour in (
-        ("called malignant", [day.malignant for day in days], COLOURS[1]),
-        ("called benign", [day.benign for day in days], COLOURS[0]),
+        ("malignant", [day.malignant for day in days], COLOURS[1]),
+        ("benign", [day.benign for day in days], COLOURS[0]),
     ):
         figure.add_bar(x=dates, y=counts, name=name, marker={"color": colour})
     figure.update_layout(barmode="stack", height=280, xaxis={"type": "date", "tickformat": "%d %b"})
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15, "x": 0})
     malignant, benign = sum(day.malignant for day in days), sum(day.benign for day in days)
     alt = f"{malignant + benign:,} predictions in {len(days)} days: {malignant:,} malignant, {benign:,} benign."
-    return Plot("predictions", "Predictions a day (UTC)", alt, as_json(figure))
+    return Plot("predictions", "Predictions per day (UTC)", alt, as_json(figure))
 
 
 def _drift(days: list[Day]) -> Plot:
     figure = empty_figure("", "Distance from validation")
-    told = [day for day in days if day.drift is not None]
+    measured = [day for day in days if day.drift is not None]
     dates = [day.day.isoformat() for day in days]
     figure.add_scatter(
         x=dates,
@@ -103,9 +103,9 @@ def _drift(days: list[Day]) -> Plot:
     figure.add_scatter(x=dates, y=chance, mode="lines", name="chance", line={"dash": "dot", "color": COLOURS[1]})
     figure.update_layout(height=280, xaxis={"type": "date", "tickformat": "%d %b"}, yaxis={"rangemode": "tozero"})
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15, "x": 0})
-    above = sum((day.drift or 0) > (day.chance or 1) for day in told)
+    above = sum((day.drift or 0) > (day.chance or 1) for day in measured)
     alt = (
-        f"On {above} of {len(told)} days with 50 predictions or more, the probabilities lie further from those on "
-        "validation images than chance allows on one day in twenty (dotted)."
+        f"On {above} of {len(measured)} days with at least 50 predictions, the distance from the probabilities on "
+        "validation images exceeds what chance alone exceeds on one day in twenty (dotted)."
     )
     return Plot("drift", "Drift of the champion's probabilities", alt, as_json(figure))

@@ -1,4 +1,4 @@
-"""The page `Try it`: an image or many, judged by the champion in the browser's own requests to the API."""
+"""The page to try the champion: the browser sends one or several images to the API."""
 
 import io
 from functools import cache
@@ -20,13 +20,9 @@ from service.predictions.engine.images import FORMATS
 router = APIRouter(route_class=PageRoute)
 
 SAMPLE_PIXELS = 224
-KEPT_A_DAY = "private, max-age=86400"
-
-
+CACHE_CONTROL = "private, max-age=86400"
 SEED = 7
-
-
-DRAWN_AS = ("mel", "nv", "bcc", "bkl", "akiec", "vasc")
+SAMPLES = ("mel", "nv", "bcc", "bkl", "akiec", "vasc")
 
 
 @router.get("/try")
@@ -41,22 +37,22 @@ async def try_it_page(viewer: Viewing, services: Services) -> HTMLResponse:
         serving=serving,
         refusal=services.predictor.refusal,
         formats=", ".join(FORMATS),
-        most_megabytes=settings.max_upload_bytes / 2**20,
-        most_images=settings.max_batch_images,
-        samples={name: DIAGNOSES[name] for name in DRAWN_AS},
+        max_megabytes=settings.max_upload_bytes / 2**20,
+        max_images=settings.max_batch_images,
+        samples={name: DIAGNOSES[name] for name in SAMPLES},
     )
 
 
 @router.get("/try/samples/{diagnosis}.png")
-def sample_picture(diagnosis: Literal["mel", "nv", "bcc", "bkl", "akiec", "vasc"], viewer: Viewing) -> Response:  # noqa: ARG001
-    headers = {"Cache-Control": KEPT_A_DAY}
+def sample_image(diagnosis: Literal["mel", "nv", "bcc", "bkl", "akiec", "vasc"], viewer: Viewing) -> Response:  # noqa: ARG001
+    headers = {"Cache-Control": CACHE_CONTROL}
     return Response(sample(diagnosis, SAMPLE_PIXELS), 200, headers, media_type="image/png")
 
 
 @cache
 def sample(diagnosis: str, size: int) -> bytes:
-    """A PNG of `size` by `size` pixels, drawn as the generator draws `diagnosis`. Same arguments, same picture."""
-    random = np.random.default_rng((SEED, DRAWN_AS.index(diagnosis)))
+    """A generated PNG of `size` by `size` pixels for `diagnosis`. The same arguments give the same image."""
+    random = np.random.default_rng((SEED, SAMPLES.index(diagnosis)))
     lesions = imagine(np.array([CLASS_NAMES.index(diagnosis)]), random)
     file = io.BytesIO()
     Image.fromarray(photograph(lesions, size, random)[0]).save(file, "PNG")

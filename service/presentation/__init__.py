@@ -1,1 +1,1 @@
-"""What the dashboard and the report share: reading an experiment, its plots and its words."""
+"""What the dashboard and the report share: an experiment's record, its plots, its descriptions and the templates."""

@@ -1,6 +1,6 @@
-"""What every plot shares: axes, intervals, and words for whoever cannot see it.
+"""What every plot shares: axes, intervals, colours, and a text alternative.
 
-Figures carry no colours of ink and ground; the page adds them for light, dark and paper.
+Figures carry no text or background colours; the page adds them for light, dark and print.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ import plotly.graph_objects as go
 Json = Mapping[str, Any]
 
 CHANCE = {"mode": "lines", "line": {"dash": "dot", "color": "#888"}, "hoverinfo": "skip"}
-# Told apart by most colour-blind readers, and visible on white as on black; the dash changes with every round.
+# Distinguishable for most colour-blind readers, on white and on black; after eight lines the dash pattern changes.
 COLOURS = ("#3b82c4", "#d9822b", "#2a9d6f", "#c25fa5", "#8a7fd6", "#a8862c", "#3c9fb5", "#d0605e")
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, and what it shows in words for whoever cannot see it."""
+    """A figure with its title and a text alternative for screen readers."""
 
     key: str
     title: str
@@ -27,7 +27,7 @@ class Plot:
 
 
 def empty_figure(x: str, y: str) -> Any:
-    """A figure with titled axes that neither pans nor zooms, so that a finger scrolls the page."""
+    """A figure with titled axes. It neither pans nor zooms, so touch gestures scroll the page."""
     figure = go.Figure(layout={"template": "none", "showlegend": False, "height": 340, "dragmode": False})
     figure.update_layout(
         margin={"l": 60, "r": 16, "t": 12, "b": 52},
@@ -39,7 +39,7 @@ def empty_figure(x: str, y: str) -> Any:
 
 
 def as_json(figure: Any, *, unit_axes: bool = False) -> Json:
-    """Plain data and layout; `unit_axes` shows 0 to 1 on both."""
+    """Plain data and layout; with `unit_axes`, both axes run from 0 to 1."""
     if unit_axes:
         figure.update_layout(xaxis={"range": [-0.02, 1.02]}, yaxis={"range": [-0.02, 1.02]})
     drawn = figure.to_plotly_json()
@@ -48,7 +48,7 @@ def as_json(figure: Any, *, unit_axes: bool = False) -> Json:
 
 
 def interval_bars(values: Sequence[tuple[float, Json]]) -> dict[str, Any]:
-    """Error bars of values with their recorded intervals."""
+    """Error bars from values and their recorded intervals."""
     return {
         "type": "data",
         "symmetric": False,

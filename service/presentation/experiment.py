@@ -1,4 +1,4 @@
-"""What the database and the store hold of one experiment, read once for its report."""
+"""Everything the database and the store hold about one experiment, read once for its report and its result page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.selection import policy_for
 from models_store.runs import ExperimentNotFound
 from models_store.store import bundles
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
 
-# The order of models_store.experiment.selection, by which the list of trials is sorted.
-RANKED_BY = {
-    "val_recall": ("val_recall", "val_auc"),
-    "val_f2": ("val_f2", "val_auc"),
-    "specificity_at_recall": ("val_specificity_at_recall", "val_auc"),
-    "val_recall_unguarded": ("val_recall",),
-}
-
 
 @dataclass(frozen=True)
-class Study:
-    """One experiment; `model` and `opening` are None until its test set was opened."""
+class ExperimentRecord:
+    """One experiment with its trials; `model` and `opening` are None until its test set was opened."""
 
     experiment: Experiment
     spec: ExperimentSpec
@@ -38,39 +31,32 @@ class Study:
     other_openings: Sequence[TestOpening]
 
     @property
-    def looks_before(self) -> int:
-        """How often other experiments had opened the same test set before this one did."""
+    def earlier_openings(self) -> int:
+        """How many other experiments had opened the same test set before this one."""
         if self.opening is None:
             return 0
         return sum(other.opened_at < self.opening.opened_at for other in self.other_openings)
 
     @property
-    def ranked(self) -> list[Trial]:
-        """Trials, best first by the policy of the study; those without figures last, in the order they ran."""
-        keys = RANKED_BY[self.spec.selection.policy]
-        with_figures = [trial for trial in self.trials if trial.status == "succeeded" and trial.metrics]
-        best_first = sorted(with_figures, key=lambda trial: _rank(trial, keys), reverse=True)
-        return best_first + [trial for trial in self.trials if trial not in with_figures]
+    def ranked_trials(self) -> list[Trial]:
+        return ranked(self.spec, self.trials)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Sizes of the parts of the data, and the pictured misses; `missing` says why the store gives neither."""
+class BundleContents:
+    """Image counts of each split and the images of misses; `missing` is the reason when the store has neither."""
 
     data: Mapping[str, Any] | None = None
     misses: Sequence[Mapping[str, Any]] = ()
     missing: str | None = None
 
 
-def read_study(session: Session, experiment_id: str) -> Study:
+def read_record(session: Session, experiment_id: str) -> ExperimentRecord:
     """Raises `ExperimentNotFound`."""
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None:
-        raise ExperimentNotFound(f"there is no experiment {experiment_id}")
-    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
-    trials = session.scalars(chosen).all()
+    experiment = find_experiment(session, experiment_id)
+    trials = trials_of(session, experiment_id)
     opening = session.get(TestOpening, experiment_id)
-    return Study(
+    return ExperimentRecord(
         experiment=experiment,
         spec=ExperimentSpec.model_validate(experiment.spec),
         trials=[trial for trial in trials if trial.kind == "train"],
@@ -82,17 +68,43 @@ def read_study(session: Session, experiment_id: str) -> Study:
     )
 
 
-def read_kept(storage: Storage, model: Model, cache_root: Path) -> Kept:
-    """What the model's bundle keeps beside the database, verified byte by byte."""
+def find_experiment(session: Session, experiment_id: str) -> Experiment:
+    """Raises `ExperimentNotFound`."""
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None:
+        raise ExperimentNotFound(f"there is no experiment {experiment_id}")
+    return experiment
+
+
+def trials_of(session: Session, experiment_id: str) -> list[Trial]:
+    """The trials of an experiment by phase and position."""
+    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
+    return list(session.scalars(chosen))
+
+
+def ranked(spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Trial]:
+    """Eligible trials first, the best at the top by the experiment's selection rule; the others in their order."""
+    policy = policy_for(spec.selection)
+    measured = {trial.id: trial.metrics for trial in trials if trial.status == "succeeded" and trial.metrics}
+    ranks = {trial_id: policy.rank(metrics) for trial_id, metrics in measured.items()}
+    return sorted(
+        trials,
+        key=lambda trial: (ranks.get(trial.id) is not None, trial.id in measured, ranks.get(trial.id) or ()),
+        reverse=True,
+    )
+
+
+def read_bundle_contents(storage: Storage, model: Model, cache_root: Path) -> BundleContents:
+    """The files of the model's bundle that the pages show, each checked against its hash."""
     cache_root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="report-", dir=cache_root) as name:
         folder = Path(name)
         try:
             bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("frozen.json", "misses.json"))
         except (bundles.BundleAltered, StoredFileMissing, StoredFileAltered) as missing:
-            return Kept(missing=str(missing))
+            return BundleContents(missing=str(missing))
         about = bundles.read_json(folder / "frozen.json")["about"]
-        return Kept(data=about.get("data"), misses=bundles.read_json(folder / "misses.json"))
+        return BundleContents(data=about.get("data"), misses=bundles.read_json(folder / "misses.json"))
 
 
 def _epochs(session: Session, trial_ids: Sequence[str]) -> dict[str, list[EpochRow]]:
@@ -110,7 +122,3 @@ def _other_openings(session: Session, opening: TestOpening) -> Sequence[TestOpen
         .where(TestOpening.dataset_sha256 == opening.dataset_sha256, TestOpening.experiment_id != opening.experiment_id)
         .order_by(TestOpening.opened_at)
     ).all()
-
-
-def _rank(trial: Trial, keys: Sequence[str]) -> tuple[float, ...]:
-    return tuple((trial.metrics or {}).get(key, 0.0) for key in keys)

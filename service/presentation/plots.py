@@ -1,10 +1,15 @@
-"""The test figures of one model, or of two, as plots."""
+"""The test results of one model as plots."""
 
 from typing import Any
 
-from models_store.tables import Model
 from models_store.wording import DIAGNOSES, interval, rate
 from service.presentation.drawing import CHANCE, COLOURS, Json, Plot, as_json, empty_figure, interval_bars
+
+
+def result_plots(test: Json) -> list[Plot]:
+    """ROC and precision-recall curves where they were recorded, then the reliability diagram and the diagnoses."""
+    curves = [roc(test), precision_recall(test)] if test.get("curve") else []
+    return [*curves, reliability(test), diagnoses(test)]
 
 
 def roc(test: Json) -> Plot:
@@ -20,10 +25,10 @@ def roc(test: Json) -> Plot:
         line={"color": COLOURS[0], "width": 2.5},
     )
     figure.add_scatter(**_operating_point(1 - half["specificity"], half["recall"], "threshold 0.5", "circle-open", 3))
-    chosen = _operating_point(1 - test["specificity"], test["recall"], "calibrated", "diamond", 1)
+    chosen = _operating_point(1 - test["specificity"], test["recall"], "chosen threshold", "diamond", 1)
     figure.add_scatter(**chosen, error_x=_error(test, "specificity", mirrored=True), error_y=_error(test, "recall"))
     alt = (
-        f"ROC curve with an area of {rate(test['roc_auc'])}. The calibrated threshold gives recall "
+        f"ROC curve with an area of {rate(test['roc_auc'])}. The chosen threshold gives recall "
         f"{rate(test['recall'])} at specificity {rate(test['specificity'])}; the threshold 0.5 gives recall "
         f"{rate(half['recall'])} at specificity {rate(half['specificity'])}."
     )
@@ -43,11 +48,11 @@ def precision_recall(test: Json) -> Plot:
         line={"color": COLOURS[0], "width": 2.5},
     )
     figure.add_scatter(**_operating_point(half["recall"], half["precision"], "threshold 0.5", "circle-open", 3))
-    chosen = _operating_point(test["recall"], test["precision"], "calibrated", "diamond", 1)
+    chosen = _operating_point(test["recall"], test["precision"], "chosen threshold", "diamond", 1)
     figure.add_scatter(**chosen, error_x=_error(test, "recall"), error_y=_error(test, "precision"))
     alt = (
-        f"Precision-recall curve with an average precision of {rate(test['pr_auc'])}; calling everything malignant "
-        f"would give {rate(share)}. The calibrated threshold gives precision {rate(test['precision'])} at recall "
+        f"Precision-recall curve with an average precision of {rate(test['pr_auc'])}; classifying every image as "
+        f"malignant would give {rate(share)}. The chosen threshold gives precision {rate(test['precision'])} at recall "
         f"{rate(test['recall'])}."
     )
     return Plot("precision-recall", "Precision-recall curve", alt, as_json(figure, unit_axes=True))
@@ -56,7 +61,7 @@ def precision_recall(test: Json) -> Plot:
 def reliability(test: Json) -> Plot:
     """Observed share against predicted probability, in bins of equal mass with exact intervals."""
     bins = test["reliability"]
-    figure = empty_figure("Predicted probability of malignant", "Share that was malignant")
+    figure = empty_figure("Predicted probability of malignant", "Observed share of malignant")
     figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
     figure.add_scatter(
         x=[part["predicted"] for part in bins],
@@ -68,16 +73,16 @@ def reliability(test: Json) -> Plot:
         error_y=interval_bars([(part["observed"], part["interval"]) for part in bins]),
     )
     alt = (
-        f"Reliability diagram of {len(bins)} bins. On the dotted diagonal a probability of 30 % is malignant in 30 % "
-        f"of cases; the mean distance from it is {rate(test['ece'])}."
+        f"Reliability diagram with {len(bins)} bins. On the dotted diagonal, 30 % of the images with a probability of "
+        f"30 % are malignant; the mean distance from it is {rate(test['ece'])}."
     )
     return Plot("reliability", "Reliability diagram", alt, as_json(figure, unit_axes=True))
 
 
 def diagnoses(test: Json) -> Plot:
-    """The share of each diagnosis that was called rightly, melanoma on top, with exact intervals."""
+    """The share of each diagnosis that was classified correctly, melanoma at the top, with exact intervals."""
     rows = test["diagnoses"]
-    figure = empty_figure("Share called rightly", "")
+    figure = empty_figure("Share classified correctly", "")
     for kind, colour in ((True, COLOURS[1]), (False, COLOURS[0])):
         chosen = [row for row in rows if row["malignant"] is kind]
         figure.add_scatter(
@@ -92,7 +97,7 @@ def diagnoses(test: Json) -> Plot:
     shares = "; ".join(
         f"{DIAGNOSES[row['diagnosis']]} {rate(row['rate'])} ({interval(row['interval'])})" for row in rows
     )
-    return Plot("diagnoses", "Sensitivity by diagnosis", f"Share called rightly: {shares}.", as_json(figure))
+    return Plot("diagnoses", "Sensitivity by diagnosis", f"Share classified correctly: {shares}.", as_json(figure))
 
 
 def _operating_point(x: float, y: float | None, name: str, symbol: str, colour: int) -> dict[str, Any]:
@@ -107,58 +112,3 @@ def _error(test: Json, name: str, *, mirrored: bool = False) -> dict[str, Any] |
         return None
     bars = interval_bars([(test[name], limits)])
     return bars | {"array": bars["arrayminus"], "arrayminus": bars["array"]} if mirrored else bars
-
-
-LOOKS = ((COLOURS[0], "solid", "diamond"), (COLOURS[1], "dash", "square"))
-
-
-def overlaid(a: Model, b: Model) -> list[Plot]:
-    """ROC and precision-recall curves with the operating points; nothing where a curve was not recorded."""
-    if not (a.metrics.get("curve") and b.metrics.get("curve")):
-        return []
-    return [_roc(a, b), _precision_recall(a, b)]
-
-
-def _roc(a: Model, b: Model) -> Plot:
-    figure = empty_figure("1 - specificity", "Recall (sensitivity)")
-    figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
-    for letter, model, (colour, dash, symbol) in zip("AB", (a, b), LOOKS, strict=True):
-        test = model.metrics
-        figure.add_scatter(
-            x=[0.0, *(point["false_positive_rate"] for point in test["curve"])],
-            y=[0.0, *(point["recall"] for point in test["curve"])],
-            mode="lines",
-            name=letter,
-            line={"color": colour, "width": 2.5, "dash": dash},
-        )
-        figure.add_scatter(**_point(1 - test["specificity"], test["recall"], letter, symbol, colour))
-    alt = (
-        f"ROC curves. A, solid with a diamond: area {rate(a.metrics['roc_auc'])}, recall {rate(a.metrics['recall'])} "
-        f"at specificity {rate(a.metrics['specificity'])}. B, dashed with a square: area {rate(b.metrics['roc_auc'])}, "
-        f"recall {rate(b.metrics['recall'])} at specificity {rate(b.metrics['specificity'])}."
-    )
-    return Plot("roc", "ROC curves", alt, as_json(figure, unit_axes=True))
-
-
-def _precision_recall(a: Model, b: Model) -> Plot:
-    figure = empty_figure("Recall (sensitivity)", "Precision")
-    for letter, model, (colour, dash, symbol) in zip("AB", (a, b), LOOKS, strict=True):
-        test = model.metrics
-        figure.add_scatter(
-            x=[point["recall"] for point in test["curve"]],
-            y=[point["precision"] for point in test["curve"]],
-            mode="lines",
-            name=letter,
-            line={"color": colour, "width": 2.5, "dash": dash},
-        )
-        figure.add_scatter(**_point(test["recall"], test["precision"], letter, symbol, colour))
-    alt = (
-        f"Precision-recall curves. A, solid with a diamond: average precision {rate(a.metrics['pr_auc'])}. B, dashed "
-        f"with a square: {rate(b.metrics['pr_auc'])}."
-    )
-    return Plot("precision-recall", "Precision-recall curves", alt, as_json(figure, unit_axes=True))
-
-
-def _point(x: float, y: float | None, letter: str, symbol: str, colour: str) -> dict[str, object]:
-    marker = {"symbol": symbol, "size": 13, "color": colour}
-    return {"x": [x], "y": [y], "mode": "markers", "name": f"{letter}, sealed threshold", "marker": marker}

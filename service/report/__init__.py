@@ -1,4 +1,4 @@
-"""The report of an experiment: one HTML file that a clinician can read, print and pass on."""
+"""The report of an experiment: one HTML file for clinicians to read, print and share."""
 
 from service.report.page import REPORT_POLICY, report_page
 

@@ -1,4 +1,4 @@
-"""The system's Chromium, and pages that notice what a visitor would not: console errors, strangers asked, barriers."""
+"""The system's Chromium, and pages that record console errors, foreign requests and accessibility violations."""
 
 import os
 import shutil
@@ -29,11 +29,11 @@ PHONE: dict[str, Any] = {
     "has_touch": True,
     "device_scale_factor": 2,
 }
-GRAVE = ("serious", "critical")
+SEVERE = ("serious", "critical")
 
 
 def chromium() -> str:
-    """Its path. Without it, a test is skipped here and fails in CI."""
+    """Its path. Without it, the test fails in CI and is skipped elsewhere."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         message = "no Chromium is installed: apt-get install -y chromium"
@@ -56,32 +56,32 @@ def started() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """One visitor's page. `errors` are what the console said, `strangers` the other machines that were to be asked."""
+    """One visitor's page. `errors` come from its console; `foreign_requests` are the blocked ones to other hosts."""
 
     page: Page
     home: str
     errors: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    foreign_requests: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> None:
         answer = self.page.goto(f"{self.home}{path}")
         assert answer is not None
         assert answer.ok, f"{path}: {answer.status}"
 
-    def barriers(self) -> list[str]:
-        """What axe-core finds serious or critical on the page as it now is."""
+    def accessibility_violations(self) -> list[str]:
+        """What axe-core rates as serious or critical on the current page."""
         violations = Axe().run(self.page).response["violations"]
         return [
             f"{found['id']} ({found['impact']}): {node['html'][:200]}"
             for found in violations
-            if found["impact"] in GRAVE
+            if found["impact"] in SEVERE
             for node in found["nodes"]
         ]
 
     def is_clean(self) -> bool:
-        """Fails with what was wrong, if anything was."""
+        """Fails with the errors or foreign requests, if there are any."""
         assert self.errors == []
-        assert self.strangers == []
+        assert self.foreign_requests == []
         return True
 
 
@@ -90,16 +90,16 @@ def visit(browser: Browser, home: str, *, colours: str = "light", **device: Any)
     context = browser.new_context(color_scheme=colours, **(device or DESKTOP))  # type: ignore[arg-type]
     visit = Visit(context.new_page(), home)
 
-    def pass_on(route: Route) -> None:
+    def block_foreign(route: Route) -> None:
         address = urlsplit(route.request.url)
         if address.scheme in ("http", "https") and f"{address.scheme}://{address.netloc}" != home:
-            visit.strangers.append(route.request.url)
+            visit.foreign_requests.append(route.request.url)
             route.abort()
         else:
             route.continue_()
 
-    context.route("**/*", pass_on)
-    visit.page.on("console", lambda said: visit.errors.append(said.text) if said.type == "error" else None)
+    context.route("**/*", block_foreign)
+    visit.page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
     visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
     try:
         yield visit

@@ -1,6 +1,7 @@
-"""The dashboard in a real browser, on the whole product: a study from the form to its report, and no barrier in it."""
+"""The dashboard in a real browser with the whole product: an experiment from the form to its report, accessible."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from migrations import upgrade
 from models_store.database import Database
 from service.access import keys
 from tests.end_to_end.browser import DESKTOP, PHONE, visit
-from tests.end_to_end.conftest import Journey
 from tests.end_to_end.serving import served
+from tests.end_to_end.stack import Stack, eventually
+
+EXPERIMENT_SECONDS = 240
+EPOCHS = 3
+POINTS = """() => window.isTheSamePage ? document.getElementById("curve-recall").data?.[0]?.x.length ?? 0 : 0"""
 
 EVERYWHERE = [
     pytest.param(device, colours, id=f"{name}-{colours}")
@@ -24,9 +29,49 @@ EVERYWHERE = [
 ]
 
 
+@dataclass(frozen=True)
+class Journey:
+    """The statuses that a visitor saw who submitted an experiment and watched its epochs on one and the same page."""
+
+    home: str
+    experiment_id: str
+    statuses: list[str]
+
+
+@pytest.fixture(scope="session")
+def journey(browser: Browser, studio: Stack) -> Journey:
+    """Submits an experiment with one network in the form and follows it to its end; its model becomes the champion."""
+    statuses: list[str] = []
+    home = f"http://127.0.0.1:{studio.web_port}"
+    with visit(browser, home) as visitor:
+        page = visitor.page
+        visitor.open("/")
+        page.get_by_role("link", name="Start with a demo").click()
+        page.get_by_label("Name", exact=True).fill("in the browser")
+        page.get_by_label("Data set").select_option("small")
+        for strategy in ("HighDropout", "LowLR"):
+            page.get_by_label(strategy).uncheck()
+        page.get_by_label("Epochs").fill(str(EPOCHS))
+        page.locator("#estimate", has_text="2 trials").wait_for()
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_url("**/experiments/exp_*")
+        experiment_id = page.url.rpartition("/")[2]
+        page.evaluate("window.isTheSamePage = true")
+        page.expose_function("noteStatus", lambda status: statuses.append(status))
+        page.evaluate(
+            """() => new MutationObserver(() => noteStatus(document.getElementById("status").textContent))
+            .observe(document.getElementById("status"), { childList: true })"""
+        )
+        # The page's policy does not allow wait_for_function().
+        eventually(lambda: page.evaluate(POINTS) >= EPOCHS, EXPERIMENT_SECONDS, "drawing of every epoch")
+        page.get_by_role("link", name="Result", exact=True).wait_for(timeout=EXPERIMENT_SECONDS * 1000)
+        assert visitor.is_clean()
+    return Journey(home, experiment_id, statuses)
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A server that asks for keys, and one that may only read."""
+    """A server that requires keys, and a read-only key."""
     url = f"sqlite:///{tmp_path}/guarded.db"
     database = Database(url)
     upgrade(database)
@@ -38,20 +83,29 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 
 def pages(journey: Journey) -> list[str]:
-    study = f"/studies/{journey.experiment_id}"
-    return ["/", "/?text=nothing+like+it", "/studies/new", study, f"{study}/result", "/models", "/try", "/system"]
+    experiment = f"/experiments/{journey.experiment_id}"
+    return [
+        "/",
+        "/?text=nothing+found",
+        "/experiments/new",
+        experiment,
+        f"{experiment}/result",
+        "/models",
+        "/try",
+        "/system",
+    ]
 
 
-def test_a_study_is_watched_from_the_form_to_its_end_without_loading_the_page_again(journey: Journey) -> None:
+def test_an_experiment_is_followed_from_the_form_to_its_end_without_a_reload(journey: Journey) -> None:
     assert journey.statuses[:1] == ["running"]
 
 
 def test_its_report_opens_and_its_log_can_be_read(browser: Browser, journey: Journey) -> None:
     with visit(browser, journey.home) as visitor:
-        visitor.open(f"/studies/{journey.experiment_id}")
-        expect(visitor.page.locator(".headline")).to_contain_text("Recall on test")
+        visitor.open(f"/experiments/{journey.experiment_id}")
+        expect(visitor.page.locator(".headline")).to_contain_text("Test recall")
         visitor.page.get_by_role("link", name="Report").click()
-        expect(visitor.page.get_by_role("heading", name="In short")).to_be_visible()
+        expect(visitor.page.get_by_role("heading", name="Summary")).to_be_visible()
         visitor.page.go_back()
         visitor.page.get_by_role("link", name="Log of CNN_v1/W3").click()
         expect(visitor.page.locator("#log")).to_contain_text("epoch 3: val_recall")
@@ -59,16 +113,16 @@ def test_its_report_opens_and_its_log_can_be_read(browser: Browser, journey: Jou
 
 
 @pytest.mark.parametrize(("device", "colours"), EVERYWHERE)
-def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
+def test_every_page_is_accessible_and_fits_the_screen(
     browser: Browser, journey: Journey, device: dict[str, Any], colours: str
 ) -> None:
     found = {}
     with visit(browser, journey.home, colours=colours, **device) as visitor:
         for path in pages(journey):
             visitor.open(path)
-            visitor.page.wait_for_load_state("networkidle") if path == "/studies/new" else None
+            visitor.page.wait_for_load_state("networkidle") if path == "/experiments/new" else None
             wide = visitor.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            problems = visitor.barriers() + ([f"{wide} pixels too wide"] if wide > 0 else [])
+            problems = visitor.accessibility_violations() + ([f"{wide} pixels too wide"] if wide > 0 else [])
             if problems:
                 found[path] = problems
         assert visitor.is_clean()
@@ -77,21 +131,21 @@ def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
 
 def test_a_mistake_is_shown_beside_its_field(browser: Browser, journey: Journey) -> None:
     with visit(browser, journey.home, **PHONE) as visitor:
-        visitor.open("/studies/new?preset=demo")
+        visitor.open("/experiments/new?preset=demo")
         visitor.page.get_by_label("Epochs").fill("many")
         visitor.page.get_by_role("button", name="Submit").click()
         wrong = visitor.page.get_by_label("Epochs")
         expect(wrong).to_have_attribute("aria-invalid", "true")
-        expect(visitor.page.locator("#epochs-wrong")).to_contain_text("Give a whole number from 1 to 500")
+        expect(visitor.page.locator("#epochs-wrong")).to_contain_text("Enter a whole number from 1 to 500")
         assert visitor.page.evaluate("document.activeElement.id") == "mistakes"
-        assert visitor.barriers() == []
+        assert visitor.accessibility_violations() == []
 
 
 def test_the_chosen_colours_are_remembered(browser: Browser, journey: Journey) -> None:
     with visit(browser, journey.home) as visitor:
         visitor.open("/")
         visitor.page.get_by_role("button", name="Dark colours").click()
-        visitor.open("/studies/new")
+        visitor.open("/experiments/new")
         assert visitor.page.evaluate("document.documentElement.dataset.theme") == "dark"
         expect(visitor.page.get_by_role("button", name="Dark colours")).to_have_attribute("aria-pressed", "true")
 
@@ -107,15 +161,15 @@ def test_the_keyboard_reaches_the_content_first(browser: Browser, journey: Journ
 
 def test_the_form_works_without_javascript(browser: Browser, journey: Journey) -> None:
     with visit(browser, journey.home, java_script_enabled=False) as visitor:
-        visitor.open("/studies/new?preset=demo")
+        visitor.open("/experiments/new?preset=demo")
         visitor.page.get_by_label("Data set").select_option("small")
-        visitor.page.get_by_label("Queue").select_option("gpu")  # on which no worker here listens
+        visitor.page.get_by_label("Queue").select_option("gpu")  # without a worker
         visitor.page.get_by_role("button", name="Estimate").click()
         expect(visitor.page.locator("#estimate")).to_contain_text("4 trials")
         visitor.page.get_by_role("button", name="Submit").click()
-        visitor.page.wait_for_url("**/studies/exp_*")
+        visitor.page.wait_for_url("**/experiments/exp_*")
         visitor.page.locator("summary", has_text="Cancel").click()
-        visitor.page.get_by_role("button", name="Yes, cancel this study").click()
+        visitor.page.get_by_role("button", name="Cancel experiment").click()
         expect(visitor.page.locator("#status")).to_have_text("cancelled")
 
 
@@ -127,14 +181,14 @@ def test_a_key_signs_in_and_a_reader_is_offered_nothing_to_change(
     with visit(browser, home, colours=colours) as visitor:
         visitor.open("/models")
         assert visitor.page.url.endswith("/sign-in?next=%2Fmodels")
-        assert visitor.barriers() == []
+        assert visitor.accessibility_violations() == []
         visitor.page.get_by_label("API key").fill(key)
         visitor.page.get_by_role("button", name="Sign in").click()
         visitor.page.wait_for_url("**/models")
         visitor.open("/")
-        expect(visitor.page.get_by_text("Your key may read")).to_be_visible()
-        expect(visitor.page.get_by_role("link", name="New study")).to_have_count(0)
-        assert visitor.barriers() == []
+        expect(visitor.page.get_by_text("Your key is read-only")).to_be_visible()
+        expect(visitor.page.get_by_role("link", name="New experiment")).to_have_count(0)
+        assert visitor.accessibility_violations() == []
         visitor.page.get_by_role("button", name="Sign out").click()
         visitor.page.wait_for_url("**/sign-in")
         assert visitor.is_clean()

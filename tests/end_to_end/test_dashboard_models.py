@@ -1,4 +1,4 @@
-"""Results, models, judging and the system in a real browser, on studies whose figures are fabricated."""
+"""Results, models, predictions and the system in a real browser, with fabricated experiments."""
 
 import csv
 import io
@@ -24,8 +24,8 @@ from tests.furnished import furnish
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
 
-# Each colour and each width once; a page costs the checker seconds.
-LOOKS = [pytest.param(DESKTOP, "light", id="desktop-light"), pytest.param(PHONE, "dark", id="phone-dark")]
+# Each colour scheme and each width once: the accessibility check takes seconds per page.
+EVERYWHERE = [pytest.param(DESKTOP, "light", id="desktop-light"), pytest.param(PHONE, "dark", id="phone-dark")]
 DROP = """([bytes, name]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
@@ -51,14 +51,14 @@ SAME_ARITHMETIC = """async ({ scores, malignant, stops, prevalences }) => {
 
 @dataclass(frozen=True)
 class Gallery:
-    """A server with three finished studies, of which the first is the champion's."""
+    """A server with three finished experiments; the first one's model is the champion."""
 
     home: str
-    studies: list[str]
+    experiments: list[str]
 
     @property
     def result(self) -> str:
-        return f"/studies/{self.studies[0]}/result"
+        return f"/experiments/{self.experiments[0]}/result"
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +68,15 @@ def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPath
     url = f"sqlite:///{folder}/gallery.db"
     database = Database(url)
     upgrade(database)
-    studies = furnish(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
+    experiments = furnish(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
     database.close()
     with served(folder, url, broker_url=broker_url) as home:
-        yield Gallery(home, studies)
+        yield Gallery(home, experiments)
 
 
 @pytest.fixture
 def visitor(browser: Browser, gallery: Gallery) -> Iterator[Visit]:
-    """Whatever a test does, the console stays silent and no other machine is asked."""
+    """Checks after the test that the console has no errors and that no request went to another host."""
     with visit(browser, gallery.home) as visitor:
         yield visitor
         assert visitor.is_clean()
@@ -94,23 +94,23 @@ def figures(page: Page) -> list[str]:
     return [page.locator(f"#t-{name}").inner_text() for name in ("recall", "specificity", "missed", "extra")]
 
 
-def test_slider_at_the_seal_shows_what_was_recorded_and_moves_from_there(visitor: Visit, gallery: Gallery) -> None:
+def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(visitor: Visit, gallery: Gallery) -> None:
     page = visitor.page
     visitor.open(gallery.result)
-    told = httpx.get(f"{gallery.home}/v1/models/mdl_{gallery.studies[0]}/validation", trust_env=False).json()
-    recorded = told["recorded"]
+    validation = httpx.get(f"{gallery.home}/v1/models/mdl_{gallery.experiments[0]}/validation", trust_env=False).json()
+    recorded = validation["recorded"]
     expect(page.locator("#threshold")).to_be_enabled()
-    at_the_seal = figures(page)
-    assert at_the_seal[:2] == [rate(recorded["recall"]), rate(recorded["specificity"])]
-    assert float(at_the_seal[2]) == pytest.approx(50 * (1 - recorded["recall"]), abs=0.051)
-    assert float(at_the_seal[3]) == pytest.approx(950 * (1 - recorded["specificity"]), abs=0.051)
+    at_chosen = figures(page)
+    assert at_chosen[:2] == [rate(recorded["recall"]), rate(recorded["specificity"])]
+    assert float(at_chosen[2]) == pytest.approx(50 * (1 - recorded["recall"]), abs=0.051)
+    assert float(at_chosen[3]) == pytest.approx(950 * (1 - recorded["specificity"]), abs=0.051)
     # When the threshold is moved with the keyboard
     page.locator("#threshold").focus()
     for _ in range(40):
         page.keyboard.press("ArrowRight")
     moved = figures(page)
-    assert float(moved[0]) < float(at_the_seal[0])
-    assert float(moved[1]) > float(at_the_seal[1])
+    assert float(moved[0]) < float(at_chosen[0])
+    assert float(moved[1]) > float(at_chosen[1])
     assert "more missed cancers" in page.locator("#t-compared").inner_text()
     assert "recall" in str(page.locator("#threshold").get_attribute("aria-valuetext"))
     here = page.evaluate("document.getElementById('t-roc').data[3]")
@@ -118,14 +118,14 @@ def test_slider_at_the_seal_shows_what_was_recorded_and_moves_from_there(visitor
     # When more patients have cancer
     page.get_by_label("Patients with cancer, in %").fill("20")
     assert float(figures(page)[2]) == pytest.approx(4 * float(moved[2]), abs=0.3)
-    # When it is taken back
-    page.get_by_role("button", name="Back to the sealed threshold").click()
+    # When it is reset
+    page.get_by_role("button", name="Reset").click()
     page.get_by_label("Patients with cancer, in %").fill("5")
-    assert figures(page) == at_the_seal
-    assert page.locator("#t-compared").inner_text() == "This is the sealed threshold."
+    assert figures(page) == at_chosen
+    assert page.locator("#t-compared").inner_text() == "This is the chosen threshold."
 
 
-def test_slider_reckons_as_the_server_does(visitor: Visit, gallery: Gallery) -> None:
+def test_slider_computes_the_same_as_the_server(visitor: Visit, gallery: Gallery) -> None:
     visitor.open(gallery.result)
     expect(visitor.page.locator("#threshold")).to_be_enabled()
     data = visitor.page.evaluate("JSON.parse(document.getElementById('tradeoff-data').textContent)")
@@ -149,45 +149,45 @@ def test_slider_reckons_as_the_server_does(visitor: Visit, gallery: Gallery) -> 
 def test_report_opens_from_the_result(visitor: Visit, gallery: Gallery) -> None:
     visitor.open(gallery.result)
     visitor.page.get_by_role("link", name="Report", exact=True).click()
-    expect(visitor.page.get_by_role("heading", name="In short")).to_be_visible()
+    expect(visitor.page.get_by_role("heading", name="Summary")).to_be_visible()
     assert visitor.page.url.endswith("/report")
 
 
-def test_bundle_and_card_can_be_taken_away(visitor: Visit, gallery: Gallery) -> None:
-    visitor.open(f"/models/mdl_{gallery.studies[0]}")
-    for name, suffix in (("Card (Markdown)", ".md"), ("Bundle (zip)", ".zip")):
+def test_bundle_and_card_can_be_downloaded(visitor: Visit, gallery: Gallery) -> None:
+    visitor.open(f"/models/mdl_{gallery.experiments[0]}")
+    for name, suffix in (("Download card", ".md"), ("Download bundle", ".zip")):
         with visitor.page.expect_download() as download:
             visitor.page.get_by_role("link", name=name).click()
-        assert download.value.suggested_filename == f"mdl_{gallery.studies[0]}{suffix}"
+        assert download.value.suggested_filename == f"mdl_{gallery.experiments[0]}{suffix}"
 
 
 def test_two_models_are_compared_and_one_is_promoted_with_a_reason_and_rolled_back(
     visitor: Visit, gallery: Gallery
 ) -> None:
-    page, other = visitor.page, f"mdl_{gallery.studies[2]}"
+    page, other = visitor.page, f"mdl_{gallery.experiments[2]}"
     visitor.open("/models")
-    page.get_by_label("A", exact=True).select_option(f"mdl_{gallery.studies[0]}")
+    page.get_by_label("A", exact=True).select_option(f"mdl_{gallery.experiments[0]}")
     page.get_by_label("B", exact=True).select_option(other)
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Both were tested on the same images")).to_be_visible()
     expect(page.locator(".plot .trace")).to_have_count(9)
     page.get_by_role("heading", name="B: ").get_by_role("link").click()
     page.get_by_label("Reason").fill("fewer alarms on the ward")
-    page.get_by_role("button", name="Make it the champion").click()
+    page.get_by_role("button", name="Promote").click()
     page.wait_for_url("**/models#history")
     first = page.locator("#history tbody tr").first
     expect(first).to_contain_text("fewer alarms on the ward")
     expect(first).to_contain_text(other)
     # When it is rolled back
-    page.get_by_text("Roll back to the champion before").click()
+    page.get_by_text("Roll back to the previous champion").click()
     page.get_by_label("Reason").fill("it was a test")
     page.get_by_role("button", name="Roll back").click()
     expect(page.locator("#history tbody tr").first).to_contain_text("rolled back")
-    expect(page.locator("section", has=page.locator("#h-champion"))).to_contain_text(f"mdl_{gallery.studies[0]}")
+    expect(page.locator("section", has=page.locator("#h-champion"))).to_contain_text(f"mdl_{gallery.experiments[0]}")
 
 
 @pytest.mark.parametrize("way", [DROP, PASTE], ids=["dropped", "pasted"])
-def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
+def test_an_image_is_classified_with_its_heatmap(visitor: Visit, way: str) -> None:
     page = visitor.page
     visitor.open("/try")
     expect(page.locator("body[data-ready]")).to_be_attached()
@@ -196,7 +196,7 @@ def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
     expect(page.locator("#picture-name")).to_have_text("dark spot.png")
     assert page.evaluate("document.getElementById('heat').naturalWidth") == 224
     expect(page.locator("#heat")).to_be_visible()
-    # The picture is not empty, and the mark stands where the threshold is.
+    # The picture is not empty, and the mark is at the threshold.
     assert (
         page.evaluate("document.getElementById('picture').getContext('2d').getImageData(224, 224, 1, 1).data[3]") == 255
     )
@@ -205,13 +205,13 @@ def test_an_image_is_judged_with_its_heatmap(visitor: Visit, way: str) -> None:
         100 * threshold, abs=0.01
     )
     expect(page.locator("#guarantee")).to_contain_text("confidence")
-    expect(page.locator("#unlikeness")).to_contain_text("of the distance within which 99 %")
+    expect(page.locator("#unlikeness")).to_contain_text("99 % of validation images are below 1")
     # When the heatmap is weakened and hidden
-    page.get_by_label("Strength of the heatmap").fill("30")
+    page.get_by_label("Heatmap strength").fill("30")
     assert page.evaluate("document.getElementById('heat').style.opacity") == "0.3"
     page.get_by_label("Heatmap", exact=True).uncheck()
     expect(page.locator("#heat")).to_be_hidden()
-    assert visitor.barriers() == []
+    assert visitor.accessibility_violations() == []
 
 
 def test_many_images_become_a_table_and_a_csv(visitor: Visit) -> None:
@@ -227,10 +227,10 @@ def test_many_images_become_a_table_and_a_csv(visitor: Visit) -> None:
     expect(page.locator("#csv")).to_be_enabled()
     rows = page.locator("#rows tr")
     expect(rows).to_have_count(4)
-    expect(rows.nth(3)).to_contain_text("not judged")
+    expect(rows.nth(3)).to_contain_text("not classified")
     expect(page.locator("#batch-summary")).to_contain_text("4 images:")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        page.get_by_role("button", name="Download CSV").click()
     table = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
     assert [row["file"] for row in table] == ["spot 10.png", "spot 120.png", "spot 240.png", "'=1+1.png"]
     assert [float(row["probability_malignant"]) for row in table[:3]] == sorted(
@@ -246,21 +246,21 @@ def test_what_is_no_image_is_refused_with_a_remedy(browser: Browser, gallery: Ga
         expect(visitor.page.locator("body[data-ready]")).to_be_attached()
         visitor.page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
         expect(visitor.page.get_by_role("alert")).to_contain_text("Send one PNG, JPEG")
-        # The browser itself notes an answer that is an error; nothing else is amiss.
+        # The browser itself logs the error response; there are no other errors.
         assert len(visitor.errors) == 1
         assert "415" in visitor.errors[0]
-        assert visitor.strangers == []
+        assert visitor.foreign_requests == []
 
 
-def test_who_has_no_image_tries_a_drawn_one(visitor: Visit) -> None:
+def test_a_generated_example_can_be_tried(visitor: Visit) -> None:
     visitor.open("/try")
     expect(visitor.page.locator("body[data-ready]")).to_be_attached()
-    visitor.page.get_by_role("button", name="drawn as melanoma").click()
+    visitor.page.get_by_role("button", name="generated melanoma").click()
     expect(visitor.page.locator("#answer")).to_be_visible()
-    expect(visitor.page.locator("#picture-name")).to_have_text("drawn-mel.png")
+    expect(visitor.page.locator("#picture-name")).to_have_text("generated-mel.png")
 
 
-def test_system_page_draws_its_days_and_looks_again(visitor: Visit) -> None:
+def test_system_page_draws_its_days_and_updates_itself(visitor: Visit) -> None:
     page = visitor.page
     page.clock.install()
     visitor.open("/system")
@@ -272,17 +272,17 @@ def test_system_page_draws_its_days_and_looks_again(visitor: Visit) -> None:
     expect(page.locator("#live .soft").first).to_contain_text("As of")
 
 
-@pytest.mark.parametrize(("device", "colours"), LOOKS)
-def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
+@pytest.mark.parametrize(("device", "colours"), EVERYWHERE)
+def test_every_page_is_accessible_and_fits_the_screen(
     browser: Browser, gallery: Gallery, device: dict[str, Any], colours: str
 ) -> None:
-    first, second, _ = gallery.studies
+    first, second, _ = gallery.experiments
     pages = [gallery.result, "/models", f"/models/mdl_{second}", f"/models/compare?a=mdl_{first}&b=mdl_{second}"]
     with visit(browser, gallery.home, colours=colours, **device) as visitor:
         for path in (*pages, "/try", "/system"):
             visitor.open(path)
             for plot in visitor.page.locator(".plot").all():
                 expect(plot.locator(".trace, .points").first, path).to_be_attached()
-            assert visitor.barriers() == [], path
+            assert visitor.accessibility_violations() == [], path
             assert visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert visitor.is_clean()

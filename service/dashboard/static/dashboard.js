@@ -1,27 +1,27 @@
-// The dashboard's one script. Every page works without it; it adds what is live. `data-page` of <body> names the page.
+// The script of all dashboard pages, which also work without it. `data-page` of <body> names the page.
 
 /* Shared by the pages */
 
 const root = document.documentElement;
 
-/** Tells a screen reader what changed. */
+/** Announces a change to screen readers. */
 export function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
 
-/** fetch() that shows our own form token, without which a signed-in browser may change nothing. */
+/** fetch() with the form token, which requests of a signed-in browser need to change anything. */
 export function send(address, options = {}) {
   const token = document.querySelector('meta[name="form-token"]').content;
   return fetch(address, { ...options, headers: { ...options.headers, ...(token && { "X-Form-Token": token }) } });
 }
 
-/** The JSON that the page carries in <script type="application/json" id=…>. */
-export function carried(id) {
+/** The data of the page in <script type="application/json" id=…>. */
+export function pageData(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** At most one call in `milliseconds`; the last one always comes. */
-export function seldom(milliseconds, call) {
+/** Calls at most once per `milliseconds`, and always after the last request. */
+export function throttle(milliseconds, call) {
   let timer = null;
   return () => {
     timer ??= setTimeout(() => {
@@ -31,37 +31,13 @@ export function seldom(milliseconds, call) {
   };
 }
 
-const drawn = new Map();
-
-/** Draws a plotly figure into `element`, in the page's colours, and again whenever these change. */
-export function plot(element, figure) {
-  drawn.set(element, figure);
-  const style = getComputedStyle(root);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: colour("--line"), zeroline: false, linecolor: colour("--soft"), automargin: true, fixedrange: true };
-  const layout = {
-    autosize: true,
-    showlegend: false,
-    dragmode: false,
-    margin: { l: 56, r: 12, t: 8, b: 44 },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12.5 },
-    hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-    ...figure.layout,
-    xaxis: { ...axis, ...figure.layout?.xaxis },
-    yaxis: { ...axis, ...figure.layout?.yaxis },
-  };
-  return Plotly.react(element, figure.data, layout, { displayModeBar: false, responsive: true });
-}
-
 function themes() {
   const button = document.getElementById("theme");
   const show = () => button.setAttribute("aria-pressed", String(root.dataset.theme === "dark"));
   const choose = (theme) => {
     root.dataset.theme = theme;
     show();
-    for (const [element, figure] of drawn) plot(element, figure);
+    plots.redraw();
   };
   button.hidden = false;
   button.addEventListener("click", () => {
@@ -69,17 +45,17 @@ function themes() {
     try {
       localStorage.setItem("theme", root.dataset.theme);
     } catch {
-      // Storage may be forbidden; the choice then lasts as long as the page.
+      // Without storage, the choice lasts until the page closes.
     }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => choose(event.matches ? "dark" : "light"));
   show();
 }
 
-/* Studies */
+/* Experiments */
 
-/** Brings the rows up to date: often while a study runs, seldom otherwise, never in a hidden tab. */
-function studies() {
+/** Updates the rows: every 2 s while an experiment runs, otherwise every 10 s, and never in a hidden tab. */
+function experiments() {
   const rows = document.getElementById("rows");
   if (!rows) return;
   const address = new URL(location.href);
@@ -96,7 +72,7 @@ function studies() {
   again();
 }
 
-/** Changes only the rows that differ, so that focus and selection stay where they are. */
+/** Replaces only the cells that differ, so focus and selection are kept. */
 function replaceRows(body, html) {
   const fresh = document.createElement("tbody");
   fresh.innerHTML = html;
@@ -116,36 +92,34 @@ function replaceRows(body, html) {
   });
 }
 
-/* New study */
+/* New experiment */
 
-function new_study() {
+function new_experiment() {
   document.getElementById("mistakes")?.focus();
-  const form = document.getElementById("study");
-  const shown = document.getElementById("estimate");
-  const ask = document.getElementById("ask");
-  if (!ask) return;
-  ask.hidden = true;
-  const update = seldom(500, async () => {
+  const form = document.getElementById("experiment");
+  const estimate = document.getElementById("estimate");
+  const button = document.getElementById("ask");
+  if (!button) return;
+  button.hidden = true;
+  const update = throttle(500, async () => {
     const body = new FormData(form);
-    const answer = await send("/studies/estimate", { method: "POST", body, headers: { "X-Fragment": "1" } }).catch(() => null);
-    if (answer?.ok) shown.innerHTML = await answer.text();
+    const answer = await send("/experiments/estimate", { method: "POST", body, headers: { "X-Fragment": "1" } }).catch(() => null);
+    if (answer?.ok) estimate.innerHTML = await answer.text();
   });
   form.addEventListener("input", update);
   update();
 }
 
-/* One study */
+/* One experiment */
 
-// As in the report: told apart by most colour-blind readers; the dash changes with every round.
-const COLOURS = ["#3b82c4", "#d9822b", "#2a9d6f", "#c25fa5", "#8a7fd6", "#a8862c", "#3c9fb5", "#d0605e"];
 const DASHES = ["solid", "dash", "dashdot"];
 const SVG_DASHES = ["", "7 4", "7 3 2 3"];
-const TRAIN_AT_MOST = 4;
+const MAX_TRIALS_WITH_TRAIN = 4;
 
-function study() {
-  const curves = carried("curves");
+function experiment() {
+  const curves = pageData("curves");
   const hidden = new Set();
-  let withTrain = curves.trials.length <= TRAIN_AT_MOST;
+  let withTrain = curves.trials.length <= MAX_TRIALS_WITH_TRAIN;
   const draw = () => drawCurves(curves, hidden, withTrain);
   const legend = () =>
     drawLegend(curves, hidden, withTrain, (train) => {
@@ -154,17 +128,17 @@ function study() {
     });
   legend();
   draw();
-  if (!curves.ended) follow(curves, seldom(700, draw), legend);
+  if (!curves.ended) follow(curves, throttle(700, draw), legend);
 }
 
-/** Listens to what happens to the study; the curves grow here, all else is fetched as it now stands. */
+/** Follows the experiment's events: extends the curves, and loads the status again. */
 function follow(curves, redraw, relegend) {
   const path = location.pathname;
   const id = path.split("/").pop();
-  const refresh = seldom(500, async () => {
-    const answer = await fetch(`${path}/standing`).catch(() => null);
+  const refresh = throttle(500, async () => {
+    const answer = await fetch(`${path}/status`).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
-    replaceStanding(await answer.text());
+    replaceStatus(await answer.text());
   });
   const source = new EventSource(`/v1/experiments/${id}/events?after=${curves.after}`);
   const on = (kind, act) =>
@@ -196,7 +170,7 @@ function follow(curves, redraw, relegend) {
     redraw();
   });
   on("experiment", (data) => {
-    announce(`The study is ${data.status}.`);
+    announce(`The experiment is ${data.status}.`);
     if (["succeeded", "failed", "cancelled"].includes(data.status)) {
       source.close();
       setTimeout(() => location.reload(), 800);
@@ -204,8 +178,8 @@ function follow(curves, redraw, relegend) {
   });
 }
 
-function replaceStanding(html) {
-  const before = document.getElementById("standing");
+function replaceStatus(html) {
+  const before = document.getElementById("experiment-status");
   const holder = document.createElement("div");
   holder.innerHTML = html;
   const after = holder.firstElementChild;
@@ -223,7 +197,7 @@ function replaceStanding(html) {
   if (again) after.querySelector(`[aria-label="${CSS.escape(again)}"]`)?.focus({ preventScroll: true });
 }
 
-/** Each plot in a task of its own, so that the page answers a hand in between. */
+/** Draws each plot in its own task, so the page stays responsive. */
 function drawCurves(curves, hidden, withTrain) {
   for (const figure of Object.keys(curves.figures)) setTimeout(() => drawCurve(curves, hidden, withTrain, figure), 0);
 }
@@ -235,7 +209,7 @@ function drawCurve(curves, hidden, withTrain, figure) {
     const numbers = trial.columns.number;
     if (hidden.has(trial.id) || numbers.length === 0) return;
     last = Math.max(last, numbers.at(-1));
-    const line = { color: COLOURS[i % COLOURS.length], width: 2, dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] };
+    const line = { color: curves.colours[i % curves.colours.length], width: 2, dash: DASHES[round(i, curves) % DASHES.length] };
     const mode = numbers.length > 1 ? "lines" : "markers";
     const validation = trial.columns[`val_${figure}`];
     data.push({ x: numbers, y: validation, mode, name: trial.name, line });
@@ -257,16 +231,16 @@ function drawCurve(curves, hidden, withTrain, figure) {
     layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: curves.floor, y1: curves.floor, line: style }];
   }
   const element = document.getElementById(`curve-${figure}`);
-  element.setAttribute("aria-label", inWords(curves, figure, curves.figures[figure]));
-  plot(element, { data, layout });
+  element.setAttribute("aria-label", describe(curves, figure, curves.figures[figure]));
+  plots.draw(element, { data, layout });
 }
 
-function inWords(curves, figure, title) {
-  const told = curves.trials.flatMap((trial) => {
+function describe(curves, figure, title) {
+  const latest = curves.trials.flatMap((trial) => {
     const value = trial.columns[`val_${figure}`]?.at(-1);
     return value == null ? [] : [`${trial.name} ${value.toFixed(3)} at epoch ${trial.columns.number.at(-1)}`];
   });
-  return `${title} by epoch. ${told.length ? `Latest: ${told.join("; ")}.` : "No epoch has ended yet."}`;
+  return `${title} by epoch. ${latest.length ? `Latest: ${latest.join("; ")}.` : "No epoch is complete yet."}`;
 }
 
 function drawLegend(curves, hidden, withTrain, changed) {
@@ -286,18 +260,23 @@ function drawLegend(curves, hidden, withTrain, changed) {
           checked ? hidden.delete(trial.id) : hidden.add(trial.id);
           changed();
         },
-        swatch(i),
+        swatch(i, curves),
         trial.name,
       ),
     ),
-    box(withTrain, (checked) => changed(checked), "train curves"),
+    box(withTrain, (checked) => changed(checked), "training curves"),
   );
 }
 
-function swatch(i) {
-  const dash = SVG_DASHES[Math.floor(i / COLOURS.length) % SVG_DASHES.length];
+/** How many times the colours were used before the trial `i`: each time, the dash changes. */
+function round(i, curves) {
+  return Math.floor(i / curves.colours.length);
+}
+
+function swatch(i, curves) {
+  const dash = SVG_DASHES[round(i, curves) % SVG_DASHES.length];
   const holder = document.createElement("span");
-  holder.innerHTML = `<svg width="28" height="10" aria-hidden="true"><line x1="0" x2="28" y1="5" y2="5" stroke="${COLOURS[i % COLOURS.length]}" stroke-width="3" stroke-dasharray="${dash}"/></svg>`;
+  holder.innerHTML = `<svg width="28" height="10" aria-hidden="true"><line x1="0" x2="28" y1="5" y2="5" stroke="${curves.colours[i % curves.colours.length]}" stroke-width="3" stroke-dasharray="${dash}"/></svg>`;
   return holder.firstElementChild;
 }
 
@@ -312,22 +291,15 @@ function log() {
 
 /* Every page */
 
-/** Draws the figures that the page carries: <script type="application/json" data-plot="id of the place">. */
-function figures() {
-  for (const script of document.querySelectorAll("script[data-plot]")) {
-    plot(document.getElementById(script.dataset.plot), JSON.parse(script.textContent));
-  }
-}
-
-/** A page with much to do has a module of its own, which is handed what all of them share. */
-async function extra() {
+/** Starts the module of a page that has one, and passes it the shared functions. */
+async function startModule() {
   const address = document.body.dataset.module;
-  if (address) (await import(address)).default({ announce, carried, plot, send });
+  if (address) (await import(address)).default({ announce, pageData, plot: plots.draw, send });
   document.body.dataset.ready = "";
 }
 
-const pages = { studies, new_study, study, log };
+const pages = { experiments, new_experiment, experiment, log };
 themes();
-figures();
-extra();
+plots.drawAll();
+startModule();
 pages[document.body.dataset.page]?.();

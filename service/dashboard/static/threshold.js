@@ -1,11 +1,11 @@
-// The threshold slider of a result. The arithmetic is that of service/models/validation.py; a test holds them equal.
+// The threshold slider of a result. A test compares its arithmetic with service/models/validation.py.
 
-/** Counts of images when every score that reaches the threshold is called malignant. */
+/** Counts of images if every score at or above the threshold is classified as malignant. */
 export function outcome(scores, malignant, threshold) {
   const counts = { found: 0, missed: 0, alarms: 0, cleared: 0 };
   scores.forEach((score, i) => {
-    const called = score >= threshold;
-    counts[malignant[i] ? (called ? "found" : "missed") : called ? "alarms" : "cleared"] += 1;
+    const positive = score >= threshold;
+    counts[malignant[i] ? (positive ? "found" : "missed") : positive ? "alarms" : "cleared"] += 1;
   });
   return counts;
 }
@@ -18,28 +18,28 @@ export function specificity({ alarms, cleared }) {
   return alarms + cleared ? cleared / (alarms + cleared) : null;
 }
 
-/** Of so many patients: those with cancer that are called benign. */
+/** How many of the patients have cancer and are classified as benign. */
 export function missedCancers(counts, prevalence, patients) {
   return recall(counts) === null ? null : patients * prevalence * (1 - recall(counts));
 }
 
-/** Of so many patients: those without cancer that are called malignant. */
+/** How many of the patients have no cancer and are classified as malignant. */
 export function extraBiopsies(counts, prevalence, patients) {
   return specificity(counts) === null ? null : patients * (1 - prevalence) * (1 - specificity(counts));
 }
 
 const shown = (value, digits) => (value === null ? "not defined" : value.toFixed(digits));
 
-/** As `wording.probability` of the server says it. */
+/** Formatted as by `wording.probability` on the server. */
 function probability(value) {
   if (value > 0 && value < 0.00005) return "< 0.0001";
   return value >= 0.99995 && value < 1 ? "> 0.9999" : value.toFixed(4);
 }
 
-/** How one figure compares with that at the sealed threshold. */
-function difference(value, sealed, what) {
-  const by = Math.abs(value - sealed).toFixed(1);
-  return by === "0.0" ? `as many ${what}` : `${by} ${value > sealed ? "more" : "fewer"} ${what}`;
+/** A value in comparison with that at the chosen threshold. */
+function difference(value, chosen, what) {
+  const by = Math.abs(value - chosen).toFixed(1);
+  return by === "0.0" ? `as many ${what}` : `${by} ${value > chosen ? "more" : "fewer"} ${what}`;
 }
 
 function curve(data) {
@@ -51,7 +51,7 @@ function point(counts) {
   return [1 - (specificity(counts) ?? 1), recall(counts) ?? 0];
 }
 
-function roc(line, here, sealed) {
+function roc(line, here, chosen) {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink").trim();
   const unit = { range: [-0.03, 1.03], constrain: "domain" };
@@ -59,7 +59,7 @@ function roc(line, here, sealed) {
     data: [
       { x: [0, 1], y: [0, 1], mode: "lines", line: { dash: "dot", color: "#888" }, hoverinfo: "skip" },
       { ...line, mode: "lines", line: { color: "#3b82c4", width: 2.5 }, hoverinfo: "skip" },
-      { x: [sealed[0]], y: [sealed[1]], mode: "markers", name: "sealed", marker: { symbol: "diamond", size: 13, color: "#d9822b" } },
+      { x: [chosen[0]], y: [chosen[1]], mode: "markers", name: "chosen", marker: { symbol: "diamond", size: 13, color: "#d9822b" } },
       { x: [here[0]], y: [here[1]], mode: "markers", name: "here", marker: { symbol: "circle-open", size: 18, color: ink, line: { width: 3 } } },
     ],
     layout: {
@@ -70,11 +70,11 @@ function roc(line, here, sealed) {
   };
 }
 
-export default function start({ carried, plot }) {
-  const data = carried("tradeoff-data");
+export default function start({ pageData, plot }) {
+  const data = pageData("tradeoff-data");
   const find = (id) => document.getElementById(id);
-  const [slider, prevalence, back] = ["threshold", "prevalence", "to-the-seal"].map(find);
-  const atTheSeal = outcome(data.scores, data.malignant, data.sealed);
+  const [slider, prevalence, reset] = ["threshold", "prevalence", "reset"].map(find);
+  const atChosen = outcome(data.scores, data.malignant, data.chosen);
   const line = curve(data);
 
   function move() {
@@ -88,27 +88,27 @@ export default function start({ carried, plot }) {
     find("t-specificity").textContent = shown(specificity(counts), 3);
     find("t-missed").textContent = shown(missed, 1);
     find("t-extra").textContent = shown(extra, 1);
-    const sealed = Number(slider.value) === data.sealed_at;
-    back.disabled = sealed;
-    find("t-compared").textContent = sealed
-      ? "This is the sealed threshold."
-      : `Against the sealed threshold, per ${data.patients.toLocaleString("en")} patients: ` +
-        `${difference(missed, missedCancers(atTheSeal, share, data.patients), "missed cancers")}, ` +
-        `${difference(extra, extraBiopsies(atTheSeal, share, data.patients), "extra biopsies")}.`;
+    const isChosen = Number(slider.value) === data.chosen_index;
+    reset.disabled = isChosen;
+    find("t-compared").textContent = isChosen
+      ? "This is the chosen threshold."
+      : `Compared with the chosen threshold, per ${data.patients.toLocaleString("en")} patients: ` +
+        `${difference(missed, missedCancers(atChosen, share, data.patients), "missed cancers")}, ` +
+        `${difference(extra, extraBiopsies(atChosen, share, data.patients), "extra biopsies")}.`;
     slider.setAttribute(
       "aria-valuetext",
-      `${probability(threshold)}${sealed ? ", the sealed threshold" : ""}: recall ${shown(recall(counts), 3)}, ` +
+      `${probability(threshold)}${isChosen ? ", the chosen threshold" : ""}: recall ${shown(recall(counts), 3)}, ` +
         `specificity ${shown(specificity(counts), 3)}`,
     );
-    plot(find("t-roc"), roc(line, point(counts), point(atTheSeal)));
+    plot(find("t-roc"), roc(line, point(counts), point(atChosen)));
   }
 
   for (const control of [slider, prevalence]) {
     control.disabled = false;
     control.addEventListener("input", move);
   }
-  back.addEventListener("click", () => {
-    slider.value = data.sealed_at;
+  reset.addEventListener("click", () => {
+    slider.value = data.chosen_index;
     move();
     slider.focus();
   });

@@ -1,4 +1,4 @@
-"""Studies in every state, fabricated."""
+"""Fabricated experiments in every state."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from models_store.store.storage import Storage
 from tests.fabricated_study import FinalRecord, a_final_record, a_spec, store_experiment, store_finished
 from tests.furnished import spot_network
 
-MakeStudy = Callable[..., str]
+MakeExperiment = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +20,8 @@ def final() -> FinalRecord:
 
 
 @pytest.fixture
-def make_result(database: Database, storage: Storage, tmp_path: Path, final: FinalRecord) -> MakeStudy:
-    """Stores a finished study whose network answers to a dark middle, and returns its id."""
+def make_result(database: Database, storage: Storage, tmp_path: Path, final: FinalRecord) -> MakeExperiment:
+    """Stores a finished experiment whose network detects a dark centre, and returns its id."""
     made: list[str] = []
 
     def make(name: str = "finished", record: FinalRecord = final) -> str:
@@ -34,8 +34,8 @@ def make_result(database: Database, storage: Storage, tmp_path: Path, final: Fin
 
 
 @pytest.fixture
-def make_study(database: Database) -> MakeStudy:
-    """Stores a study without trials and returns its id; `changes` are those of its specification."""
+def make_experiment(database: Database) -> MakeExperiment:
+    """Stores an experiment without trials and returns its id; `changes` apply to its specification."""
 
     def make(status: str = "running", phase: int = 1, **changes: Any) -> str:
         with database.write() as session:
@@ -46,6 +46,6 @@ def make_study(database: Database) -> MakeStudy:
 
 @pytest.fixture
 def finished(database: Database, storage: Storage, tmp_path: Path) -> str:
-    """The id of a study with a collapsed trial, a failed one, a winner and its bundle."""
+    """The id of an experiment with a collapsed trial, a failed one, a winner and its bundle."""
     with database.write() as session:
         return store_finished(session, storage, tmp_path / "fabricated", a_spec(), a_final_record())

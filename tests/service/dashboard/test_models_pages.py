@@ -1,4 +1,4 @@
-"""Models as pages: which answers, who chose it and why, and a card that is only text."""
+"""The model pages: the champion, the promotion history with its reasons, and a card that is only text."""
 
 import re
 from itertools import pairwise
@@ -28,13 +28,13 @@ def champion(database: Database) -> str | None:
         return None if found is None else found.version
 
 
-def test_without_a_model_the_page_says_what_to_do(client: TestClient) -> None:
+def test_without_a_model_the_page_explains_what_to_do(client: TestClient) -> None:
     shown = words(client.get("/models").text)
-    assert "No model answers yet." in shown
+    assert "There is no champion yet." in shown
     assert "There is no model yet." in shown
 
 
-def test_promoting_asks_for_a_reason_and_the_history_tells_it(
+def test_a_promotion_needs_a_reason_and_appears_in_the_history(
     client: TestClient, make_result: Any, database: Database
 ) -> None:
     version = f"mdl_{make_result()}"
@@ -65,21 +65,21 @@ def test_roll_back_makes_the_one_before_champion_again(
     first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two')}"
     for revision, version in enumerate((first, second)):
         client.post(f"/models/{version}/promote", data=PROMOTE | {"revision": str(revision)})
-    assert f"Makes {first} champion again" in words(client.get("/models").text)
+    assert f"Makes {first} the champion again" in words(client.get("/models").text)
     client.post("/models/rollback", data=PROMOTE | {"revision": "2", "reason": "too many alarms"})
     assert champion(database) == first
     shown = words(client.get("/models").text)
     assert "rolled back" in shown
-    assert "Roll back to the champion before" not in shown
+    assert "Roll back to the previous champion" not in shown
 
 
-def test_a_refused_champion_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+def test_a_champion_that_cannot_be_loaded_is_reported(client: TestClient, make_result: Any, storage: Storage) -> None:
     version = f"mdl_{make_result()}"
     storage.delete(f"models/{version}/model.onnx")
     client.post(f"/models/{version}/promote", data=PROMOTE)
     client.get("/readyz")
-    assert f"The champion {version} does not answer." in words(client.get("/models").text)
-    assert f"The champion {version} was refused." in words(client.get("/try").text)
+    assert f"The champion {version} is not available." in words(client.get("/models").text)
+    assert f"The champion {version} is not available." in words(client.get("/try").text)
 
 
 def test_a_model_page_shows_its_figures_and_its_card_as_text(
@@ -95,13 +95,13 @@ def test_a_model_page_shows_its_figures_and_its_card_as_text(
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-def test_a_card_that_the_store_lost_is_told(client: TestClient, make_result: Any, storage: Storage) -> None:
+def test_a_missing_card_is_reported(client: TestClient, make_result: Any, storage: Storage) -> None:
     experiment_id = make_result()
     storage.delete(f"models/mdl_{experiment_id}/card.md")
-    assert "The card cannot be shown." in words(client.get(f"/models/mdl_{experiment_id}").text)
+    assert "The card is not available." in words(client.get(f"/models/mdl_{experiment_id}").text)
 
 
-def test_comparison_stands_on_the_same_test_set_or_says_that_it_does_not(
+def test_a_comparison_states_whether_both_test_sets_are_the_same(
     client: TestClient, make_result: Any, database: Database
 ) -> None:
     first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two', a_final_record(images=300, separation=0.6))}"
@@ -132,7 +132,7 @@ def test_who_may_not_promote_is_offered_no_form(
     with database.write() as session:
         headers = {"Authorization": f"Bearer {keys.create(session, 'reader', ['read'])[1]}"}
     with TestClient(create_app(chosen, database=database, storage=storage), headers=headers) as client:
-        assert "It takes a key with the scope admin" in words(client.get(f"/models/{version}").text)
+        assert "You need a key with the scope admin" in words(client.get(f"/models/{version}").text)
         assert client.post(f"/models/{version}/promote", data=PROMOTE).status_code == 403
     assert champion(database) is None
 

@@ -1,4 +1,4 @@
-"""The form of a new study is the contract: every field of it, its defaults, its words, and its refusals."""
+"""The form for a new experiment follows the specification: its fields, defaults, descriptions and errors."""
 
 import json
 import re
@@ -18,21 +18,21 @@ from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.dashboard.estimate import COSTS, estimate
-from tests.service.dashboard.conftest import MakeStudy
+from tests.service.dashboard.conftest import MakeExperiment
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
 
 
 @pytest.fixture(autouse=True)
 def known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table of two milliseconds an image, and none of the last network."""
+    """Two milliseconds per image, and no measurement of the last network."""
     costs = dict.fromkeys([*ARCHITECTURES][:-1], 0.002)
     table = {"machine": "2 cores", "image_size": 28, "start_seconds": 6.0, "seconds_an_image": costs}
     monkeypatch.setattr("service.dashboard.estimate.table", lambda: table)
 
 
 def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and description of every field of the contract."""
+    """Path and description of every field of the specification."""
     for name, of_it in schema["properties"].items():
         if "$ref" in of_it:
             nested = schema["$defs"][of_it["$ref"].rpartition("/")[2]]
@@ -42,23 +42,23 @@ def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def submitted(client: TestClient, database: Database, **fields: Any) -> dict[str, Any]:
-    """The specification that the form's fields become."""
-    answer = client.post("/studies", data=FORM | fields, follow_redirects=False)
+    """The specification that results from the form."""
+    answer = client.post("/experiments", data=FORM | fields, follow_redirects=False)
     assert answer.status_code == 303, answer.text
     with database.read() as session:
         return session.get_one(Experiment, answer.headers["Location"].rpartition("/")[2]).spec
 
 
 def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: TestClient) -> None:
-    page = unescape(client.get("/studies/new").text)
+    page = unescape(client.get("/experiments/new").text)
     for name, description in leaves(ExperimentSpec.model_json_schema()):
         assert f'name="{name}"' in page
         assert re.sub(r"`([^`]+)`", r"<code>\1</code>", description) in page
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_sent_as_it_stands_is_the_preset(client: TestClient, database: Database, preset: str) -> None:
-    page = client.get(f"/studies/new?preset={preset}").text
+def test_an_unchanged_preset_is_submitted_as_it_is(client: TestClient, database: Database, preset: str) -> None:
+    page = client.get(f"/experiments/new?preset={preset}").text
     checked = re.findall(r'type="checkbox" name="(\w+)" value="(\w+)" checked', page)
     typed = re.findall(r'<input id="([\w.]+)" name="[\w.]+" type="text"[^>]* value="([^"]+)"', page)
     selects = re.findall(r'<select id="([\w.]+)".*?</select>', page, re.S)
@@ -89,22 +89,22 @@ def test_nested_fields_become_nested_values(client: TestClient, database: Databa
 @pytest.mark.parametrize(
     ("fields", "name", "said"),
     [
-        ({"epochs": "many"}, "epochs", "Give a whole number from 1 to 500."),
-        ({"epochs": "0"}, "epochs", "Give a whole number from 1 to 500."),
-        ({"dataset": "nowhere"}, "dataset", "no data set is called"),
-        ({"dataset": ""}, "dataset", "Choose one of those listed."),
+        ({"epochs": "many"}, "epochs", "Enter a whole number from 1 to 500."),
+        ({"epochs": "0"}, "epochs", "Enter a whole number from 1 to 500."),
+        ({"dataset": "nowhere"}, "dataset", "there is no data set"),
+        ({"dataset": ""}, "dataset", "Choose one from the list."),
         ({"architectures": []}, "architectures", "Choose at least one."),
         ({"architectures": ["CNN_v9"]}, "architectures", "unknown CNN_v9"),
-        ({"calibration.confidence": "2"}, "calibration.confidence", "Give a number from 0 to 1."),
+        ({"calibration.confidence": "2"}, "calibration.confidence", "Enter a number from 0 to 1."),
         ({"calibration.policy": "fixed"}, "calibration.threshold", "needs a threshold"),
-        ({"selection.policy": "best"}, "selection.policy", "Choose one of those listed."),
-        ({"name": "a\x00b"}, "name", "Give at most 200 printable characters."),
+        ({"selection.policy": "best"}, "selection.policy", "Choose one from the list."),
+        ({"name": "a\x00b"}, "name", "Enter at most 200 printable characters."),
     ],
 )
 def test_a_mistake_is_explained_beside_its_field_and_nothing_is_lost(
     client: TestClient, database: Database, fields: dict[str, Any], name: str, said: str
 ) -> None:
-    answer = client.post("/studies", data=FORM | {"patience": "7"} | fields)
+    answer = client.post("/experiments", data=FORM | {"patience": "7"} | fields)
     assert answer.status_code == 422
     wrong = re.search(rf'<p class="wrong" id="{re.escape(name)}-wrong">(.*?)</p>', answer.text, re.S)
     assert wrong is not None
@@ -119,11 +119,11 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
     with database.write() as session:
         described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
         session.add(DatasetRow(name="my_lesions", sha256="0" * 64, store_key="datasets/0.npz", **described))
-    page = client.get("/studies/new").text
+    page = client.get("/experiments/new").text
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
 
 
-def test_a_form_sent_twice_is_one_study(client: TestClient, database: Database) -> None:
+def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Database) -> None:
     first, second = (submitted(client, database, key="k1"), submitted(client, database, key="k1"))
     assert first == second
     submitted(client, database, key="k1", epochs="3")
@@ -131,24 +131,26 @@ def test_a_form_sent_twice_is_one_study(client: TestClient, database: Database) 
         assert session.query(Experiment).count() == 2
 
 
-def test_the_estimate_comes_from_the_table_and_says_so(client: TestClient, database: Database) -> None:
-    said = client.post("/studies/estimate", data=FORM, headers={"X-Fragment": "1"}).text
-    assert "An estimate" in said
-    assert "From a table measured on" in said
+def test_an_estimate_from_the_table_names_its_source(client: TestClient, database: Database) -> None:
+    said = client.post("/experiments/estimate", data=FORM, headers={"X-Fragment": "1"}).text
+    assert "This estimate assumes" in said
+    assert "Based on measurements on" in said
     assert "for 2 trials" in said
-    assert "No worker listens to the queue <code>cpu</code> now" in said
+    assert "There is no worker for the queue <code>cpu</code>" in said
     with database.read() as session:
-        asked = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
-        one, four = (estimate(session, ExperimentSpec.model_validate(asked), slots) for slots in (1, 4))
-    assert len(one.tabled) == 12
-    assert one.most == pytest.approx(12 * (6 + 30 * 7007 * 0.002) + 60)
-    assert four.most == pytest.approx(3 * (6 + 30 * 7007 * 0.002) + 60)
+        spec = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
+        one, four = (estimate(session, ExperimentSpec.model_validate(spec), slots) for slots in (1, 4))
+    assert len(one.from_table) == 12
+    assert one.longest_seconds == pytest.approx(12 * (6 + 30 * 7007 * 0.002) + 60)
+    assert four.longest_seconds == pytest.approx(3 * (6 + 30 * 7007 * 0.002) + 60)
 
 
-def test_without_any_figure_there_is_no_estimate_and_the_form_says_why(client: TestClient) -> None:
-    said = client.post("/studies/estimate", data=FORM | {"architectures": ["EffNet_v3"]}, headers={"X-Fragment": "1"})
+def test_without_measurements_there_is_a_reason_instead_of_an_estimate(client: TestClient) -> None:
+    said = client.post(
+        "/experiments/estimate", data=FORM | {"architectures": ["EffNet_v3"]}, headers={"X-Fragment": "1"}
+    )
     assert "No estimate yet" in said.text
-    assert "no epoch of EffNet_v3 was recorded" in said.text
+    assert "no measurements of EffNet_v3" in said.text
 
 
 def test_the_table_that_is_shipped_has_figures_of_networks_alone() -> None:
@@ -158,25 +160,27 @@ def test_the_table_that_is_shipped_has_figures_of_networks_alone() -> None:
 
 
 def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
-    make_study: MakeStudy, database: Database
+    make_experiment: MakeExperiment, database: Database
 ) -> None:
-    study = make_study("running", dataset="synthetic")
+    experiment_id = make_experiment("running", dataset="synthetic")
     with database.write() as session:
         fields = {"phase": 1, "position": 0, "name": "CNN_v1/W3", "kind": "train", "queue": "cpu", "priority": 5}
-        trial = Trial(experiment_id=study, spec={"architecture": "CNN_v1"}, created_at=datetime.now(UTC), **fields)
+        trial = Trial(
+            experiment_id=experiment_id, spec={"architecture": "CNN_v1"}, created_at=datetime.now(UTC), **fields
+        )
         trial.epochs_done = 2
         session.add(trial)
         session.flush()
         for number, seconds in ((1, 100.0), (2, 300.0)):
             flags = {"metrics": {}, "eligible": True, "best": False, "created_at": datetime.now(UTC)}
             session.add(EpochRow(trial_id=trial.id, number=number, seconds=seconds, **flags))
-    asked = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
+    spec = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
     with database.read() as session:
-        guess = estimate(session, ExperimentSpec.model_validate(asked), 0)
-        elsewhere = estimate(session, ExperimentSpec.model_validate(asked | {"dataset": "dermamnist"}), 0)
-    assert (guess.recorded, guess.tabled) == (["CNN_v1"], [])
-    assert guess.least == guess.most == pytest.approx(10 * 200 + 6 + 60)
-    assert elsewhere.tabled == ["CNN_v1"]
+        guess = estimate(session, ExperimentSpec.model_validate(spec), 0)
+        elsewhere = estimate(session, ExperimentSpec.model_validate(spec | {"dataset": "dermamnist"}), 0)
+    assert (guess.from_records, guess.from_table) == (["CNN_v1"], [])
+    assert guess.shortest_seconds == guess.longest_seconds == pytest.approx(10 * 200 + 6 + 60)
+    assert elsewhere.from_table == ["CNN_v1"]
 
 
 def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClient, settings: Settings) -> None:
@@ -185,7 +189,7 @@ def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClien
         for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
             tell(broker, Presence(name=name, queues=queues, slots=2, **told))
         said = {
-            queue: client.post("/studies/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
+            queue: client.post("/experiments/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
             for queue in ("cpu", "gpu")
         }
         for name in ("one", "two"):
@@ -195,6 +199,6 @@ def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClien
 
 
 def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestClient) -> None:
-    page = client.post("/studies/estimate", data=FORM | {"epochs": "4"}).text
-    assert "An estimate" in page
+    page = client.post("/experiments/estimate", data=FORM | {"epochs": "4"}).text
+    assert "This estimate assumes" in page
     assert re.search(r'<input id="epochs"[^>]* value="4"', page)

@@ -1,4 +1,4 @@
-"""The result's page: the record, a slider that begins at the seal, and words where something is missing."""
+"""The result page: the record, a slider that starts at the chosen threshold, and reasons for what is missing."""
 
 import html
 import json
@@ -18,78 +18,82 @@ from tests.fabricated_study import FinalRecord, a_spec, store_experiment
 
 
 def words(page: str) -> str:
-    """The page as it is read, without scripts and tags."""
+    """The text of the page, without scripts and tags."""
     without = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", without)).split())
 
 
-def carried(page: str, name: str) -> Any:
+def page_data(page: str, name: str) -> Any:
     found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
 
 
-def test_recall_comes_first_and_the_seal_is_told(client: TestClient, make_result: Any, final: FinalRecord) -> None:
+def test_recall_comes_first_and_the_test_set_opening_is_shown(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
     experiment_id = make_result("a <b>bold</b> name")
-    answer = client.get(f"/studies/{experiment_id}/result")
+    answer = client.get(f"/experiments/{experiment_id}/result")
     assert answer.status_code == 200
     shown = words(answer.text)
-    headline = shown.split("On the sealed test set")[1]
+    headline = shown.split("Test results")[1]
     assert headline.strip().startswith(f"Recall (sensitivity) {rate(final.evaluation['recall'])}")
     assert final.calibration["guarantee"]["sentence"] in shown
     assert DISCLAIMER in shown
-    assert "Others who opened it none on record" in shown
+    assert "Other openings none recorded" in shown
     assert str(final.calibration["threshold"]) in shown
     assert "a <b>bold</b> name" in shown
     assert "<b>bold" not in answer.text
 
 
 def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_result: Any, final: FinalRecord) -> None:
-    page = client.get(f"/studies/{make_result()}/result").text
+    page = client.get(f"/experiments/{make_result()}/result").text
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
     plots = re.findall(r'<div class="plot" id="(plot-[a-z-]+)" role="img" aria-label="([^"]{30,})"', page)
     assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
 
 
-def test_slider_stands_at_the_seal_with_the_recorded_figures(
+def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
-    page = client.get(f"/studies/{make_result()}/result").text
-    data, decision = carried(page, "tradeoff-data"), final.calibration["decision"]
-    assert data["stops"][data["sealed_at"]] == data["sealed"] == final.calibration["threshold"]
-    found = outcome(data["scores"], data["malignant"], data["sealed"])
+    page = client.get(f"/experiments/{make_result()}/result").text
+    data, decision = page_data(page, "tradeoff-data"), final.calibration["decision"]
+    assert data["stops"][data["chosen_index"]] == data["chosen"] == final.calibration["threshold"]
+    found = outcome(data["scores"], data["malignant"], data["chosen"])
     assert (found.recall, found.specificity) == (decision["recall"], decision["specificity"])
     assert f'<dd id="t-recall">{rate(decision["recall"])}</dd>' in page
     assert f'<dd id="t-specificity">{rate(decision["specificity"])}</dd>' in page
     assert f'<dd id="t-missed">{50 * (1 - decision["recall"]):.1f}</dd>' in page
-    assert "do not give the figures that were recorded" not in page
+    assert "do not reproduce the recorded values" not in page
 
 
-def test_scores_that_contradict_the_record_are_told(client: TestClient, make_result: Any, database: Database) -> None:
+def test_scores_that_contradict_the_record_are_reported(
+    client: TestClient, make_result: Any, database: Database
+) -> None:
     experiment_id = make_result()
     with database.write() as session:
         model = session.query(Model).one()
         model.calibration = {**model.calibration, "decision": {**model.calibration["decision"], "recall": 0.5}}
-    assert "do not give the figures that were recorded" in client.get(f"/studies/{experiment_id}/result").text
+    assert "do not reproduce the recorded values" in client.get(f"/experiments/{experiment_id}/result").text
 
 
-def test_lost_scores_and_misses_cost_only_the_slider_and_the_pictures(
+def test_missing_scores_and_misses_remove_only_the_slider_and_the_images(
     client: TestClient, make_result: Any, storage: Storage
 ) -> None:
     experiment_id = make_result()
     for name in ("validation.json", "misses.json"):
         storage.delete(f"models/mdl_{experiment_id}/{name}")
-    shown = words(client.get(f"/studies/{experiment_id}/result").text)
-    assert "The threshold cannot be moved for this model." in shown
-    assert "The images cannot be shown." in shown
+    shown = words(client.get(f"/experiments/{experiment_id}/result").text)
+    assert "The slider is not available for this model." in shown
+    assert "The images are not available." in shown
     assert "Confusion matrix, test images" in shown
 
 
 def test_other_openings_of_the_same_test_set_are_counted(client: TestClient, make_result: Any) -> None:
     first, second = make_result("first"), make_result("second")
     for experiment_id in (first, second):
-        shown = words(client.get(f"/studies/{experiment_id}/result").text)
-        assert "Several looks at one test set." in shown
+        shown = words(client.get(f"/experiments/{experiment_id}/result").text)
+        assert "Test set used more than once." in shown
         assert "1 other experiments" not in shown
         assert "1 other experiment, 0 of them before this one" in shown
 
@@ -100,23 +104,23 @@ def test_figures_without_an_opening_are_called_unproven(
     experiment_id = make_result()
     with database.write() as session:
         session.delete(session.get_one(TestOpening, experiment_id))
-    assert "treat them as unproven" in words(client.get(f"/studies/{experiment_id}/result").text)
+    assert "Do not rely on them" in words(client.get(f"/experiments/{experiment_id}/result").text)
 
 
 @pytest.mark.parametrize(
-    ("status", "phase", "headline"), [("queued", 0, "Not begun."), ("running", 2, "Still running.")]
+    ("status", "phase", "headline"), [("queued", 0, "Not started."), ("running", 2, "Still running.")]
 )
-def test_a_study_without_a_result_says_how_far_it_is(
+def test_an_experiment_without_a_result_shows_its_progress(
     client: TestClient, database: Database, status: str, phase: int, headline: str
 ) -> None:
     with database.write() as session:
         experiment_id = store_experiment(session, a_spec(), status, phase).id
-    answer = client.get(f"/studies/{experiment_id}/result")
+    answer = client.get(f"/experiments/{experiment_id}/result")
     assert answer.status_code == 200
     assert f"{headline}" in words(answer.text)
     assert "The test set is still sealed." in words(answer.text)
 
 
-def test_the_result_of_an_unknown_study_is_a_page(client: TestClient) -> None:
-    answer = client.get("/studies/exp_nobody/result")
+def test_the_result_of_an_unknown_experiment_is_a_page(client: TestClient) -> None:
+    answer = client.get("/experiments/exp_nobody/result")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")

@@ -9,7 +9,7 @@ PAGES = ("/", "/models", "/try", "/system")
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_every_page_says_that_it_is_for_research_only(client: TestClient, address: str) -> None:
+def test_every_page_has_the_disclaimer(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 200
     assert "Not a medical device" in answer.text
@@ -24,7 +24,7 @@ def test_a_page_has_no_inline_script_and_names_no_other_machine(client: TestClie
     assert re.findall(r"(?:src|href)=\"(?:https?:)?//", page) == []
 
 
-def test_assets_are_kept_for_ever_at_addresses_that_name_their_content(client: TestClient) -> None:
+def test_assets_are_cached_under_addresses_with_their_hash(client: TestClient) -> None:
     for address in set(re.findall(r"\"(/static/[^\"]+)\"", client.get("/").text)):
         answer = client.get(address)
         assert answer.status_code == 200
@@ -32,7 +32,20 @@ def test_assets_are_kept_for_ever_at_addresses_that_name_their_content(client: T
 
 
 def test_an_error_on_a_page_is_a_page_with_a_remedy(client: TestClient) -> None:
-    answer = client.get("/studies/no!such!id/result")
+    answer = client.get("/experiments/no!such!id/result")
     assert answer.status_code == 422
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "Correct what" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("former", "address"),
+    [
+        ("/studies/new?preset=demo", "/experiments/new?preset=demo"),
+        ("/studies/exp_1/result", "/experiments/exp_1/result"),
+        ("/studies//elsewhere.example", "/experiments//elsewhere.example"),
+    ],
+)
+def test_a_former_address_redirects_for_good(client: TestClient, former: str, address: str) -> None:
+    answer = client.get(former, follow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (308, address)

@@ -58,9 +58,9 @@ def test_a_browser_without_a_session_is_sent_to_sign_in_and_then_where_it_wanted
     assert browser.get("/models?limit=2").status_code == 200
 
 
-def test_a_program_without_a_key_is_told_so_instead(browser: TestClient) -> None:
+def test_a_program_without_a_key_gets_401(browser: TestClient) -> None:
     assert browser.get("/models", headers={"Accept": "*/*"}).status_code == 401
-    assert browser.post("/studies", data={}).status_code == 401
+    assert browser.post("/experiments", data={}).status_code == 401
 
 
 @pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "/\nx"])
@@ -156,7 +156,7 @@ def test_a_session_may_do_what_its_key_may(browser: TestClient, database: Databa
     _, text = make(database, "read")
     token = sign_in(browser, text)
     assert browser.post("/v1/experiments", json=SPEC, headers={"X-Form-Token": token}).status_code == 403
-    assert browser.post("/studies", data={"form_token": token}).status_code == 403
+    assert browser.post("/experiments", data={"form_token": token}).status_code == 403
 
 
 def test_every_form_is_checked_for_its_token(guarded: FastAPI) -> None:
@@ -169,3 +169,11 @@ def test_every_form_is_checked_for_its_token(guarded: FastAPI) -> None:
 def test_without_keys_there_is_nothing_to_sign_in_to(client: TestClient) -> None:
     assert client.get("/sign-in", follow_redirects=False).headers["Location"] == "/"
     assert "Sign out" not in client.get("/").text
+
+
+def test_a_key_that_may_submit_may_use_the_form(guarded: FastAPI, database: Database) -> None:
+    _, text = make(database, "submit")
+    headers = {"Authorization": f"Bearer {text}"}
+    with TestClient(guarded, headers=headers, follow_redirects=False) as client:
+        assert client.post("/experiments", data=SPEC | {"class_weights": ["W3"]}).status_code == 303
+        assert client.post("/models/rollback", data={}).status_code == 403

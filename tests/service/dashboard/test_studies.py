@@ -1,4 +1,4 @@
-"""The list of studies: what it shows, what it finds, and how it turns its pages."""
+"""The list of experiments: its rows, its search and its pages."""
 
 import re
 
@@ -6,44 +6,48 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.tables import Experiment
-from service.dashboard.experiment_list import ON_A_PAGE
-from tests.service.dashboard.conftest import MakeStudy
+from service.dashboard.experiment_list import PAGE_SIZE
+from tests.service.dashboard.conftest import MakeExperiment
 
 
 def shown(client: TestClient, address: str = "/") -> list[str]:
-    """The ids of the studies on the page, in order."""
+    """The ids of the experiments on the page, in order."""
     answer = client.get(address)
     assert answer.status_code == 200, answer.text
     return re.findall(r'id="row-(exp_\w+)"', answer.text)
 
 
-def test_an_empty_list_says_how_to_begin(client: TestClient) -> None:
+def test_an_empty_list_explains_how_to_start(client: TestClient) -> None:
     page = client.get("/").text
-    assert 'href="/studies/new?preset=demo"' in page
+    assert 'href="/experiments/new?preset=demo"' in page
     assert "dermatriage submit --preset demo" in page
 
 
-def test_a_finished_study_shows_its_recall_on_test_first(client: TestClient, finished: str, database: Database) -> None:
+def test_a_finished_experiment_shows_its_recall_on_test_first(
+    client: TestClient, finished: str, database: Database
+) -> None:
     with database.read() as session:
         test = (session.get_one(Experiment, finished).result or {})["test"]
     page = client.get("/").text
     assert page.index(f"<strong>{test['recall']:.3f}</strong><small>on test") < page.index(f"{test['specificity']:.3f}")
 
 
-def test_an_unfinished_study_shows_the_best_recall_on_validation(
+def test_an_unfinished_experiment_shows_the_best_recall_on_validation(
     client: TestClient, finished: str, database: Database
 ) -> None:
     with database.write() as session:
-        study = session.get_one(Experiment, finished)
-        study.status, study.result, study.phase = "running", None, 2
+        experiment = session.get_one(Experiment, finished)
+        experiment.status, experiment.result, experiment.phase = "running", None, 2
     page = client.get("/").text
     assert re.search(r"<strong>0\.\d{3}</strong><small>best on validation", page)
     assert "fine-tuning, 100 %" in page
 
 
-def test_studies_are_found_by_state_and_by_every_word_of_a_text(client: TestClient, make_study: MakeStudy) -> None:
-    lesions = make_study("failed", name="First look", dataset="lesions")
-    other = make_study("queued", phase=0, name="second look", dataset="other_28")
+def test_studies_are_found_by_state_and_by_every_word_of_a_text(
+    client: TestClient, make_experiment: MakeExperiment
+) -> None:
+    lesions = make_experiment("failed", name="First look", dataset="lesions")
+    other = make_experiment("queued", phase=0, name="second look", dataset="other_28")
     assert set(shown(client)) == {lesions, other}
     assert shown(client, "/?status=failed") == [lesions]
     assert set(shown(client, "/?text=LOOK")) == {lesions, other}
@@ -54,26 +58,26 @@ def test_studies_are_found_by_state_and_by_every_word_of_a_text(client: TestClie
     assert "Nothing found" in client.get("/?text=none+like+this").text
 
 
-def test_a_name_is_text_and_never_markup(client: TestClient, make_study: MakeStudy) -> None:
-    study = make_study(name="<script>alert(1)</script>")
-    for address in ("/", f"/studies/{study}", "/?text=<script>"):
+def test_a_name_is_text_and_never_markup(client: TestClient, make_experiment: MakeExperiment) -> None:
+    experiment_id = make_experiment(name="<script>alert(1)</script>")
+    for address in ("/", f"/experiments/{experiment_id}", "/?text=<script>"):
         assert "<script>alert" not in client.get(address).text
 
 
-def test_pages_turn_without_repeating_or_losing_a_study(client: TestClient, make_study: MakeStudy) -> None:
-    made = {make_study(name=f"study {number}") for number in range(ON_A_PAGE + 5)}
-    first = client.get("/?text=study").text
+def test_pages_contain_every_experiment_once(client: TestClient, make_experiment: MakeExperiment) -> None:
+    made = {make_experiment(name=f"experiment {number}") for number in range(PAGE_SIZE + 5)}
+    first = client.get("/?text=experiment").text
     following = re.search(r'href="([^"]+)" rel="next"', first)
     assert following is not None
-    seen = shown(client, "/?text=study") + shown(client, following[1].replace("&amp;", "&"))
+    seen = shown(client, "/?text=experiment") + shown(client, following[1].replace("&amp;", "&"))
     assert len(seen) == len(set(seen)) == len(made)
     assert 'rel="next"' not in client.get(following[1].replace("&amp;", "&")).text
 
 
-def test_an_open_page_fetches_the_rows_alone(client: TestClient, make_study: MakeStudy) -> None:
-    study = make_study("running")
+def test_an_open_page_fetches_the_rows_alone(client: TestClient, make_experiment: MakeExperiment) -> None:
+    experiment_id = make_experiment("running")
     rows = client.get("/?fragment=true").text
-    assert rows.strip().startswith(f'<tr id="row-{study}"')
+    assert rows.strip().startswith(f'<tr id="row-{experiment_id}"')
     assert "<html" not in rows
 
 

@@ -1,4 +1,4 @@
-"""The pages that judge images and look at the system."""
+"""The pages that classify images and show the system."""
 
 import io
 from typing import Any
@@ -12,14 +12,14 @@ from models_store.database import Database
 from models_store.presence import take_back, tell
 from models_store.store import registry
 from models_store.store.storage import Storage
-from service.dashboard.try_it import DRAWN_AS, sample
+from service.dashboard.try_it import SAMPLES, sample
 from tests.furnished import WORKER, furnish
 from tests.service.dashboard.test_result_page import words
 
 
-def test_without_a_champion_the_page_says_what_to_do(client: TestClient) -> None:
+def test_without_a_champion_the_page_explains_what_to_do(client: TestClient) -> None:
     page = client.get("/try").text
-    assert "No model answers yet" in words(page)
+    assert "No model available yet" in words(page)
     assert 'id="files"' not in page
 
 
@@ -32,7 +32,7 @@ def test_with_a_champion_images_can_be_chosen_and_drawn_ones_tried(
     page = client.get("/try").text
     assert 'id="files"' in page
     assert version in page
-    assert "drawn by a program" in words(page)
+    assert "These images are generated" in words(page)
     picture = client.get("/try/samples/mel.png")
     assert picture.headers["content-type"] == "image/png"
     answer = client.post("/predict?explain=true", files={"file": ("mel.png", picture.content)}).json()
@@ -40,7 +40,7 @@ def test_with_a_champion_images_can_be_chosen_and_drawn_ones_tried(
 
 
 def test_drawn_pictures_are_always_the_same_and_of_the_size_asked_for() -> None:
-    for name in DRAWN_AS:
+    for name in SAMPLES:
         assert Image.open(io.BytesIO(sample(name, 64))).size == (64, 64)
         assert sample.__wrapped__(name, 32) == sample(name, 32)
 
@@ -50,13 +50,13 @@ def test_a_picture_nobody_draws_is_refused(client: TestClient) -> None:
     assert client.get("/try/samples/mole.png").status_code == 422
 
 
-def test_an_empty_system_says_how_to_start_a_worker(client: TestClient) -> None:
+def test_an_empty_system_explains_how_to_start_a_worker(client: TestClient) -> None:
     shown = words(client.get("/system").text)
-    assert "No worker is there." in shown
-    assert "Nobody has asked for one." in shown
+    assert "There are no workers." in shown
+    assert "No predictions yet." in shown
 
 
-def test_system_page_shows_what_the_api_tells(
+def test_system_page_shows_the_same_as_the_api(
     app: FastAPI, client: TestClient, database: Database, storage: Storage, tmp_path: Any
 ) -> None:
     broker_url = app.state.service.settings.broker_url
@@ -68,7 +68,7 @@ def test_system_page_shows_what_the_api_tells(
         take_back(broker, WORKER.name)
     shown = words(page)
     assert "gpu-1:4711" in shown
-    assert "2 of 2 taken GPU 0, 1" in shown
+    assert "2 of 2 used GPU 0, 1" in shown
     assert "CNN_v1/W3 phase 1, 7 epochs" in shown
     assert told["versions"]["commit"] in shown
     assert told["champion"] in shown

@@ -1,4 +1,4 @@
-"""The report of an experiment: every figure from the record, nothing from elsewhere, in any state."""
+"""The report of an experiment in any state: every value is from the record, and nothing is loaded from elsewhere."""
 
 import base64
 import html
@@ -8,20 +8,18 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from migrations import upgrade
 from models_store import wording
-from models_store.contract.specs import SelectionPolicy, SelectionSpec
 from models_store.database import Database
 from models_store.experiment import phases
-from models_store.experiment.selection import policy_for
 from models_store.runs import ExperimentNotFound
 from models_store.store.storage import Storage
-from models_store.tables import Experiment, Model
-from service.presentation.experiment import RANKED_BY
+from models_store.tables import Experiment, Model, Trial
+from service.presentation.experiment import ranked
 from service.report import REPORT_POLICY, report_page
 from tests.fabricated_study import (
     COLLAPSE,
@@ -38,7 +36,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 class Page(HTMLParser):
-    """Tables by caption, attributes that load something, scripts, and what may be read aloud."""
+    """Tables by caption, attributes that load something, scripts, and text alternatives."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -107,7 +105,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture(scope="module")
 def finished(database: Database, tmp_path_factory: pytest.TempPathFactory, final: FinalRecord) -> str:
-    """The report of a finished study with a hostile name; no other experiment has opened its test set."""
+    """The report of a finished experiment with a hostile name; no other experiment has opened its test set."""
     folder = tmp_path_factory.mktemp("finished")
     storage, spec = Storage(str(folder / "store")), a_spec(name="<script>alert('x')</script>")
     with database.write() as session:
@@ -132,7 +130,7 @@ def flags(page: str) -> list[str]:
 
 
 def test_every_test_figure_equals_the_record_recall_first(finished: str, final: FinalRecord) -> None:
-    _, *rows = Page(finished).tables["On all test images at the calibrated threshold"]
+    _, *rows = Page(finished).tables["All test images at the chosen threshold"]
     assert rows[0][0] == "Recall (sensitivity)"
     assert [row[0] for row in rows] == [wording.FIGURES[name] for name in wording.AT_THE_SAMPLE]
     for name, row in zip(wording.AT_THE_SAMPLE, rows, strict=True):
@@ -155,8 +153,8 @@ def test_both_confusion_matrices_equal_the_record(finished: str, final: FinalRec
 @pytest.mark.parametrize(
     ("caption", "column", "part"),
     [
-        ("Leak-free figures beside those over all images", 1, "leak_free"),
-        ("Leak-free figures beside those over all images", 2, None),
+        ("Leak-free results and results on all images", 1, "leak_free"),
+        ("Leak-free results and results on all images", 2, None),
         ("Both thresholds on all test images", 1, None),
         ("Both thresholds on all test images", 2, "at_half"),
     ],
@@ -170,7 +168,7 @@ def test_compared_figures_equal_the_record(
 
 
 def test_diagnoses_equal_the_record_melanoma_first(finished: str, final: FinalRecord) -> None:
-    rows = Page(finished).tables["Share called rightly: sensitivity if malignant, specificity if benign"][1:]
+    rows = Page(finished).tables["Share classified correctly: sensitivity if malignant, specificity if benign"][1:]
     assert rows[0][0] == "melanoma (mel)"
     assert [float(row[2]) for row in rows] == pytest.approx(
         [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
@@ -226,8 +224,8 @@ def test_plotly_is_inlined_once_and_every_plot_has_words(finished: str) -> None:
     assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
-def test_every_trial_is_listed_and_the_lost_ones_say_why(finished: str) -> None:
-    rows = Page(finished).tables["Trials, the best first by what the study selects for"][1:]
+def test_every_trial_is_listed_with_the_reason_of_a_failure(finished: str) -> None:
+    rows = Page(finished).tables["Trials, best first by the selection rule"][1:]
     assert [row[0] for row in rows if row[2] == "collapsed"] == ["CNN_v2/W3"]
     assert [row[0] for row in rows if row[2] == "failed"] == ["VGG_v3/W3"]
     assert len(rows) == 6
@@ -236,13 +234,37 @@ def test_every_trial_is_listed_and_the_lost_ones_say_why(finished: str) -> None:
 
 
 def test_trials_stand_in_the_order_of_the_policy(finished: str) -> None:
-    rows = Page(finished).tables["Trials, the best first by what the study selects for"][1:]
+    rows = Page(finished).tables["Trials, best first by the selection rule"][1:]
     recalls = [float(row[3]) for row in rows if row[2] == "succeeded"]
     assert recalls == sorted(recalls, reverse=True)
-    assert {policy: policy_for(SelectionSpec(policy=policy)).keys for policy in get_args(SelectionPolicy)} == RANKED_BY
 
 
-def test_guarantee_and_seal_are_told_as_recorded(
+@pytest.mark.parametrize(
+    ("policy", "order"),
+    [
+        ("val_recall", ["good", "weak", "blind", "running"]),
+        ("val_recall_unguarded", ["blind", "good", "weak", "running"]),
+    ],
+)
+def test_eligible_trials_rank_before_the_others(policy: Any, order: list[str]) -> None:
+    # Given a trial with the highest recall and too little specificity
+    recalls = {"running": None, "weak": (0.7, 0.8), "blind": (1.0, 0.0), "good": (0.9, 0.8)}
+    trials = [
+        Trial(
+            id=name,
+            name=name,
+            status="running" if values is None else "succeeded",
+            metrics=values and {"val_recall": values[0], "val_specificity": values[1], "val_auc": 0.8},
+        )
+        for name, values in recalls.items()
+    ]
+    # When they are ranked by the policy of their experiment
+    best_first = ranked(a_spec(selection={"policy": policy}), trials)
+    # Then only the policy with a minimum specificity puts it last
+    assert [trial.name for trial in best_first] == order
+
+
+def test_guarantee_and_frozen_bundle_are_as_recorded(
     database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
 ) -> None:
     with database.write() as session:
@@ -253,12 +275,12 @@ def test_guarantee_and_seal_are_told_as_recorded(
     assert final.calibration["guarantee"]["sentence"] in html.unescape(page)
     assert bundle_sha256 in page
     assert str(final.calibration["threshold"]) in page
-    assert "no other experiment on record has opened this test set" in page
-    assert "25 of 500 calibration images show a lesion that is also in train" in page
+    assert "no other recorded experiment has opened this test set" in page
+    assert "25 of 500 images for the threshold show a lesion that is also in train" in page
     assert flags(page) == []
 
 
-def test_a_second_look_at_the_same_test_set_is_a_warning(
+def test_a_second_opening_of_the_same_test_set_is_a_warning(
     database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
 ) -> None:
     # Given two experiments that opened the same test set
@@ -269,11 +291,11 @@ def test_a_second_look_at_the_same_test_set_is_a_warning(
         page = report_page(session, storage, tmp_path / "cache", first)
         session.rollback()
     # Then the reader is warned
-    assert "Several looks at one test set." in flags(page)
+    assert "Test set used more than once." in flags(page)
     assert "1 other experiment has opened the test set" in page
 
 
-def test_misses_are_shown_as_images_with_words(finished: str, final: FinalRecord) -> None:
+def test_misses_are_images_with_text_alternatives(finished: str, final: FinalRecord) -> None:
     images = Page(finished).images
     assert len(images) == len(final.misses) > 0
     for image, miss in zip(images, final.misses, strict=True):
@@ -283,7 +305,7 @@ def test_misses_are_shown_as_images_with_words(finished: str, final: FinalRecord
         assert wording.DIAGNOSES[miss["diagnosis"]] in str(image["alt"])
 
 
-def test_a_bundle_the_store_lost_costs_only_the_images(
+def test_a_missing_bundle_removes_only_the_images(
     database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
 ) -> None:
     with database.write() as session:
@@ -291,9 +313,9 @@ def test_a_bundle_the_store_lost_costs_only_the_images(
         storage.delete(f"models/mdl_{experiment_id}")
         page = report_page(session, storage, tmp_path / "cache", experiment_id)
         session.rollback()
-    assert "The images cannot be shown." in flags(page)
+    assert "The images are not available." in flags(page)
     assert "is not in the store" in page
-    assert "On all test images at the calibrated threshold" in page
+    assert "All test images at the chosen threshold" in page
 
 
 @pytest.mark.parametrize(
@@ -301,18 +323,18 @@ def test_a_bundle_the_store_lost_costs_only_the_images(
     [
         ({"synthetic": True}, "Synthetic data."),
         ({"weights": "none"}, "No ImageNet weights."),
-        ({"calibration": {"reuse": True}}, "No guarantee holds."),
+        ({"calibration": {"reuse": True}}, "No guarantee."),
         ({"selection": {"policy": "val_recall_unguarded"}}, "Unguarded selection."),
     ],
 )
-def test_what_must_not_be_overlooked_is_flagged(
+def test_cautions_are_at_the_top(
     database: Database, storage: Storage, tmp_path: Path, changes: dict[str, Any], flag: str
 ) -> None:
     header = reported(database, storage, tmp_path, **changes).split("</header>")[0]
     assert flag in flags(header)
 
 
-def test_without_lesion_ids_the_report_says_what_it_cannot_know(
+def test_without_lesion_ids_the_report_states_that_leakage_is_unknown(
     database: Database, storage: Storage, tmp_path: Path
 ) -> None:
     page = reported(database, storage, tmp_path, lesions=False)
@@ -322,7 +344,7 @@ def test_without_lesion_ids_the_report_says_what_it_cannot_know(
 @pytest.mark.parametrize(
     ("status", "phase", "error", "words"),
     [
-        ("queued", 0, None, "Not begun."),
+        ("queued", 0, None, "Not started."),
         ("running", 1, None, "Still running."),
         ("failed", 2, {"kind": "TooFewMalignantImages", "message": "needs 29 <malignant> images"}, "Failed."),
         ("cancelling", 1, None, "Cancelled."),
@@ -330,7 +352,7 @@ def test_without_lesion_ids_the_report_says_what_it_cannot_know(
         ("succeeded", 3, None, "Incomplete record."),
     ],
 )
-def test_an_unfinished_study_has_a_report_that_says_what_is_missing(
+def test_an_unfinished_experiment_has_a_report_that_names_what_is_missing(
     database: Database,
     storage: Storage,
     tmp_path: Path,
@@ -351,8 +373,8 @@ def test_an_unfinished_study_has_a_report_that_says_what_is_missing(
         session.rollback()
     assert flags(page)[0] == words
     assert "The test set is still sealed." in page
-    assert "On all test images" not in page
-    assert ("Trials, the best first by what the study selects for" in page) is bool(phase)
+    assert "All test images" not in page
+    assert ("Trials, best first by the selection rule" in page) is bool(phase)
     if error is not None:
         assert "TooFewMalignantImages: needs 29 &lt;malignant&gt; images" in page
 

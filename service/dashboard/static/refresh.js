@@ -1,8 +1,8 @@
-// The system page looks again by itself, unless someone is reading in what would be replaced.
+// Updates the system page every ten seconds, unless its content has focus or a selection.
 
 const SECONDS = 10;
 
-async function look() {
+async function update() {
   const live = document.getElementById("live");
   if (document.hidden || live.contains(document.activeElement) || !getSelection().isCollapsed) return;
   try {
@@ -11,10 +11,10 @@ async function look() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
     if (fresh) live.replaceChildren(...fresh.childNodes);
   } catch {
-    // The server is away; what was last seen stays, with its time.
+    // The server is not available; the last content stays with its time.
   }
 }
 
 export default function start() {
-  setInterval(look, SECONDS * 1000);
+  setInterval(update, SECONDS * 1000);
 }

@@ -1,9 +1,9 @@
-// Images sent to the champion: one with its heatmap, or many as a table that fills as the answers come.
+// Sends images to the champion: one image gives a heatmap, several give a table that fills as predictions arrive.
 
 const find = (id) => document.getElementById(id);
 const PICTURE = 448;
 
-/** As `wording.probability` of the server says it. */
+/** Formatted as by `wording.probability` on the server. */
 function probability(value) {
   if (value > 0 && value < 0.00005) return "< 0.0001";
   return value >= 0.99995 && value < 1 ? "> 0.9999" : value.toFixed(4);
@@ -16,13 +16,13 @@ function make(tag, text, className = "") {
   return element;
 }
 
-/** A field that neither ends early nor begins a formula in whatever opens the file. */
+/** An escaped CSV field that no spreadsheet interprets as a formula. */
 function field(value) {
   const text = String(value ?? "");
   return `"${(/^[=+\-@\t\r]/.test(text) && typeof value !== "number" ? `'${text}` : text).replaceAll('"', '""')}"`;
 }
 
-/** The lines of a batch, with their header, as CSV (RFC 4180). */
+/** The lines of a batch as CSV with a header (RFC 4180). */
 export function csv(lines) {
   const columns = ["index", "file", "label", "probability_malignant", "threshold", "unlikeness", "model_version", "warnings", "problem"];
   const rows = lines.map(({ index, file, prediction, problem }) => [
@@ -39,19 +39,19 @@ export function csv(lines) {
   return [columns, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");
 }
 
-/** Calls `tell` with each line of JSON as it arrives. */
-async function eachLine(body, tell) {
+/** Calls `handle` with each line of JSON as it arrives. */
+async function eachLine(body, handle) {
   let rest = "";
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     const lines = (rest + part.value).split("\n");
     rest = lines.pop();
-    lines.filter(Boolean).forEach((line) => tell(JSON.parse(line)));
+    lines.filter(Boolean).forEach((line) => handle(JSON.parse(line)));
   }
-  if (rest) tell(JSON.parse(rest));
+  if (rest) handle(JSON.parse(rest));
 }
 
-/** The middle square, which is what the network sees; false for a format that browsers cannot show. */
+/** Draws the central square, which the network uses; false for a format that browsers cannot display. */
 async function show(file) {
   const canvas = find("picture");
   const context = canvas.getContext("2d");
@@ -68,17 +68,17 @@ async function show(file) {
   }
 }
 
-function tellHeat({ png_base64: png, strongest_change: change }) {
+function showHeatmap({ png_base64: png, strongest_change: change }) {
   find("heat").src = `data:image/png;base64,${png}`;
   find("strongest").textContent = change.toFixed(3);
 }
 
-function blend() {
+function updateHeatmap() {
   find("heat").hidden = !find("show-heat").checked;
   find("heat").style.opacity = find("opacity").value / 100;
 }
 
-function tellPrediction(prediction, name) {
+function showPrediction(prediction, name) {
   const { label, probability_malignant: p, threshold } = prediction;
   find("label").textContent = label;
   find("label").className = `label ${label}`;
@@ -92,18 +92,18 @@ function tellPrediction(prediction, name) {
   );
   find("probability").textContent = probability(p);
   find("threshold").textContent = `${probability(threshold)}: malignant at or above it`;
-  find("guarantee").textContent = prediction.guarantee.sentence ?? "none is recorded";
-  find("unlikeness").textContent = unlikeness(prediction.unlikeness);
+  find("guarantee").textContent = prediction.guarantee.sentence ?? "not recorded";
+  find("unlikeness").textContent = outOfDistribution(prediction.unlikeness);
   find("prediction-id").textContent = prediction.prediction_id;
   find("warnings").replaceChildren(...prediction.warnings.map((warning) => make("li", warning.message)));
   find("disclaimer").textContent = prediction.disclaimer;
   find("picture-name").textContent = name;
 }
 
-/** In words, as the API describes it. */
-function unlikeness(value) {
-  if (value === null || value === undefined) return "not told by this model";
-  return `${value.toFixed(2)} of the distance within which 99 % of validation images lie`;
+/** The out-of-distribution score with its unit, as the API defines it. */
+function outOfDistribution(value) {
+  if (value === null || value === undefined) return "not available for this model";
+  return `${value.toFixed(2)} (99 % of validation images are below 1)`;
 }
 
 function row({ index, file, prediction, problem }) {
@@ -112,7 +112,7 @@ function row({ index, file, prediction, problem }) {
   name.scope = "row";
   line.append(name);
   if (problem) {
-    line.append(make("td", "not judged"), make("td", "–", "number"), make("td", "–", "number"), make("td", `${problem.detail}. ${problem.remedy}`));
+    line.append(make("td", "not classified"), make("td", "–", "number"), make("td", "–", "number"), make("td", `${problem.detail}. ${problem.remedy}`));
     return line;
   }
   const label = make("td", "");
@@ -122,7 +122,7 @@ function row({ index, file, prediction, problem }) {
   return line;
 }
 
-function refuse({ title, detail, remedy }) {
+function showProblem({ title, detail, remedy }) {
   find("problem").replaceChildren(make("strong", `${title}. `), make("span", `${detail}. ${remedy}`));
   find("problem").hidden = false;
 }
@@ -130,7 +130,7 @@ function refuse({ title, detail, remedy }) {
 export default function start({ announce, send }) {
   let lines = [];
 
-  async function ask(address, files, field) {
+  async function post(address, files, field) {
     const body = new FormData();
     for (const file of files) body.append(field, file, file.name);
     const answer = await send(address, { method: "POST", body });
@@ -138,82 +138,82 @@ export default function start({ announce, send }) {
     throw await answer.json();
   }
 
-  async function judgeOne(file) {
-    const [answer, shown] = await Promise.all([ask("/predict?explain=true", [file], "file"), show(file)]);
+  async function classifyOne(file) {
+    const [answer, shown] = await Promise.all([post("/predict?explain=true", [file], "file"), show(file)]);
     const prediction = await answer.json();
-    tellPrediction(prediction, file.name);
-    if (!shown) find("picture-name").textContent = `${file.name} (a format that browsers do not show: move the strength of the heatmap up)`;
-    tellHeat(prediction.explanation);
+    showPrediction(prediction, file.name);
+    if (!shown) find("picture-name").textContent = `${file.name} (browsers cannot display this format; the heatmap is at full strength)`;
+    showHeatmap(prediction.explanation);
     if (!shown) find("opacity").value = 100;
-    blend();
+    updateHeatmap();
     find("answer").hidden = false;
     find("answer").focus({ preventScroll: true });
     find("answer").scrollIntoView({ block: "nearest" });
     announce(`${prediction.label}, probability ${probability(prediction.probability_malignant)}, threshold ${probability(prediction.threshold)}`);
   }
 
-  async function judgeMany(files) {
+  async function classifyMany(files) {
     lines = [];
     find("rows").replaceChildren();
     find("csv").disabled = true;
     find("batch").hidden = false;
-    const answer = await ask("/v1/predict/batch", files, "files");
+    const answer = await post("/v1/predict/batch", files, "files");
     await eachLine(answer.body, (line) => {
       lines.push(line);
       find("rows").append(row(line));
-      find("batch-summary").textContent = `${lines.length} answered …`;
+      find("batch-summary").textContent = `${lines.length} classified …`;
     });
     const count = (test) => lines.filter(test).length;
     const summary =
-      `${lines.length} images: ${count((line) => line.prediction?.label === "malignant")} called malignant, ` +
-      `${count((line) => line.prediction?.label === "benign")} benign, ${count((line) => line.problem)} not judged.`;
+      `${lines.length} images: ${count((line) => line.prediction?.label === "malignant")} malignant, ` +
+      `${count((line) => line.prediction?.label === "benign")} benign, ${count((line) => line.problem)} not classified.`;
     find("batch-summary").textContent = summary;
     find("csv").disabled = lines.length === 0;
     find("batch").focus({ preventScroll: true });
     announce(summary);
   }
 
-  async function judge(files) {
+  async function classify(files) {
     if (!files.length) return;
     const single = files.length === 1 && !/\.zip$/i.test(files[0].name);
     find("problem").hidden = true;
     find("answer").hidden = true;
     find("batch").hidden = true;
     find("busy").hidden = false;
-    find("busy").textContent = single ? `Judging ${files[0].name} …` : `Judging ${files.length === 1 ? files[0].name : `${files.length} files`} …`;
+    find("busy").textContent = single ? `Classifying ${files[0].name} …` : `Classifying ${files.length === 1 ? files[0].name : `${files.length} files`} …`;
     try {
-      await (single ? judgeOne(files[0]) : judgeMany(files));
+      await (single ? classifyOne(files[0]) : classifyMany(files));
     } catch (error) {
       find("batch").hidden = find("rows").childElementCount === 0;
-      refuse(error.title ? error : { title: "No answer", detail: "the service did not answer", remedy: "Is it still running? Try again." });
+      showProblem(error.title ? error : { title: "No response", detail: "the service did not respond", remedy: "Check that it is running, then try again." });
     } finally {
       find("busy").hidden = true;
     }
   }
 
   find("files").addEventListener("change", async (event) => {
-    await judge([...event.target.files]);
+    await classify([...event.target.files]);
     event.target.value = "";
   });
-  document.addEventListener("paste", (event) => judge([...event.clipboardData.files]));
+  document.addEventListener("paste", (event) => classify([...event.clipboardData.files]));
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
       find("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
     });
   }
-  document.addEventListener("drop", (event) => judge([...event.dataTransfer.files]));
+  document.addEventListener("drop", (event) => classify([...event.dataTransfer.files]));
   for (const button of document.querySelectorAll("button[data-sample]")) {
     button.addEventListener("click", async () => {
       const picture = await (await fetch(button.dataset.sample)).blob();
-      await judge([new File([picture], button.dataset.name, { type: "image/png" })]);
+      await classify([new File([picture], button.dataset.name, { type: "image/png" })]);
     });
   }
-  for (const id of ["show-heat", "opacity"]) find(id).addEventListener("input", blend);
+  for (const id of ["show-heat", "opacity"]) find(id).addEventListener("input", updateHeatmap);
   find("csv").addEventListener("click", () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([csv(lines)], { type: "text/csv" }));
-    link.download = "dermatriage-answers.csv";
+    link.download = "dermatriage-predictions.csv";
     link.click();
     URL.revokeObjectURL(link.href);
   });
