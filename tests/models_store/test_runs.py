@@ -20,6 +20,8 @@ from models_store.database import Database, now
 from models_store.runs import Claim, EpochReport, LeaseLost, PlannedTrial, TrialResult
 from models_store.tables import EpochRow, Event, Experiment, Trial
 
+pytestmark = pytest.mark.both_databases
+
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",
     "architectures": ["CNN_v1", "CNN_v2"],

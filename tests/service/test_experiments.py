@@ -17,6 +17,8 @@ from models_store.runs import EpochReport, PlannedTrial, TrialResult
 from models_store.settings import Settings
 from models_store.tables import DatasetRow, Experiment
 
+pytestmark = pytest.mark.both_databases
+
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1"], "epochs": 2, "strategies": ["LowLR"]}
 LEASE = timedelta(minutes=1)
 

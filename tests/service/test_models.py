@@ -27,6 +27,7 @@ def promote(client: TestClient, version: str, **headers: str) -> Any:
     return client.post(f"/v1/models/{version}/promote", json=WHY, headers=headers)
 
 
+@pytest.mark.both_databases
 def test_models_are_listed_newest_first_in_pages(client: TestClient, make_model: MakeModel) -> None:
     made = [make_model() for _ in range(3)]
     first = client.get("/v1/models", params={"limit": 2}).json()
@@ -35,6 +36,7 @@ def test_models_are_listed_newest_first_in_pages(client: TestClient, make_model:
     assert rest["next_cursor"] is None
 
 
+@pytest.mark.both_databases
 def test_promoted_model_becomes_champion_and_the_history_says_why(client: TestClient, make_model: MakeModel) -> None:
     first, second = make_model(), make_model()
     assert champion(client) is None
@@ -49,6 +51,7 @@ def test_promoted_model_becomes_champion_and_the_history_says_why(client: TestCl
     ]
 
 
+@pytest.mark.both_databases
 def test_rollback_makes_the_predecessor_champion_and_stops_at_the_first(
     client: TestClient, make_model: MakeModel
 ) -> None:
@@ -60,6 +63,7 @@ def test_rollback_makes_the_predecessor_champion_and_stops_at_the_first(
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:dermatriage:problem:nothing-to-roll-back-to")
 
 
+@pytest.mark.both_databases
 def test_promotion_decided_on_an_old_revision_is_refused(client: TestClient, make_model: MakeModel) -> None:
     first, second = make_model(), make_model()
     etag = client.get(f"/v1/models/{first}").headers["ETag"]
@@ -131,6 +135,7 @@ def test_bundle_is_sent_without_a_copy_on_disk_and_says_its_length(
     assert answer.content == client.get(f"/v1/models/{version}/bundle").content
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "address",
     [

@@ -26,6 +26,8 @@ from service.experiments import events
 from service.web.__main__ import server_options
 from tests.service.recorded import claimed_trial
 
+pytestmark = pytest.mark.both_databases
+
 LEASE = timedelta(minutes=1)
 
 
