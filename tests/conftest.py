@@ -56,12 +56,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_terminal_of_its_own() -> Iterator[None]:
-    """Tests, and the processes they start, see the same terminal wherever they run."""
+def _same_everywhere() -> Iterator[None]:
+    """Tests, and the processes they start in any folder, see the same terminal and import this checkout."""
     with pytest.MonkeyPatch.context() as patch:
         for name in SAID_BY_TERMINALS:
             patch.delenv(name, raising=False)
         patch.setenv("TERM", "xterm")
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
         yield
 
 
