@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy.pool import QueuePool
 from starlette.testclient import TestClient
 
 from models_store.database import Database
@@ -21,6 +23,15 @@ WHY = {"reason": "better recall"}
 def champion(client: TestClient) -> str | None:
     champions = [model["version"] for model in client.get("/v1/models").json()["items"] if model["champion"]]
     return champions[0] if champions else None
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def promote(client: TestClient, version: str, **headers: str) -> Any:
@@ -153,10 +164,10 @@ def test_no_connection_to_the_database_is_held_while_the_store_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     version, held = make_model(), []
-    get_file = Storage.get_file
+    get_file, pool = Storage.get_file, cast(QueuePool, database.engine.pool)
 
     def noted(self: Storage, key: str, target: Path) -> None:
-        held.append(database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        held.append(not eventually(lambda: pool.checkedout() == 0))  # threads that look for news hold one shortly
         get_file(self, key, target)
 
     monkeypatch.setattr(Storage, "get_file", noted)
