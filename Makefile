@@ -5,10 +5,13 @@ VENV := .venv
 CYCLONEDX := 7.5.0
 IN_VENV := $(VENV)/bin
 # A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
+# In each, two processes share its modules, a module to one of them: what its tests share is made once.
+TEST_PROCESSES ?= 2
+IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist loadfile
 TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py tests/test_hardening.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-deploy lint transcript screenshots bench attack nemesis deploy-figures lock sbom clean
+.PHONY: help demo up test test-all test-deploy lint transcript screenshots bench attack nemesis deploy-figures lock sbom clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,12 +22,16 @@ demo: $(VENV)/.product  ## train, test and serve a small study, then stop; DATA=
 up: $(VENV)/.product  ## run the whole product on this machine until Ctrl-C
 	@$(IN_VENV)/dermatriage up --with-parent
 
-test: $(VENV)/.product  ## run every test; ARGS="-k threshold" passes options on to pytest
+test: $(VENV)/.product  ## run the tests, without the slow ones; ARGS="-k threshold" passes options on to pytest
 ifdef ARGS
 	@$(IN_VENV)/python -m pytest $(ARGS)
 else
-	@set -e; for part in $(TEST_PARTS); do echo "== $$part"; $(IN_VENV)/python -m pytest -q $$part; done
+	@set -e; for part in $(TEST_PARTS); do echo "== $$part"; \
+	  $(IN_VENV)/python -m pytest $(IN_PARALLEL) -m "not slow" $$part; done
 endif
+
+test-all: $(VENV)/.product  ## run every test, the slow ones too
+	@set -e; for part in $(TEST_PARTS); do echo "== $$part"; $(IN_VENV)/python -m pytest $(IN_PARALLEL) $$part; done
 
 test-deploy: $(VENV)/.product  ## run the tests of docker-compose.yml on this machine's Docker engine
 	@$(IN_VENV)/python -m pytest tests/deploy $(ARGS)

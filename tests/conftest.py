@@ -19,6 +19,19 @@ from models_store.database import Database
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000_28.npz"
 TEMPLATE = "migrated"
+DATABASES = ("sqlite", "postgresql")
+# Their tests run on both databases without the marker: they are about SQL almost throughout.
+ON_BOTH = [
+    REPOSITORY / "tests" / place
+    for place in (
+        "workers",
+        "service/dashboard/test_new_study.py",
+        "service/dashboard/test_sign_in.py",
+        "service/dashboard/test_studies.py",
+    )
+]
+# What a terminal or a test runner says of itself there changes what the command line prints.
+SAID_BY_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 NUMBERS = count(1)
 
 
@@ -30,10 +43,38 @@ def real_data() -> Path:
     return REAL_DATA
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test with the marker `both_databases` once on each database."""
+    test = metafunc.definition
+    everywhere = any(place == test.path or place in test.path.parents for place in ON_BOTH)
+    chosen = any("database_url" in mark.args[0] for mark in test.iter_markers("parametrize"))
+    replaced = hasattr(metafunc.module, "database_url")
+    if "database_url" not in metafunc.fixturenames or chosen or replaced:
+        return
+    if everywhere or test.get_closest_marker("both_databases") is not None:
+        metafunc.parametrize("database_url", DATABASES, indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_everywhere() -> Iterator[None]:
+    """Tests, and the processes they start in any folder, see the same terminal and import this checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SAID_BY_TERMINALS:
+            patch.delenv(name, raising=False)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        yield
+
+
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for one test, its schema built by the migrations."""
-    if request.param == "sqlite":
+    """A database of its own for one test, its schema built by the migrations.
+
+    It is on SQLite. Where SQL or concurrency is what is tested, choose both databases: with the decorator
+    `@pytest.mark.both_databases`, or with `pytestmark = pytest.mark.both_databases` for all of a module.
+    `@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)` chooses one.
+    """
+    if getattr(request, "param", "sqlite") == "sqlite":
         copy = tmp_path / "test.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), copy)
         yield f"sqlite:///{copy}"

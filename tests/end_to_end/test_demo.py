@@ -13,6 +13,8 @@ from models_store.datasets.synthetic import generate
 COUNTS = (600, 400, 200)
 DEMO_SECONDS = 500
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -92,7 +92,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
     assert eventually(lambda: not started.pids())
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_stack_answers_and_ends_with_0_and_no_process_left(up: Up, ending: signal.Signals) -> None:
     url = up.url()
     with Client(url) as client:

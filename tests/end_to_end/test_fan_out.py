@@ -14,6 +14,10 @@ from tests.end_to_end.stack import Stack, eventually
 TRIAL_SECONDS = 1.0
 WORKERS = 4
 
+pytestmark = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+
 
 @pytest.fixture
 def stack(tmp_path: Path, database_url: str) -> Iterator[Stack]:

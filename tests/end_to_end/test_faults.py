@@ -23,6 +23,7 @@ from tests.end_to_end.stack import Stack, eventually
 
 STUDY = {"architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"]}
 PHASES = ("CNN_v1/W3", "CNN_v1/LowLR", "final")
+LAST_PHASE_OFTEN = [*(pytest.param(name, marks=pytest.mark.slow) for name in PHASES[:-1]), PHASES[-1]]
 SECONDS_AN_EPOCH = 0.4
 DATABASE_AWAY_SECONDS = 20
 
@@ -81,7 +82,7 @@ def ends(stack: Stack, experiment_id: str, seconds: float = 60) -> str:
 
 
 @on_sqlite
-@pytest.mark.parametrize("name", PHASES)
+@pytest.mark.parametrize("name", LAST_PHASE_OFTEN)
 def test_killed_trial_is_tried_again(stack: Stack, name: str) -> None:
     stack.start()
     experiment_id = stack.submit(**STUDY)
@@ -92,7 +93,12 @@ def test_killed_trial_is_tried_again(stack: Stack, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("victim", "database_url"),
-    [("worker0", "sqlite"), ("worker0", "postgresql"), ("broker", "postgresql"), ("web", "sqlite")],
+    [
+        ("worker0", "sqlite"),
+        pytest.param("worker0", "postgresql", marks=pytest.mark.slow),
+        pytest.param("broker", "postgresql", marks=pytest.mark.slow),
+        pytest.param("web", "sqlite", marks=pytest.mark.slow),
+    ],
     indirect=["database_url"],
 )
 def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_study_ends(stack: Stack, victim: str) -> None:
@@ -111,6 +117,7 @@ def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_study_ends(st
     invariants.hold(stack, [experiment_id], most_starts=5)
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_losing_everything_the_broker_knew_loses_nothing(stack: Stack) -> None:
     stack.start()
@@ -123,6 +130,7 @@ def test_losing_everything_the_broker_knew_loses_nothing(stack: Stack) -> None:
     invariants.hold(stack, experiment_ids, most_starts=1)
 
 
+@pytest.mark.slow
 @on_sqlite
 def test_messages_that_come_twice_start_nothing_twice(stack: Stack) -> None:
     # Given messages that wait for a worker, each of them doubled
@@ -149,6 +157,7 @@ def test_messages_that_come_twice_start_nothing_twice(stack: Stack) -> None:
     invariants.hold(stack, [experiment_id], most_starts=1)
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(stack: Stack) -> None:
     stack.settings["lease_seconds"] = "600"
@@ -173,7 +182,7 @@ def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(sta
 
 
 @on_sqlite
-@pytest.mark.parametrize("name", PHASES)
+@pytest.mark.parametrize("name", LAST_PHASE_OFTEN)
 def test_cancelled_experiment_ends_within_ten_seconds_and_leaves_no_process(stack: Stack, name: str) -> None:
     stack.direct(**{name.replace("/", "_"): {"end": "hangs"}})
     stack.start()
@@ -186,6 +195,7 @@ def test_cancelled_experiment_ends_within_ten_seconds_and_leaves_no_process(stac
     invariants.hold(stack, [experiment_id], most_starts=1)
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_cancelled_experiment_ends_though_its_worker_was_killed(stack: Stack) -> None:
     stack.direct(every={"end": "hangs"})
@@ -228,6 +238,7 @@ def test_web_server_with_an_open_stream_stops_at_once_and_the_stream_goes_on_els
     assert stack.read(experiment_id)["status"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_database_that_is_away_for_twenty_seconds_loses_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")

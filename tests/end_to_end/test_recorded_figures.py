@@ -73,6 +73,7 @@ def judged_in_zips(client: httpx.Client, images: list[bytes]) -> list[dict[str, 
     return [line["prediction"] for line in lines]
 
 
+@pytest.mark.slow
 def test_decisions_over_http_on_every_test_image_are_the_recorded_confusion_matrix(
     stack: Stack, real_data: Path
 ) -> None:

@@ -36,6 +36,8 @@ from models_store.contract.specs import LONGEST_EXPERIMENT_MINUTES
 from models_store.database import Database
 from models_store.tables import Experiment, Table
 
+pytestmark = pytest.mark.both_databases
+
 NUMBERS = count(1)
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 REVISIONS = [each.revision for each in ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()][::-1]

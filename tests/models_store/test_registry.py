@@ -11,6 +11,8 @@ from models_store.store import registry
 from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 from models_store.tables import Experiment, Model, Trial
 
+pytestmark = pytest.mark.both_databases
+
 NUMBERS = count(1)
 
 

@@ -21,6 +21,8 @@ from models_store.runs import Claim, LeaseLost
 from models_store.tables import EpochRow, Event, Experiment, Trial
 from tests.queued_experiment import a_training, an_epoch, queue_trials
 
+pytestmark = pytest.mark.both_databases
+
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",
     "architectures": ["CNN_v1", "CNN_v2"],

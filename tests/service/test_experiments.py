@@ -20,6 +20,8 @@ from service.app import create_app
 from tests.end_to_end.stack import eventually
 from tests.queued_experiment import a_training, an_epoch
 
+pytestmark = pytest.mark.both_databases
+
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1"], "epochs": 2, "strategies": ["LowLR"]}
 LEASE = timedelta(minutes=1)
 

@@ -21,6 +21,7 @@ def test_process_is_healthy_without_any_model(client: TestClient) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+@pytest.mark.both_databases
 def test_service_is_ready_once_a_model_answers(client: TestClient, make_model: Callable[..., str]) -> None:
     before = client.get("/readyz")
     assert before.status_code == 503
@@ -43,6 +44,7 @@ def test_readiness_names_the_broker_that_is_away(
     assert [name for name, check in answer.json()["checks"].items() if not check["ok"]] == ["broker"]
 
 
+@pytest.mark.both_databases
 def test_database_that_is_away_is_a_problem_and_not_a_stack_trace(
     app: FastAPI, client: TestClient, make_model: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -70,7 +72,6 @@ def test_health_needs_neither_a_thread_nor_the_database(app: FastAPI) -> None:
     assert asyncio.run(ask()) == 200
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_readiness_shows_a_stranger_no_address_path_or_digest(
     app: FastAPI, client: TestClient, make_model: Callable[..., str], settings: Settings
 ) -> None:

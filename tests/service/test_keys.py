@@ -20,6 +20,8 @@ from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
 from service.access.rates import MOST_CALLERS, Rates
 from service.app import create_app
 
+pytestmark = pytest.mark.both_databases
+
 METHODS = ("get", "post", "put", "patch", "delete")
 
 

@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy.pool import QueuePool
 from starlette.testclient import TestClient
 
 from models_store.database import Database
@@ -23,10 +25,20 @@ def champion(client: TestClient) -> str | None:
     return champions[0] if champions else None
 
 
+def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def promote(client: TestClient, version: str, **headers: str) -> Any:
     return client.post(f"/v1/models/{version}/promote", json=WHY, headers=headers)
 
 
+@pytest.mark.both_databases
 def test_models_are_listed_newest_first_in_pages(client: TestClient, make_model: MakeModel) -> None:
     made = [make_model() for _ in range(3)]
     first = client.get("/v1/models", params={"limit": 2}).json()
@@ -35,6 +47,7 @@ def test_models_are_listed_newest_first_in_pages(client: TestClient, make_model:
     assert rest["next_cursor"] is None
 
 
+@pytest.mark.both_databases
 def test_promoted_model_becomes_champion_and_the_history_says_why(client: TestClient, make_model: MakeModel) -> None:
     first, second = make_model(), make_model()
     assert champion(client) is None
@@ -49,6 +62,7 @@ def test_promoted_model_becomes_champion_and_the_history_says_why(client: TestCl
     ]
 
 
+@pytest.mark.both_databases
 def test_rollback_makes_the_predecessor_champion_and_stops_at_the_first(
     client: TestClient, make_model: MakeModel
 ) -> None:
@@ -60,6 +74,7 @@ def test_rollback_makes_the_predecessor_champion_and_stops_at_the_first(
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:dermatriage:problem:nothing-to-roll-back-to")
 
 
+@pytest.mark.both_databases
 def test_promotion_decided_on_an_old_revision_is_refused(client: TestClient, make_model: MakeModel) -> None:
     first, second = make_model(), make_model()
     etag = client.get(f"/v1/models/{first}").headers["ETag"]
@@ -131,6 +146,7 @@ def test_bundle_is_sent_without_a_copy_on_disk_and_says_its_length(
     assert answer.content == client.get(f"/v1/models/{version}/bundle").content
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "address",
     [
@@ -148,10 +164,10 @@ def test_no_connection_to_the_database_is_held_while_the_store_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     version, held = make_model(), []
-    get_file = Storage.get_file
+    get_file, pool = Storage.get_file, cast(QueuePool, database.engine.pool)
 
     def noted(self: Storage, key: str, target: Path) -> None:
-        held.append(database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        held.append(not eventually(lambda: pool.checkedout() == 0))  # threads that look for news hold one shortly
         get_file(self, key, target)
 
     monkeypatch.setattr(Storage, "get_file", noted)

@@ -29,6 +29,7 @@ def test_a_form_in_a_usual_charset_is_read(client: TestClient, charset: str) -> 
     assert client.post("/v1/predict/batch", content=FORM, headers=headers).status_code == 422
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00"])
 @pytest.mark.parametrize("address", ["/v1/experiments", "/v1/models", "/"])
 def test_a_cursor_whose_moment_leaves_the_calendar_is_refused(client: TestClient, address: str, moment: str) -> None:
@@ -36,6 +37,7 @@ def test_a_cursor_whose_moment_leaves_the_calendar_is_refused(client: TestClient
     assert client.get(address, params={"cursor": cursor}).status_code == 422
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "address", ["/?text=%00", "/?text=a%00b", "/v1/experiments?cursor=%00", "/models/compare?a=%00&b=", "/studies/%00"]
 )
@@ -43,6 +45,7 @@ def test_nul_in_an_address_is_refused(client: TestClient, address: str) -> None:
     assert client.get(address).status_code in (400, 422)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("key", ["\0", "a" * 256, "", "\xff"])
 def test_an_idempotency_key_that_no_database_holds_is_refused(client: TestClient, key: str) -> None:
     headers = {"Idempotency-Key": key.encode("latin-1")}
@@ -50,6 +53,7 @@ def test_an_idempotency_key_that_no_database_holds_is_refused(client: TestClient
     assert answer.status_code == 422
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("text", ["\0", "\ud800", "\udfff\ud800"])
 @pytest.mark.parametrize("place", ["name", "dataset", "queue", "architectures", "class_weights", "strategies", None])
 def test_text_in_a_spec_that_no_database_holds_is_refused(client: TestClient, place: str | None, text: str) -> None:

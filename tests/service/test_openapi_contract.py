@@ -23,7 +23,6 @@ EXAMPLES_AN_OPERATION = 8
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("auth", ["off", "stranger", "key"])
 def test_every_answer_is_in_the_document(
     auth: str, settings: Settings, database: Database, storage: Storage, make_model: Any

@@ -62,7 +62,6 @@ def _exchange(url: str, sent: bytes, patience: float = 5) -> bytes:
         return received
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_two_processes_answer_as_one_and_let_nobody_tie_them_up(
     server: str, make_model: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -37,7 +37,6 @@ def test_no_other_file_is_served(client: TestClient, name: str) -> None:
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_browser_shows_every_operation_and_asks_nobody_else(client: TestClient) -> None:
     from playwright.sync_api import Route, sync_playwright
 

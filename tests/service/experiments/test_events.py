@@ -27,6 +27,8 @@ from service.web.__main__ import server_options
 from tests.queued_experiment import an_epoch
 from tests.service.recorded import claimed_trial
 
+pytestmark = pytest.mark.both_databases
+
 LEASE = timedelta(minutes=1)
 
 

@@ -44,6 +44,7 @@ def answered(number: int, version: str) -> Answered:
     return Answered(f"prd_{number}", version, "d", 0.5, 0.25, "benign", "0" * 64, (), None, datetime.now(UTC))
 
 
+@pytest.mark.both_databases
 def test_prediction_is_read_back_as_it_was_answered(
     app: FastAPI, client: TestClient, make_model: MakeModel, database: Database
 ) -> None:
@@ -96,6 +97,7 @@ def test_full_record_drops_and_counts_and_never_waits(
         assert sorted(session.scalars(select(PredictionRow.id))) == ["prd_0", "prd_1", "prd_2"]
 
 
+@pytest.mark.both_databases
 def test_record_outlasts_a_database_that_is_away(database: Database, storage: Storage, make_model: MakeModel) -> None:
     version = make_model()
     recorder = Recorder(Database("postgresql://nobody@127.0.0.1:1/nowhere"), storage)
@@ -128,6 +130,7 @@ class LosesItsAnswer(Database):
             raise OperationalError("COMMIT", None, ConnectionResetError())
 
 
+@pytest.mark.both_databases
 def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
@@ -142,6 +145,7 @@ def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back
     recorder._database.dispose()
 
 
+@pytest.mark.both_databases
 def test_prediction_that_cannot_be_recorded_holds_no_other_back_and_is_dropped_in_the_end(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
@@ -159,6 +163,7 @@ def test_prediction_that_cannot_be_recorded_holds_no_other_back_and_is_dropped_i
     assert metrics.DROPPED._value.get() - before == 2
 
 
+@pytest.mark.both_databases
 def test_many_predictions_that_cannot_be_recorded_hold_no_other_back(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
@@ -207,6 +212,7 @@ def test_distance_between_scores(scores: list[float], expected: list[float], gap
     assert distance(scores, expected) == gap == distance(expected, scores)
 
 
+@pytest.mark.both_databases
 def test_metrics_tell_predictions_champion_trials_and_drift(
     app: FastAPI, client: TestClient, make_model: MakeModel
 ) -> None:

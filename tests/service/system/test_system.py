@@ -19,6 +19,8 @@ from models_store.tables import Event, PredictionRow, Trial
 from service.system.drift import DAYS, chance_distance
 from tests.fabricated_study import a_spec, store_experiment, store_trial
 
+pytestmark = pytest.mark.both_databases
+
 MakeModel = Callable[..., str]
 TOLD: dict[str, Any] = {
     "cores": 16,

@@ -89,6 +89,7 @@ def test_export_that_answers_not_a_number_is_refused(exported: Path) -> None:
         check_parity(model, exported, IMAGES, threshold=0.5)
 
 
+@pytest.mark.slow
 def test_network_trained_with_jax_loads_and_exports_under_tensorflow(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", TRAIN_WITH_JAX, str(tmp_path)], capture_output=True, text=True, check=False
