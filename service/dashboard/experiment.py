@@ -83,7 +83,7 @@ def _status(session: Session, experiment: Experiment, spec: ExperimentSpec, tria
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),
-        "model": session.scalar(select(Model.version).where(Model.experiment_id == experiment.id)),
+        "model": session.scalar(select(Model).where(Model.experiment_id == experiment.id)),
         "error": error,
         "remedy": remedy(str(error.get("kind", ""))),
     }

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
@@ -28,21 +30,10 @@ def end_experiment(database: Database, experiment_id: str, status: str, **values
             setattr(experiment, name, value)
 
 
-def add_failed_trial(database: Database, experiment_id: str) -> None:
+def fail_trial(database: Database, experiment_id: str) -> None:
+    """The first trial of an experiment, collapsed."""
     with database.write() as session:
-        session.add(
-            Trial(
-                experiment_id=experiment_id,
-                phase=1,
-                position=0,
-                name="CNN_v1/W3",
-                kind="train",
-                queue="cpu",
-                priority=5,
-                spec={},
-                status="collapsed",
-                error={"kind": "collapsed", "message": "no epoch was eligible"},
-                created_at=datetime.now(UTC),
-                finished_at=datetime.now(UTC),
-            )
-        )
+        trial = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id)).first()
+        assert trial is not None
+        trial.status, trial.finished_at = "collapsed", datetime.now(UTC)
+        trial.error = {"kind": "collapsed", "message": "no epoch was eligible"}

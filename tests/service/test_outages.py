@@ -50,7 +50,7 @@ def test_a_pool_without_a_free_connection_is_an_outage(
     app.state.service = replace(app.state.service, database=full)
     with full.engine.connect():
         assert is_outage(client.get(address))
-    full.dispose()
+    full.close()
 
 
 def test_a_locked_database_is_an_outage(

@@ -139,7 +139,7 @@ def test_killed_and_restarted_server_loses_and_repeats_no_event(
         watching.join(30)
 
     assert not watching.is_alive()
-    assert [event.number for event in events] == list(range(1, 3 + 59 + 3))
+    assert [event.number for event in events] == list(range(1, 4 + 59 + 3))
     assert [event.data["number"] for event in events if event.kind == "epoch"] == list(range(1, 60))
     assert events[-1].is_last
 

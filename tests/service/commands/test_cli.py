@@ -14,7 +14,7 @@ from models_store.settings import Settings
 from service.access import keys
 from service.app import create_app
 from service.cli.demo import dataset_name
-from tests.service.recorded import add_failed_trial, end_experiment
+from tests.service.recorded import end_experiment, fail_trial
 from tests.service.served import served
 
 Dermatriage = Callable[..., Any]
@@ -125,7 +125,7 @@ def test_watching_a_failed_experiment_is_exit_code_1_with_its_reason(
     dermatriage: Dermatriage, database: Database
 ) -> None:
     submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
-    add_failed_trial(database, submitted["id"])
+    fail_trial(database, submitted["id"])
     end_experiment(database, submitted["id"], "failed", error={"kind": "AllCollapsed", "message": "all collapsed"})
 
     ended = dermatriage("watch", submitted["id"])

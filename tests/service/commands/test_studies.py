@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models_store.database import Database
-from tests.service.recorded import add_failed_trial, end_experiment
+from tests.service.recorded import end_experiment, fail_trial
 
 Dermatriage = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("server")
@@ -107,7 +107,7 @@ def test_one_study_shows_recall_first_its_promise_and_why_a_trial_collapsed(
     dermatriage: Dermatriage, database: Database
 ) -> None:
     submitted = dermatriage(*SUBMIT, "--name", "[red]first").json
-    add_failed_trial(database, submitted["id"])
+    fail_trial(database, submitted["id"])
     end_experiment(database, submitted["id"], "succeeded", result=RESULT)
 
     shown = dermatriage("show", submitted["id"]).out
@@ -124,7 +124,7 @@ def test_one_study_shows_recall_first_its_promise_and_why_a_trial_collapsed(
 
 def test_one_study_as_json_holds_the_experiment_and_its_trials(dermatriage: Dermatriage, database: Database) -> None:
     submitted = dermatriage(*SUBMIT).json
-    add_failed_trial(database, submitted["id"])
+    fail_trial(database, submitted["id"])
 
     shown = dermatriage("show", submitted["id"], "--json").json
 

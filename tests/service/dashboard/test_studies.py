@@ -2,10 +2,11 @@
 
 import re
 
+from sqlalchemy import delete
 from starlette.testclient import TestClient
 
 from models_store.database import Database
-from models_store.tables import Experiment
+from models_store.tables import Experiment, Model
 from service.dashboard.experiment_list import PAGE_SIZE
 from tests.service.dashboard.conftest import MakeExperiment
 
@@ -27,7 +28,7 @@ def test_a_finished_experiment_shows_its_recall_on_test_first(
     client: TestClient, finished: str, database: Database
 ) -> None:
     with database.read() as session:
-        test = (session.get_one(Experiment, finished).result or {})["test"]
+        test = session.get_one(Model, f"mdl_{finished}").metrics
     page = client.get("/").text
     assert page.index(f"<strong>{test['recall']:.3f}</strong><small>on test") < page.index(f"{test['specificity']:.3f}")
 
@@ -38,6 +39,7 @@ def test_an_unfinished_experiment_shows_the_best_recall_on_validation(
     with database.write() as session:
         experiment = session.get_one(Experiment, finished)
         experiment.status, experiment.result, experiment.phase = "running", None, 2
+        session.execute(delete(Model))
     page = client.get("/").text
     assert re.search(r"<strong>0\.\d{3}</strong><small>best on validation", page)
     assert "fine-tuning, 100 %" in page

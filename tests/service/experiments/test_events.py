@@ -94,22 +94,22 @@ def test_stream_tells_what_was_then_what_happens_and_ends_with_the_experiment(
     url: str, database: Database, claim: Claim
 ) -> None:
     told = stream(url, claim)
-    seen = [next(told) for _ in range(3)]
+    seen = [next(told) for _ in range(4)]
     for number in (1, 2):
         report_epoch(database, claim, number)
         seen.append(next(told))
     end(database, claim)
     seen += told
-    assert [event["id"] for event in seen] == [str(number) for number in range(1, 8)]
-    kinds = ["experiment", "phase", "trial", "epoch", "epoch", "trial", "experiment"]
+    assert [event["id"] for event in seen] == [str(number) for number in range(1, 9)]
+    kinds = ["experiment", "phase", "experiment", "trial", "epoch", "epoch", "trial", "experiment"]
     assert [event["event"] for event in seen] == kinds
-    assert seen[3]["data"]["metrics"] == {"val_recall": 0.5}
+    assert seen[4]["data"]["metrics"] == {"val_recall": 0.5}
     assert seen[-1]["data"]["status"] == "failed"
 
 
 def test_client_that_comes_back_goes_on_after_the_last_event_it_saw(url: str, database: Database, claim: Claim) -> None:
     end(database, claim)
-    assert [event["id"] for event in stream(url, claim, **{"Last-Event-ID": "2"})] == ["3", "4", "5"]
+    assert [event["id"] for event in stream(url, claim, **{"Last-Event-ID": "2"})] == ["3", "4", "5", "6"]
 
 
 def test_ended_experiment_whose_events_were_all_seen_asks_not_to_come_back(
@@ -117,8 +117,8 @@ def test_ended_experiment_whose_events_were_all_seen_asks_not_to_come_back(
 ) -> None:
     end(database, claim)
     address = f"{url}/v1/experiments/{claim.experiment_id}/events"
-    assert httpx.get(address, headers={"Last-Event-ID": "5"}, trust_env=False).status_code == 204
-    assert httpx.get(address, params={"after": 5}, trust_env=False).status_code == 204
+    assert httpx.get(address, headers={"Last-Event-ID": "6"}, trust_env=False).status_code == 204
+    assert httpx.get(address, params={"after": 6}, trust_env=False).status_code == 204
 
 
 def test_no_event_is_missed_when_the_web_server_is_restarted(
@@ -127,14 +127,14 @@ def test_no_event_is_missed_when_the_web_server_is_restarted(
     seen: list[str] = []
     with served(app) as url:
         told = stream(url, claim)
-        seen += [next(told)["id"] for _ in range(3)]
+        seen += [next(told)["id"] for _ in range(4)]
         told.close()
     for number in (1, 2):
         report_epoch(database, claim, number)
     end(database, claim)
     with served(create_app(settings, database=Database(settings.database_url), storage=storage)) as url:
         seen += [event["id"] for event in stream(url, claim, **{"Last-Event-ID": seen[-1]})]
-    assert seen == [str(number) for number in range(1, 8)]
+    assert seen == [str(number) for number in range(1, 9)]
 
 
 def test_many_listeners_cost_one_query_a_look(
@@ -161,7 +161,7 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
         raise OperationalError("SELECT", {}, Exception("the database is away"))
 
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
-    address = f"{url}/v1/experiments/{claim.experiment_id}/events?after=3"
+    address = f"{url}/v1/experiments/{claim.experiment_id}/events?after=4"
     with httpx.stream("GET", address, timeout=30, trust_env=False) as answer:
         lines = answer.iter_lines()
         with monkeypatch.context() as patch:
@@ -170,7 +170,7 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
             assert [next(lines) for _ in range(5)] == ["retry: 2000", "", ": still here", "", ": still here"]
             time.sleep(0.6)
         end(database, claim)
-        assert "id: 4" in list(lines)
+        assert "id: 5" in list(lines)
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
@@ -186,7 +186,7 @@ def test_a_stream_ends_soon_after_its_key_or_session(
     headers = {"Cookie": f"{sessions.COOKIE}={cookie}"} if signed_in else {"Authorization": f"Bearer {text}"}
     with served(app) as url:
         told = stream(url, claim, **headers)
-        for _ in range(3):
+        for _ in range(4):
             next(told)
         with database.write() as session:
             if signed_in:

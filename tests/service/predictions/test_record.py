@@ -142,7 +142,7 @@ def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back
     recorder.add(answered(3, version))
     assert recorder._write_all()
     assert recorded(database) == ["prd_0", "prd_1", "prd_2", "prd_3"]
-    recorder._database.dispose()
+    recorder._database.close()
 
 
 @pytest.mark.both_databases
