@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.files import sha256_of
 from models_store.scoring.scorer import Scorer
-from workers.pipeline.threshold import calibrate
+from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.threshold.policies import miss_rate, misses_in_expectation, misses_with_confidence
 
 DRAWS = 4_000
@@ -148,7 +148,7 @@ def _lesions(pool: Pool, target: float, size: int, *, with_ids: bool) -> Coverag
         scores = np.concatenate(drawn)
         ids = np.repeat(np.arange(size), [len(scores) for scores in drawn])
         labels = np.ones(len(scores))
-        thresholds.append(calibrate(scores, labels, spec, lesion_ids=ids if with_ids else None).threshold)
+        thresholds.append(choose_threshold(scores, labels, spec, lesion_ids=ids if with_ids else None).threshold)
     recalls = [pool.recall_of_lesions(threshold) for threshold in thresholds]
     sampling = "lesions" if with_ids else "lesions, ids ignored"
     return _coverage(pool, "np_sensitivity", target, sampling, size, thresholds, recalls)
@@ -160,7 +160,7 @@ def _threshold(rule: str, malignant: Floats, benign: Floats, target: float) -> f
     scores = np.concatenate([malignant, benign])
     labels = np.repeat([1, 0], [len(malignant), len(benign)])
     spec = CalibrationSpec.model_validate({"policy": rule, "target_recall": target, "confidence": CONFIDENCE})
-    return calibrate(scores, labels, spec).threshold
+    return choose_threshold(scores, labels, spec).threshold
 
 
 def _coverage(

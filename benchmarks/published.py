@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_store import wording
-from workers.pipeline.evaluation.figures import Confusion, exact_intervals
+from models_store.contract.figures import Confusion
+from workers.pipeline.evaluation.figures import exact_intervals
 
 Json = Mapping[str, Any]
 

@@ -24,7 +24,7 @@ from models_store.experiment.selection import Policy, improves, policy_for
 from models_store.files import sha256_of
 from workers.pipeline.backend import configure, environment
 from workers.pipeline.data import held_out, study_data
-from workers.pipeline.threshold import calibrate
+from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.training.epoch_metrics import binary_metrics
 
 PATIENCE = 10
@@ -119,7 +119,7 @@ def pick(policy: Policy, case: Case) -> Pick | None:
         return None
     calibrated, malignant, lesion_ids = case.calibration
     calibration = binary_metrics(calibrated[chosen - 1], malignant)
-    threshold = calibrate(calibrated[chosen - 1], malignant, CalibrationSpec(), lesion_ids=lesion_ids).threshold
+    threshold = choose_threshold(calibrated[chosen - 1], malignant, CalibrationSpec(), lesion_ids=lesion_ids).threshold
     test = binary_metrics(case.test[0][chosen - 1], case.test[1], threshold=threshold)
     return Pick(
         chosen,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.contract.catalog import CLASS_WEIGHTS
+from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec, TrialSpec
 from models_store.datasets.layout import Split, read_split
 from models_store.experiment.phases import screening
@@ -15,7 +16,6 @@ from models_store.experiment.selection import policy_for
 from models_store.files import replacing
 from workers.pipeline.data import scaled, study_data
 from workers.pipeline.networks.building import build_model
-from workers.pipeline.training.progress import Epoch
 from workers.pipeline.training.training import Schedule, train
 
 

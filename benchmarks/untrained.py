@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from models_store import runs
+from models_store.contract.outcomes import Exit
 from models_store.contract.specs import CalibrationSpec, Checkpoint, ExperimentSpec, FinalSpec
 from models_store.database import Database
 from models_store.datasets.registration import register
@@ -16,7 +17,6 @@ from models_store.settings import Settings
 from models_store.store.storage import Storage
 from workers.trial.jobs import do_final_job
 from workers.trial.protocol import Job, RegisteredFile
-from workers.worker.supervisor import Exit
 
 IMAGES = (320, 160, 80)
 SEED = 1

@@ -6,14 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from models_store.contract.records import ThresholdDecision
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
-from workers.pipeline.threshold import (
-    Calibration,
-    PrecisionOutOfReach,
-    ScoresUnusable,
-    TooFewMalignantImages,
-    calibrate,
-)
+from workers.pipeline.threshold import PrecisionOutOfReach, ScoresUnusable, TooFewMalignantImages, choose_threshold
 from workers.pipeline.threshold.policies import (
     misses_in_expectation,
     misses_with_confidence,
@@ -54,7 +49,7 @@ def spec(policy: CalibrationPolicy, **fields: float) -> CalibrationSpec:
     return CalibrationSpec.model_validate({"policy": policy, "min_precision": 1e-6, **fields})
 
 
-def decisions(calibration: Calibration, scores: NDArray[np.float64]) -> list[bool]:
+def decisions(calibration: ThresholdDecision, scores: NDArray[np.float64]) -> list[bool]:
     return list(scores >= calibration.threshold)
 
 
@@ -89,7 +84,7 @@ def test_conformal_risk_control_needs_fewer(target: float, needed: int) -> None:
 @pytest.mark.parametrize(("policy", "misses"), [("np_sensitivity", 12), ("conformal_risk_control", 18)])
 def test_allowed_misses_are_used_up_when_no_scores_tie(policy: CalibrationPolicy, misses: int) -> None:
     scores, malignant = a_sample()
-    calibration = calibrate(scores, malignant, spec(policy))
+    calibration = choose_threshold(scores, malignant, spec(policy))
     assert (calibration.positives, calibration.allowed_misses, calibration.seen_misses) == (196, misses, misses)
     assert calibration.recall == pytest.approx((196 - misses) / 196)
     assert calibration.guarantee.holds
@@ -102,8 +97,8 @@ def test_a_promise_is_kept_on_new_images_as_often_as_it_says() -> None:
     draws = random.uniform(size=(600, 196))
     # When a threshold is set on each of 600 independent calibration sets
     labels = np.ones(196, dtype=int)
-    missed = np.array([calibrate(draw, labels, spec("np_sensitivity")).threshold for draw in draws])
-    conformal = np.array([calibrate(draw, labels, spec("conformal_risk_control")).threshold for draw in draws])
+    missed = np.array([choose_threshold(draw, labels, spec("np_sensitivity")).threshold for draw in draws])
+    conformal = np.array([choose_threshold(draw, labels, spec("conformal_risk_control")).threshold for draw in draws])
     # Then at most 5 % of the first kind miss more than 10 % (three Monte-Carlo errors are 0.027)
     assert np.mean(missed > 0.10) <= 0.05 + 0.027
     # and the second kind misses at most 10 % on average, but far more than 5 % of them miss more
@@ -117,7 +112,7 @@ def test_a_guaranteed_policy_never_misses_more_than_allowed_and_less_only_for_ti
     sample: Sample, policy: CalibrationPolicy
 ) -> None:
     scores, malignant = sample
-    calibration = calibrate(scores, malignant, spec(policy))
+    calibration = choose_threshold(scores, malignant, spec(policy))
     assert calibration.allowed_misses is not None
     assert calibration.seen_misses <= calibration.allowed_misses
     positive = np.sort(scores[malignant == 1])
@@ -135,14 +130,14 @@ def test_a_guaranteed_policy_never_misses_more_than_allowed_and_less_only_for_ti
 def test_a_higher_target_recall_never_raises_the_threshold(
     sample: Sample, targets: tuple[float, float], policy: CalibrationPolicy
 ) -> None:
-    low, high = (calibrate(*sample, spec(policy, target_recall=target)).threshold for target in sorted(targets))
+    low, high = (choose_threshold(*sample, spec(policy, target_recall=target)).threshold for target in sorted(targets))
     assert high <= low
 
 
 @given(sample=samples(), confidences=st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)))
 @settings(max_examples=25, deadline=None)
 def test_a_higher_confidence_never_raises_the_threshold(sample: Sample, confidences: tuple[float, float]) -> None:
-    low, high = (calibrate(*sample, spec("np_sensitivity", confidence=c)).threshold for c in sorted(confidences))
+    low, high = (choose_threshold(*sample, spec("np_sensitivity", confidence=c)).threshold for c in sorted(confidences))
     assert high <= low
 
 
@@ -162,7 +157,7 @@ def test_weighing_recall_more_never_lowers_it(
     recalls = []
     for value in values:
         try:
-            recalls.append(calibrate(*sample, spec(policy, **{field: value})).recall)
+            recalls.append(choose_threshold(*sample, spec(policy, **{field: value})).recall)
         except PrecisionOutOfReach:
             continue
     assert recalls == sorted(recalls)
@@ -176,7 +171,7 @@ def test_a_strictly_increasing_rescaling_changes_no_decision(
 ) -> None:
     scores, malignant = sample
     rescaled = scale * scores**power
-    before, after = (calibrate(s, malignant, spec(policy)) for s in (scores, rescaled))
+    before, after = (choose_threshold(s, malignant, spec(policy)) for s in (scores, rescaled))
     assert decisions(before, scores) == decisions(after, rescaled)
 
 
@@ -186,35 +181,35 @@ def test_a_strictly_increasing_rescaling_changes_no_decision(
 def test_the_order_of_the_images_changes_nothing(policy: CalibrationPolicy, sample: Sample, seed: int) -> None:
     scores, malignant = sample
     shuffled = np.random.default_rng(seed).permutation(len(scores))
-    first = calibrate(scores, malignant, spec(policy))
-    second = calibrate(scores[shuffled], malignant[shuffled], spec(policy))
+    first = choose_threshold(scores, malignant, spec(policy))
+    second = choose_threshold(scores[shuffled], malignant[shuffled], spec(policy))
     assert first.threshold == second.threshold
 
 
 @pytest.mark.parametrize("policy", RANKING_POLICIES)
 @pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
 def test_constant_scores_call_everything_malignant(policy: CalibrationPolicy, score: float) -> None:
-    calibration = calibrate(np.full(60, score), np.repeat([1, 0], 30), spec(policy))
+    calibration = choose_threshold(np.full(60, score), np.repeat([1, 0], 30), spec(policy))
     assert (calibration.recall, calibration.specificity, calibration.seen_misses) == (1.0, 0.0, 0)
     assert 0 <= calibration.threshold <= score
 
 
 @pytest.mark.parametrize("policy", [policy for policy in RANKING_POLICIES if policy != "youden"])
 def test_malignant_images_alone_suffice_where_the_policy_needs_no_benign_ones(policy: CalibrationPolicy) -> None:
-    calibration = calibrate(np.linspace(0.1, 0.9, 40), np.ones(40), spec(policy))
+    calibration = choose_threshold(np.linspace(0.1, 0.9, 40), np.ones(40), spec(policy))
     assert calibration.specificity is None
     assert calibration.recall >= 0.9
 
 
 def test_youden_without_benign_images_is_refused() -> None:
     with pytest.raises(ScoresUnusable, match="needs benign images"):
-        calibrate(np.linspace(0.1, 0.9, 40), np.ones(40), spec("youden"))
+        choose_threshold(np.linspace(0.1, 0.9, 40), np.ones(40), spec("youden"))
 
 
 @pytest.mark.parametrize("policy", RANKING_POLICIES)
 def test_benign_images_alone_are_refused(policy: CalibrationPolicy) -> None:
     with pytest.raises(ScoresUnusable, match="no malignant image"):
-        calibrate(np.linspace(0.1, 0.9, 40), np.zeros(40), spec(policy))
+        choose_threshold(np.linspace(0.1, 0.9, 40), np.zeros(40), spec(policy))
 
 
 @pytest.mark.parametrize(
@@ -230,17 +225,17 @@ def test_benign_images_alone_are_refused(policy: CalibrationPolicy) -> None:
 )
 def test_unusable_arrays_are_refused_with_the_reason(scores: object, malignant: object, finding: str) -> None:
     with pytest.raises(ScoresUnusable, match=finding):
-        calibrate(np.array(scores), np.array(malignant), spec("cost"))
+        choose_threshold(np.array(scores), np.array(malignant), spec("cost"))
 
 
 def test_too_few_malignant_images_say_how_many_are_needed() -> None:
     with pytest.raises(TooFewMalignantImages, match=r"at least 59 malignant .* there are 58"):
-        calibrate(*a_sample(malignant=58), spec("np_sensitivity", target_recall=0.95))
+        choose_threshold(*a_sample(malignant=58), spec("np_sensitivity", target_recall=0.95))
 
 
 def test_a_named_fallback_takes_over_and_is_labelled() -> None:
     weaker = CalibrationSpec(policy="np_sensitivity", fallback="conformal_risk_control")
-    calibration = calibrate(*a_sample(malignant=28), weaker)
+    calibration = choose_threshold(*a_sample(malignant=28), weaker)
     assert (calibration.asked_policy, calibration.policy) == ("np_sensitivity", "conformal_risk_control")
     assert calibration.void
     assert not calibration.guarantee.holds
@@ -251,11 +246,11 @@ def test_a_named_fallback_takes_over_and_is_labelled() -> None:
 def test_a_fallback_that_cannot_promise_either_is_no_way_out() -> None:
     weaker = CalibrationSpec(policy="np_sensitivity", fallback="conformal_risk_control")
     with pytest.raises(TooFewMalignantImages, match="conformal_risk_control needs at least 9"):
-        calibrate(*a_sample(malignant=8), weaker)
+        choose_threshold(*a_sample(malignant=8), weaker)
 
 
 def test_reusing_the_selection_images_voids_the_guarantee_and_changes_no_threshold() -> None:
-    honest, reused = (calibrate(*a_sample(), CalibrationSpec(reuse=reuse)) for reuse in (False, True))
+    honest, reused = (choose_threshold(*a_sample(), CalibrationSpec(reuse=reuse)) for reuse in (False, True))
     assert (honest.void, reused.void) == (False, True)
     assert not reused.guarantee.holds
     assert "void" in reused.guarantee.sentence
@@ -270,7 +265,9 @@ def test_photographs_of_one_lesion_count_as_one_by_the_lowest_score() -> None:
     malignant = np.repeat([1, 0], [60, 2])
     lesions = [f"lesion{i}" for i in (*range(30), *range(30), 98, 99)]
     # When the same images are calibrated with and without their ids
-    by_image, by_lesion = (calibrate(scores, malignant, spec("np_sensitivity"), lesion_ids=i) for i in (None, lesions))
+    by_image, by_lesion = (
+        choose_threshold(scores, malignant, spec("np_sensitivity"), lesion_ids=i) for i in (None, lesions)
+    )
     # Then 60 images could miss one, 30 lesions none
     assert (by_image.positives, by_image.allowed_misses, by_image.malignant_lesions) == (60, 1, None)
     assert (by_lesion.positives, by_lesion.allowed_misses, by_lesion.malignant_lesions) == (30, 0, 30)
@@ -283,17 +280,17 @@ def test_many_photographs_of_few_lesions_do_not_make_a_guarantee() -> None:
     scores, malignant = a_sample(malignant=120, benign=10)
     lesions = [f"lesion{i % 28}" for i in range(130)]
     with pytest.raises(TooFewMalignantImages, match="there are 28"):
-        calibrate(scores, malignant, spec("np_sensitivity"), lesion_ids=lesions)
+        choose_threshold(scores, malignant, spec("np_sensitivity"), lesion_ids=lesions)
 
 
 def test_ids_of_another_length_are_refused() -> None:
     with pytest.raises(ScoresUnusable, match="lesion ids"):
-        calibrate(*a_sample(), spec("np_sensitivity"), lesion_ids=["a", "b"])
+        choose_threshold(*a_sample(), spec("np_sensitivity"), lesion_ids=["a", "b"])
 
 
 def test_the_threshold_lies_midway_between_the_deciding_score_and_the_next_lower_one_of_any_class() -> None:
     scores = np.concatenate([np.full(30, 0.8), [0.6, 0.2]])
-    calibration = calibrate(scores, np.repeat([1, 0], [30, 2]), spec("np_sensitivity"))
+    calibration = choose_threshold(scores, np.repeat([1, 0], [30, 2]), spec("np_sensitivity"))
     assert calibration.threshold == pytest.approx(0.7)
     assert calibration.margin == pytest.approx(0.1)
     assert calibration.best_threshold == calibration.threshold
@@ -301,7 +298,7 @@ def test_the_threshold_lies_midway_between_the_deciding_score_and_the_next_lower
 
 def test_float32_rounding_of_any_score_flips_no_decision() -> None:
     scores, malignant = a_sample()
-    calibration = calibrate(scores, malignant, spec("np_sensitivity"))
+    calibration = choose_threshold(scores, malignant, spec("np_sensitivity"))
     assert calibration.margin > 1e-7
     for noise in (-1e-7, 1e-7):
         assert decisions(calibration, scores) == decisions(calibration, scores + noise)
@@ -309,13 +306,13 @@ def test_float32_rounding_of_any_score_flips_no_decision() -> None:
 
 def test_neighbouring_floats_still_separate() -> None:
     above = np.nextafter(0.5, 1)
-    calibration = calibrate(np.array([above] * 30 + [0.5]), np.repeat([1, 0], [30, 1]), spec("np_sensitivity"))
+    calibration = choose_threshold(np.array([above] * 30 + [0.5]), np.repeat([1, 0], [30, 1]), spec("np_sensitivity"))
     assert (calibration.recall, calibration.specificity) == (1.0, 1.0)
 
 
 def test_precision_that_no_threshold_reaches_is_refused_with_the_best_there_is() -> None:
     with pytest.raises(PrecisionOutOfReach, match=r"at most 0\.500"):
-        calibrate(np.full(60, 0.5), np.repeat([1, 0], 30), spec("recall_at_precision", min_precision=0.6))
+        choose_threshold(np.full(60, 0.5), np.repeat([1, 0], 30), spec("recall_at_precision", min_precision=0.6))
 
 
 @pytest.mark.parametrize(
@@ -336,24 +333,27 @@ def test_each_policy_by_hand(
 ) -> None:
     scores = np.array([0.9, 0.8, 0.7, 0.5, 0.4, 0.1])
     malignant = np.array([1, 1, 0, 1, 0, 0])
-    calibration = calibrate(scores, malignant, spec(policy, **fields))
+    calibration = choose_threshold(scores, malignant, spec(policy, **fields))
     assert calibration.threshold == pytest.approx(threshold)
     assert calibration.best_score == (None if best_score is None else pytest.approx(best_score))
 
 
 @pytest.mark.parametrize("policy", ["recall_at_precision", "f_beta", "cost", "youden"])
 def test_a_policy_without_a_promise_says_so(policy: CalibrationPolicy) -> None:
-    guarantee = calibrate(*a_sample(), spec(policy)).guarantee
+    guarantee = choose_threshold(*a_sample(), spec(policy)).guarantee
     assert (guarantee.holds, guarantee.kind, guarantee.target_recall) == (False, "none", None)
     assert "promises no recall" in guarantee.sentence
 
 
 def test_the_record_survives_json_and_its_hash_sees_scores_and_labels() -> None:
     scores, malignant = a_sample()
-    calibration = calibrate(scores, malignant, CalibrationSpec())
-    assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
+    calibration = choose_threshold(scores, malignant, CalibrationSpec())
+    assert ThresholdDecision.model_validate_json(calibration.model_dump_json()) == calibration
     nudged, flipped = scores.copy(), malignant.copy()
     nudged[0] += 1e-12
     flipped[0] = 0
-    others = [calibrate(nudged, malignant, CalibrationSpec()), calibrate(scores, flipped, CalibrationSpec())]
+    others = [
+        choose_threshold(nudged, malignant, CalibrationSpec()),
+        choose_threshold(scores, flipped, CalibrationSpec()),
+    ]
     assert len({calibration.scores_sha256, *(other.scores_sha256 for other in others)}) == 3

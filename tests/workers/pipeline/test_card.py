@@ -12,8 +12,9 @@ import yaml
 from PIL import Image
 
 from models_store import wording
+from models_store.contract.figures import Miss
 from tests.fabricated_study import FinalRecord, a_final_record, a_spec
-from workers.pipeline.evaluation.evaluation import Miss, pictured
+from workers.pipeline.evaluation.evaluation import pictured
 
 
 @pytest.fixture(scope="module")

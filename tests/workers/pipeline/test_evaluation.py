@@ -8,11 +8,13 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import fbeta_score, precision_score, recall_score
 
+from models_store.contract.figures import Evaluation
+from models_store.contract.records import ThresholdDecision
 from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split, verify_layout
-from workers.pipeline.evaluation.evaluation import Evaluation, ScoresMismatch, evaluate
-from workers.pipeline.threshold import Calibration, calibrate
+from workers.pipeline.evaluation.evaluation import ScoresMismatch, evaluate
+from workers.pipeline.threshold import choose_threshold
 
 MEL, BCC, AKIEC, NV, BKL = (CLASS_NAMES.index(name) for name in ("mel", "bcc", "akiec", "nv", "bkl"))
 
@@ -22,9 +24,9 @@ def a_split(labels: ArrayLike, lesion_ids: list[str] | None = None) -> Split:
     return Split(np.zeros((np.size(labels), 2, 2, 3), np.uint8), np.asarray(labels, dtype=np.int64), ids)
 
 
-def at(threshold: float) -> Calibration:
+def at(threshold: float) -> ThresholdDecision:
     spec = CalibrationSpec(policy="fixed", threshold=threshold)
-    return calibrate(np.array([0.2, 0.8]), np.array([0, 1]), spec)
+    return choose_threshold(np.array([0.2, 0.8]), np.array([0, 1]), spec)
 
 
 def a_large_one(lesions: bool = True) -> tuple[NDArray[np.float64], Split]:

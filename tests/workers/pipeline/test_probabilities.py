@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from models_store.contract.records import Method
 from models_store.contract.specs import CalibrationSpec
 from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
-from workers.pipeline.calibration import METHODS, Method, apply, calibrate_probabilities, fit, log_loss_of
+from workers.pipeline.calibration import METHODS, apply, calibrate_probabilities, fit, log_loss_of
 from workers.pipeline.evaluation.intervals import brier, expected_calibration_error, reliability_bins
-from workers.pipeline.threshold import calibrate
+from workers.pipeline.threshold import choose_threshold
 
 Sample = tuple[NDArray[np.float64], NDArray[np.int64]]
 
@@ -90,7 +91,7 @@ def test_calibrating_probabilities_first_changes_no_decision(
     p, y = honest(images=500, seed=seed)
     mapped = ProbabilityCalibration(method=method, slope=slope, intercept=intercept)(p)
     # When a threshold is chosen on each
-    raw, calibrated = (calibrate(s, y, CalibrationSpec()) for s in (p, mapped))
+    raw, calibrated = (choose_threshold(s, y, CalibrationSpec()) for s in (p, mapped))
     # Then both call the same images malignant
     np.testing.assert_array_equal(p >= raw.threshold, mapped >= calibrated.threshold)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from models_store.contract.outcomes import Epoch
 from models_store.files import replacing
 from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
 from workers.pipeline.backend import configure
 from workers.pipeline.networks.building import load_model
-from workers.pipeline.training.progress import Epoch
 from workers.pipeline.training.resume import ResumePointMismatch, save_resume_point
 from workers.pipeline.training.training import TrainingOutcome, train
 

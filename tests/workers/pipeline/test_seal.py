@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models_store.contract.records import TestSetAlreadyOpened
 from models_store.datasets.layout import DatasetInvalid, read_split
-from workers.pipeline.data import NothingFrozen, Opening, SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.data import NothingFrozen, Opening, SealedTestSet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FROZEN = Opening("exp_1", "a" * 64, 0.31)

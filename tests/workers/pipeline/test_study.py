@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models_store.contract.outcomes import Epoch
+from models_store.contract.records import TestSetAlreadyOpened
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.datasets.layout import DatasetInvalid, read_split
 from models_store.datasets.synthetic import generate
@@ -14,9 +16,8 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer, Trusted, make_keys
-from workers.pipeline.data import SealedTestSet, TestSetAlreadyOpened
+from workers.pipeline.data import SealedTestSet
 from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
-from workers.pipeline.training.progress import Epoch
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import SelectionSpec
 from models_store.experiment.selection import choose, policy_for
 from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
@@ -13,7 +14,6 @@ from workers.pipeline.backend import configure
 from workers.pipeline.data import scaled
 from workers.pipeline.training.epoch_metrics import binary_metrics
 from workers.pipeline.training.fitting import augmentation, malignant_scores, reseed, trainer_of
-from workers.pipeline.training.progress import Epoch
 from workers.pipeline.training.training import TrainingOutcome, train
 
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
