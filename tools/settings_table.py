@@ -1,4 +1,4 @@
-"""``python -m tools.settings_table``: writes the table of settings into the README, from `Settings` itself."""
+"""``python -m tools.settings_table``: writes the table of settings into docs/settings.md, from `Settings` itself."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ from pydantic.fields import FieldInfo
 
 from models_store.settings import Settings
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 
 def settings_table() -> str:
-    """Markdown, a row a setting, in the order of the class."""
+    """Markdown with one row for each setting, in the order of the class."""
     rows = [f"| `{name.upper()}` | {_default(field)} | {field.description} |" for name, field in _fields()]
     return "\n".join(("| setting | default | meaning |", "|---|---|---|", *rows))
 
 
-def with_table(readme: str) -> str:
-    """The README's text with the table between its two markers made anew. Raises ValueError if a marker is missing."""
-    before, _, rest = readme.partition(BEGIN)
+def with_table(page: str) -> str:
+    """The text of the page with a new table between its two markers. Raises ValueError if a marker is missing."""
+    before, _, rest = page.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
-        raise ValueError(f"the README needs the lines {BEGIN} and {END} around the table of settings")
+        raise ValueError(f"{PAGE.name} needs the lines {BEGIN} and {END} around the table of settings")
     return f"{before}{BEGIN}\n{settings_table()}\n{END}{after}"
 
 
@@ -36,4 +36,4 @@ def _default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    PAGE.write_text(with_table(PAGE.read_text()))
