@@ -6,11 +6,11 @@ from typing import get_args
 
 import typer
 
+from dermatriage_client.schemas import Status
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, PRESETS, STRATEGIES
 from service.cli.output import connected
 from service.client import Client, Refused, ServerUnreachable
 from service.client.retrying import NEVER
-from service.experiments.schemas import Status
 
 Offered = list[tuple[str, str]]
 PATIENCE_SECONDS = 1.0

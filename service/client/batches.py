@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dermatriage_client.schemas import BatchLine
 from service.client.calls import Call
 from service.client.flows import Flow, Lines
-from service.predictions.schemas import BatchLine
 
 # Well below the server's own bounds, 1,000 images and 100 MiB unless its settings say otherwise.
 MOST_FILES = 200

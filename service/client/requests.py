@@ -9,17 +9,26 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from dermatriage_client.schemas import (
+    BatchLine,
+    Catalog,
+    ExperimentRead,
+    History,
+    ModelRead,
+    Prediction,
+    PredictionRead,
+    PromotionRead,
+    Readiness,
+    Status,
+    TrialList,
+    TrialRead,
+)
 from models_store.contract.specs import ExperimentSpec
 from service.client.batches import Batch, Image, named
 from service.client.calls import Answer, Call, get, path
 from service.client.downloads import Download
 from service.client.flows import Flow, Pages, Whole
 from service.client.watching import Event, Watch
-from service.experiments.catalog_schemas import Catalog
-from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
-from service.models.schemas import History, ModelRead, PromotionRead
-from service.predictions.schemas import BatchLine, Prediction, PredictionRead
-from service.system.health import Readiness
 
 Body = TypeVar("Body", bound=BaseModel)
 

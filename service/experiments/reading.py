@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead
 from models_store.tables import EpochRow, Experiment, Trial
-from service.experiments.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead
 
 
 def show_experiments(session: Session, rows: Sequence[Experiment]) -> list[ExperimentRead]:

@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
 from service.client import DownloadAltered, Refused, batches, downloads
-from service.experiments.schemas import ExperimentRead
 from tests.service.served import Play, Scripted, served
 
 Connect = Callable[..., Any]

@@ -1,0 +1,1 @@
+"""The HTTP API of DermaTriage from Python."""
