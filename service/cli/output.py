@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from dermatriage_client import Client, Refused, Retries, ServerUnreachable
 from models_store.datasets.errors import DatasetError
 from models_store.settings import Settings
-from service.client import Client, Refused, Retries, ServerUnreachable
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)

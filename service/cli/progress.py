@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
-from service.client import Client, ServerUnreachable
-from service.client.watching import ENDED
+from dermatriage_client import Client, ServerUnreachable
+from dermatriage_client.schemas import ENDED, EpochRead, ExperimentRead, TrialRead
 
 POLL_SECONDS = 0.5
 # A server that is restarted, also by a whole machine, is waited for; the study goes on without it.

@@ -169,7 +169,8 @@ async def _line(asked: Asked, index: int, name: str, content: bytes | MemberRefu
 
 
 def _told(line: BatchLine) -> bytes:
-    return line.model_dump_json(exclude_none=True).encode() + b"\n"
+    # ASCII alone: many clients end a line at U+2028 as well, which JSON allows in a text.
+    return line.model_dump_json(exclude_none=True, ensure_ascii=True).encode() + b"\n"
 
 
 def _refused(detail: str) -> Problem:

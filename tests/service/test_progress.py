@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dermatriage_client import ServerUnreachable
 from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
 from service.cli import progress
-from service.client import ServerUnreachable
 
 EXPERIMENT: Any = ExperimentRead.model_config["json_schema_extra"]
 TRIAL: Any = TrialRead.model_config["json_schema_extra"]
