@@ -6,7 +6,7 @@
 
 ARG PYTHON_IMAGE=python:3.11-slim
 
-# The product as a wheel.
+# The product and its client as wheels.
 FROM ${PYTHON_IMAGE} AS product
 WORKDIR /build
 COPY requirements-build.lock ./
@@ -17,7 +17,8 @@ COPY models_store models_store
 COPY migrations migrations
 COPY service service
 COPY workers workers
-RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+COPY client client
+RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./client .
 
 # What the three images share: user, folders and an empty virtual environment. The packages go straight into it, because
 # a copy from another stage would write gigabytes twice: with --only-binary nothing is compiled that would leave a

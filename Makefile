@@ -8,7 +8,7 @@ IN_VENV := $(VENV)/bin
 # In each, two processes share its modules, a module to one of them: what its tests share is made once.
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist loadfile
-TEST_PARTS := tests/models_store tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py tests/test_hardening.py
+TEST_PARTS := tests/models_store tests/client tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py tests/test_hardening.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-all test-deploy lint transcript screenshots bench attack nemesis deploy-figures lock sbom clean
@@ -86,7 +86,7 @@ sbom:  ## write a CycloneDX bill of materials for the lock of each image into ./
 	done
 
 clean:  ## remove the virtual environment and every cache; ./var with its studies and models stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info client/*.egg-info client/build
 	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
 
 # The locked packages, fetched once; pip leaves alone what is already there in the locked version.
@@ -99,7 +99,7 @@ $(VENV)/.packages: requirements.lock
 	@$(IN_VENV)/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-# The product itself, from this folder: its entry point and its version.
-$(VENV)/.product: $(VENV)/.packages pyproject.toml
-	@$(IN_VENV)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+# The product itself, from this folder, with its client: entry point and versions.
+$(VENV)/.product: $(VENV)/.packages pyproject.toml client/pyproject.toml
+	@$(IN_VENV)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e ./client -e .
 	@touch $@

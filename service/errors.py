@@ -9,18 +9,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, ProblemDocument
 from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
 from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 
 log = logging.getLogger(__name__)
-MEDIA_TYPE = "application/problem+json"
-KIND_PREFIX = "urn:dermatriage:problem:"
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -30,27 +28,6 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for an answer that nobody waits for
-
-
-class Finding(BaseModel):
-    """One thing wrong with a request: `pointer` (RFC 6901) into the body, or the name of a `parameter`."""
-
-    detail: str
-    pointer: str | None = Field(None, description="JSON pointer into the request body.", examples=["/epochs"])
-    parameter: str | None = Field(None, description="Query, path or header parameter.", examples=["limit"])
-
-
-class ProblemDocument(BaseModel):
-    """The body of every error, RFC 9457 with a remedy."""
-
-    type: str = Field(examples=["urn:dermatriage:problem:experiment-not-found"])
-    title: str = Field(examples=["There is no such experiment"])
-    status: int = Field(ge=400, le=599, examples=[404])
-    detail: str = Field(examples=["there is no experiment exp_0"])
-    remedy: str = Field(examples=["GET /v1/experiments lists those there are."])
-    instance: str = Field(description="Path of the request.", examples=["/v1/experiments/exp_0"])
-    errors: list[Finding] | None = Field(None, description="What validation found, one entry a field.")
-    checks: dict[str, Any] | None = Field(None, description="What `/readyz` checked.")
 
 
 class Problem(Exception):

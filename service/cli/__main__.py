@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 th
 answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C or a signal.
 """
 
+import logging
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -88,6 +89,8 @@ def about(
 
 
 def main() -> None:
+    # What fails in the end is reported; each attempt before it is not.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
     try:
         app()
     except Finished as finished:

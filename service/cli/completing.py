@@ -6,11 +6,10 @@ from typing import get_args
 
 import typer
 
+from dermatriage_client import Client, Refused, Retries, ServerUnreachable
+from dermatriage_client.schemas import Status
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, PRESETS, STRATEGIES
 from service.cli.output import connected
-from service.client import Client, Refused, ServerUnreachable
-from service.client.retrying import NEVER
-from service.experiments.schemas import Status
 
 Offered = list[tuple[str, str]]
 PATIENCE_SECONDS = 1.0
@@ -60,7 +59,7 @@ def versions(context: typer.Context, incomplete: str) -> Offered:
 def _asked(context: typer.Context, ask: Callable[[Client], Iterator[tuple[str, str]]]) -> Offered:
     """What the server says; nothing where none answers: a completion has nowhere to report an error to."""
     try:
-        with connected(context.params.get("url"), NEVER, PATIENCE_SECONDS) as client:
+        with connected(context.params.get("url"), Retries(most=0), PATIENCE_SECONDS) as client:
             return list(islice(ask(client), MOST_IDS))
     except (ServerUnreachable, Refused, ValueError):
         return []

@@ -13,6 +13,8 @@ from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 
+from dermatriage_client import Client
+from dermatriage_client.schemas import Prediction
 from models_store.contract.catalog import DISCLAIMER, PRESETS
 from models_store.datasets.errors import DatasetError
 from models_store.datasets.layout import read_split
@@ -22,10 +24,8 @@ from models_store.settings import Settings
 from service.cli.datasets import register_file
 from service.cli.progress import follow
 from service.cli.results import how_it_failed, result_lines
-from service.client import Client
 from service.embedded.processes import ParentWatch
 from service.embedded.stack import Stack, StackFailed, embedded_stack, settings_under
-from service.predictions.schemas import Prediction
 
 OFFICIAL = "dermamnist"
 CONNECT_SECONDS = 4.0

@@ -8,6 +8,8 @@ from typing import Annotated, get_args
 import typer
 from rich.markup import escape
 
+from dermatriage_client import Client
+from dermatriage_client.schemas import Status
 from service.cli.completing import experiment_ids, statuses
 from service.cli.output import (
     INTERRUPTED,
@@ -23,8 +25,6 @@ from service.cli.output import (
 )
 from service.cli.progress import follow
 from service.cli.results import LISTED, TRIALS, experiment_lines, how_it_failed, listed, result_lines, trial_rows
-from service.client import Client
-from service.experiments.schemas import Status
 
 ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
 OfStatus = Annotated[

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from dermatriage_client import DownloadAltered
+from dermatriage_client.schemas import Catalog, ModelRead, PromotionRead
 from models_store.store import bundles
 from models_store.store.bundles import MANIFEST, BundleAltered
 from models_store.store.signatures import KeyUnreadable, Trusted
 from service.cli.completing import versions
 from service.cli.output import AsJson, BadInput, Finished, Url, connected, console, moment, notes, show_json, show_table
-from service.client import DownloadAltered
-from service.experiments.catalog_schemas import Catalog
-from service.models.schemas import ModelRead, PromotionRead
 
 LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from dermatriage_client import Client, Refused, Retries, ServerUnreachable
 from models_store.datasets.errors import DatasetError
 from models_store.settings import Settings
-from service.client import Client, Refused, Retries, ServerUnreachable
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
@@ -25,8 +25,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 INTERRUPTED = 130
 KEY = "DERMATRIAGE_API_KEY"
-# Enough for a server that restarts a process; a person who forgot to start one waits for half a second.
-RETRIES = Retries(most=2)
+# Enough for a server that restarts a process; a person who forgot to start one waits for half a second. A study that
+# is watched goes on while a whole machine restarts.
+RETRIES = Retries(most=2, patience_seconds=120)
 
 
 class BadInput(ValueError):

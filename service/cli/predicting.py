@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import track
 
+from dermatriage_client import Client
+from dermatriage_client.schemas import BatchLine
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.output import AsJson, BadInput, Finished, Url, connected, notes, show_json, show_table
-from service.client import Client
-from service.predictions.schemas import BatchLine
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")

@@ -1,49 +1,151 @@
 """A study as it runs: one bar a trial, with recall, specificity and AUC of its last epoch and the time left."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from service.client import Client, ServerUnreachable
-from service.client.watching import ENDED
-from service.experiments.schemas import EpochRead, ExperimentRead, TrialRead
+from dermatriage_client import Client, Event, ServerUnreachable
+from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
 
-POLL_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 # A server that is restarted, also by a whole machine, is waited for; the study goes on without it.
 AWAY_SECONDS = 120.0
 RECENT_EPOCHS = 5
 SHOWN = (("recall", "val_recall"), ("specificity", "val_specificity"), ("AUC", "val_auc"))
 PHASES = {0: "waiting", 1: "phase 1 of 3, screening", 2: "phase 2 of 3, fine-tuning", 3: "phase 3 of 3, final test"}
+Arrived = Event | Exception | None
 
 
 def follow(
     client: Client, experiment_id: str, console: Console, check: Callable[[], None] = lambda: None
 ) -> ExperimentRead:
-    """Shows the experiment until it has ended, and returns it. `check` may raise at every look."""
-    seen: object = None
-    answered = time.monotonic()
+    """Shows the experiment until it has ended, and returns it. `check` is called twice a second and may raise."""
+    study = Study(client, experiment_id)
+    study.read()
+    arriving = _events(client, experiment_id)
     with _display(console) as display:
         while True:
             check()
-            try:
-                experiment = client.experiment(experiment_id)  # before the trials, so that the last look misses none
-                now = (experiment.status, experiment.phase, experiment.progress, experiment.attempts)
-                if now != seen:
-                    display.show(experiment, client.trials(experiment_id))
-                seen, answered = now, time.monotonic()
-            except ServerUnreachable:
-                if seen is None or time.monotonic() - answered > AWAY_SECONDS:
-                    raise
+            study.take(_arrived(arriving))
+            study.refresh()
+            if study.is_whole:
+                display.show(study.experiment, study.trials)
+            if study.over and not study.outdated:
+                return study.experiment
+
+
+def _events(client: Client, experiment_id: str) -> SimpleQueue[Arrived]:
+    """The events as a thread receives them; after the last one None, or the error that ended them."""
+    arriving: SimpleQueue[Arrived] = SimpleQueue()
+
+    def receive() -> None:
+        try:
+            for event in client.watch(experiment_id):
+                arriving.put(event)
+            arriving.put(None)
+        except Exception as error:
+            arriving.put(error)
+
+    Thread(target=receive, name="events", daemon=True).start()
+    return arriving
+
+
+def _arrived(arriving: SimpleQueue[Arrived]) -> list[Arrived]:
+    """Everything that has arrived; waits for the first for as long as `check` may wait."""
+    arrived: list[Arrived] = []
+    with suppress(Empty):
+        arrived.append(arriving.get(timeout=CHECK_SECONDS))
+        while True:
+            arrived.append(arriving.get_nowait())
+    return arrived
+
+
+@dataclass
+class Study:
+    """An experiment and its trials as they were last read, with the epochs that events brought.
+
+    It is `outdated` between an event that changes more than an epoch and the next answer of the server.
+    """
+
+    client: Client
+    experiment_id: str
+    over: bool = False
+    outdated: bool = False
+    _epochs: dict[str, list[EpochRead]] = field(default_factory=dict)
+    _most_epochs: dict[str, int] = field(default_factory=dict)
+    _event_at: dict[str, datetime] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Reads the experiment before its trials, so that the last read misses none."""
+        self._experiment = self.client.experiment(self.experiment_id)
+        self._trials = self.client.trials(self.experiment_id, epochs=False)
+        self._answered, self.outdated = time.monotonic(), False
+
+    def refresh(self) -> None:
+        """Reads again if events made that necessary; a server that is away is asked again later."""
+        try:
+            if self.outdated:
+                self.read()
+        except ServerUnreachable:
+            if time.monotonic() - self._answered > AWAY_SECONDS:
+                raise
+
+    def take(self, arrived: Iterable[Arrived]) -> None:
+        for each in arrived:
+            if isinstance(each, Exception):
+                raise each
+            if each is None:
+                self.over = self.outdated = True
             else:
-                if experiment.status in ENDED:
-                    return experiment
-            time.sleep(POLL_SECONDS)
+                self._take_event(each)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every epoch that the trials have had has arrived; until then a later state would come before it."""
+        return self.over or all(trial.epochs_done <= self._most_epochs.get(trial.id, 0) for trial in self._trials)
+
+    @property
+    def experiment(self) -> ExperimentRead:
+        """As last read, its progress by the epochs since."""
+        spec, trials = self._experiment.spec, self.trials
+        planned = len(spec["architectures"]) * len(spec["class_weights"]) + len(spec["strategies"]) + 1
+        done = sum(1.0 if trial.finished_at else trial.epochs_done / spec["epochs"] for trial in trials)
+        progress = max(self._experiment.progress, min(done / planned, 1.0))
+        return self._experiment.model_copy(update={"progress": progress})
+
+    @property
+    def trials(self) -> list[TrialRead]:
+        return [self._with_epochs(trial) for trial in self._trials]
+
+    def _with_epochs(self, trial: TrialRead) -> TrialRead:
+        epochs = self._epochs.get(trial.id, [])
+        done = epochs[-1].number if epochs else trial.epochs_done
+        return trial.model_copy(update={"epochs": epochs, "epochs_done": done})
+
+    def _take_event(self, event: Event) -> None:
+        trial_id = event.data.get("trial_id", "")
+        if event.kind == "epoch":
+            self._take_epoch(trial_id, event)
+        else:
+            self.outdated = True
+        self._event_at[trial_id] = event.at
+
+    def _take_epoch(self, trial_id: str, event: Event) -> None:
+        """An attempt that starts again repeats numbers: later epochs of the attempt before it are void."""
+        seconds = (event.at - self._event_at.get(trial_id, event.at)).total_seconds()
+        epoch = EpochRead.model_validate({**event.data, "seconds": seconds, "created_at": event.at})
+        before = [known for known in self._epochs.get(trial_id, ()) if known.number < epoch.number]
+        self._epochs[trial_id] = [*before, epoch]
+        self._most_epochs[trial_id] = max(self._most_epochs.get(trial_id, 0), epoch.number)
 
 
 def epoch_figures(metrics: Mapping[str, Any]) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead
 from service.cli.output import figure, moment
-from service.client.watching import ENDED
-from service.experiments.schemas import ExperimentRead, TrialRead
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
 LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")

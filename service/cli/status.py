@@ -5,10 +5,10 @@ from typing import Any
 
 import typer
 
+from dermatriage_client import Client
+from dermatriage_client.schemas import Status
 from service.cli.output import AsJson, Finished, Url, connected, console, show_json, show_table
 from service.cli.results import LISTED, listed
-from service.client import Client
-from service.experiments.schemas import Status
 
 AT_WORK: tuple[Status, ...] = ("running", "cancelling", "queued")
 

@@ -9,10 +9,11 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import ENDED
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
-from service.dashboard.leaderboard import ENDED, leaderboard, phases
+from service.dashboard.leaderboard import leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Writing
 from service.errors import Problem

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
+from dermatriage_client.schemas import Status
 from models_store.contract.catalog import PRESETS
 from models_store.tables import Experiment, Model, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Reading
-from service.experiments.schemas import Status
 from service.web.cursor_pages import page, turn
 
 router = APIRouter(route_class=PageRoute)

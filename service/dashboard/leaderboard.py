@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import ENDED
 from models_store.contract.specs import ExperimentSpec
 from models_store.tables import EpochRow, Experiment, Trial, TrialLog
 from service.presentation.experiment import ranked
@@ -15,7 +16,6 @@ from service.presentation.experiment import ranked
 Json = Mapping[str, Any]
 PhaseState = Literal["waiting", "active", "done", "skipped", "not reached"]
 TITLES = {1: "Screening", 2: "Fine-tuning", 3: "Final evaluation"}
-ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True)

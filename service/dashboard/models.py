@@ -12,6 +12,8 @@ from markdown_it.token import Token
 from markupsafe import Markup
 from pydantic import ValidationError
 
+from dermatriage_client.problems import Finding
+from dermatriage_client.schemas import Why
 from models_store import wording
 from models_store.database import release
 from models_store.store import registry
@@ -19,11 +21,10 @@ from models_store.tables import Model
 from service.access.gate import Caller
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.dependencies import Identifier, Reading, Services, Writing
-from service.errors import Finding, Problem, unprocessable
+from service.errors import Problem, unprocessable
 from service.models import downloads
 from service.models.comparing import compare
 from service.models.endpoints import list_models
-from service.models.schemas import Why
 from service.presentation.comparison_plots import overlaid
 from service.presentation.plots import result_plots
 from service.web.cursor_pages import Turned

@@ -14,9 +14,10 @@ from starlette.datastructures import FormData
 from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
 from starlette.types import Receive, Scope, Send
 
+from dermatriage_client.problems import MEDIA_TYPE
 from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
 from service.dashboard.assets import asset
-from service.errors import MEDIA_TYPE, Problem
+from service.errors import Problem
 from service.presentation.templates import TEMPLATES
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,13 @@ from typing import get_args
 from fastapi import APIRouter
 from sqlalchemy import select
 
+from dermatriage_client.schemas import Catalog, ClassWeightRead, DatasetRead
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, PRESETS, STRATEGIES, CustomCNN
 from models_store.contract.specs import CalibrationPolicy, SelectionPolicy
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import SYNTHETIC_SETS
 from models_store.tables import DatasetRow
 from service.dependencies import Reading
-from service.experiments.catalog_schemas import Catalog, ClassWeightRead, DatasetRead
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["experiments"])

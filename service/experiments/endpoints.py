@@ -9,6 +9,8 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.problems import Finding
+from dermatriage_client.schemas import ExperimentRead, Page, Status, TrialList, TrialRead
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
@@ -16,13 +18,12 @@ from models_store.datasets.sources import is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
 from service.access.gate import KEY_ID
 from service.dependencies import Identifier, Reading, Services, Writing
-from service.errors import Finding, Problem, unprocessable
+from service.errors import Problem, unprocessable
 from service.experiments import events
 from service.experiments.reading import show_experiment, show_experiments, show_trials
-from service.experiments.schemas import ExperimentRead, Status, TrialList, TrialRead
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
-from service.web.cursor_pages import Page, Turned, page
+from service.web.cursor_pages import Turned, page
 
 router = APIRouter(tags=["experiments"])
 router.include_router(events.router)

@@ -21,6 +21,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dermatriage_client.schemas import ENDED
 from models_store.database import Database
 from models_store.runs import ExperimentNotFound
 from models_store.tables import Event, Experiment
@@ -32,7 +33,6 @@ from service.web.api_docs import problems
 HEARTBEAT_SECONDS = 15.0
 ADMISSION_SECONDS = 1.0  # between two looks whether the key of a silent stream may still be used
 MOST_AT_ONCE = 500
-ENDED = ("succeeded", "failed", "cancelled")
 MEDIA_TYPE = "text/event-stream"
 EXAMPLE = 'id: 7\nevent: trial\ndata: {"trial_id": "trl_1", "status": "running", "at": "2026-01-05T09:30:01+00:00"}\n\n'
 

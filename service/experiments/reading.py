@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead
 from models_store.tables import EpochRow, Experiment, Model, Trial
-from service.experiments.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead
 
 
 def show_experiments(session: Session, rows: Sequence[Experiment]) -> list[ExperimentRead]:

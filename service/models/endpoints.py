@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import History, ModelRead, Page, PromotionRead, Why
 from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
@@ -16,10 +17,9 @@ from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem
 from service.models import downloads
 from service.models.downloads import ALTERED, altered
-from service.models.schemas import History, ModelRead, PromotionRead, Why
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.web.api_docs import problems
-from service.web.cursor_pages import Page, Turned, page
+from service.web.cursor_pages import Turned, page
 
 
 class MarkdownResponse(PlainTextResponse):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from anyio import to_thread
 from fastapi import Request
 
+from dermatriage_client.schemas import Prediction, WarningRead
 from models_store.tables import new_id
 from service.dependencies import Service
 from service.errors import Problem
@@ -17,7 +18,6 @@ from service.predictions.engine.judging import Allow, Judged, Sent, read
 from service.predictions.engine.predictor import Serving
 from service.predictions.engine.queues import QueueFull
 from service.predictions.engine.recorder import Answered
-from service.predictions.schemas import Prediction, WarningRead
 from service.web import metrics
 
 ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"

@@ -12,6 +12,7 @@ from anyio import to_thread
 from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
+from dermatriage_client.schemas import BatchLine
 from service.access.gate import KEY_ID
 from service.dependencies import Service, Services
 from service.errors import Problem
@@ -29,7 +30,6 @@ from service.predictions.engine.archives import (
     printable,
 )
 from service.predictions.engine.predictor import Serving
-from service.predictions.schemas import BatchLine
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["predictions"])
@@ -169,7 +169,8 @@ async def _line(asked: Asked, index: int, name: str, content: bytes | MemberRefu
 
 
 def _told(line: BatchLine) -> bytes:
-    return line.model_dump_json(exclude_none=True).encode() + b"\n"
+    # ASCII alone: many clients end a line at U+2028 as well, which JSON allows in a text.
+    return line.model_dump_json(exclude_none=True, ensure_ascii=True).encode() + b"\n"
 
 
 def _refused(detail: str) -> Problem:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
+from dermatriage_client.schemas import Prediction, PredictionRead
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
 from service.dependencies import Identifier, Reading, Service, Services
@@ -11,7 +12,6 @@ from service.errors import Problem
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import express_route
-from service.predictions.schemas import Prediction, PredictionRead
 from service.web.api_docs import problems
 
 

@@ -4,10 +4,10 @@ from threading import Thread
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from dermatriage_client.schemas import Check, Health, Readiness
 from models_store.broker import redis_at
 from service.dependencies import Service, Services
 from service.errors import Problem
@@ -15,35 +15,6 @@ from service.web.api_docs import problems
 
 router = APIRouter(tags=["health"])
 STORE_PATIENCE_SECONDS = 3.0
-
-
-class Health(BaseModel):
-    """The process answers."""
-
-    status: str = Field("ok", examples=["ok"])
-
-
-class Check(BaseModel):
-    """One thing the service needs. `refused` names a newer champion that failed its checks."""
-
-    ok: bool = Field(examples=[True])
-    detail: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers"])
-    refused: str | None = Field(None, examples=[None])
-
-
-class Readiness(BaseModel):
-    """Everything the service needs is there."""
-
-    status: str = Field("ready", examples=["ready"])
-    checks: dict[str, Check] = Field(
-        examples=[
-            {
-                "database": {"ok": True, "detail": "answers", "refused": None},
-                "broker": {"ok": True, "detail": "answers", "refused": None},
-                "model": {"ok": True, "detail": "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers", "refused": None},
-            }
-        ]
-    )
 
 
 @router.get("/healthz", responses=problems())

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.system.health import Check
+from dermatriage_client.schemas import Check
 
 EXPERIMENT_EXAMPLE = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
 

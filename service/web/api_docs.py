@@ -8,9 +8,9 @@ from fastapi import APIRouter, FastAPI, HTTPException, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
 
+from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, ProblemDocument
 from models_store.contract.catalog import DISCLAIMER
 from service.access.gate import scope_needed
-from service.errors import KIND_PREFIX, MEDIA_TYPE, ProblemDocument
 
 TITLES = {
     400: ("bad-request", "Bad Request", "There was an error parsing the body"),

@@ -5,24 +5,19 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from service.errors import Finding, unprocessable
+from dermatriage_client.problems import Finding
+from dermatriage_client.schemas import Page
+from service.errors import unprocessable
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
-
-
-class Page(BaseModel, Generic[Item]):
-    """Items and, unless they are the last, the cursor of the page after them."""
-
-    items: list[Item]
-    next_cursor: str | None = Field(description="Send it back as `cursor` for the next page; null at the end.")
 
 
 class Turn(BaseModel):

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import Client
+from dermatriage_client import Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finding every process needs /proc")
 MARK = "DERMATRIAGE_TEST_MARK"

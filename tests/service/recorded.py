@@ -8,6 +8,7 @@ from sqlalchemy import select
 from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
+from models_store.runs.journal import note
 from models_store.tables import Experiment, Trial
 from tests.queued_experiment import queue_trials
 
@@ -28,6 +29,7 @@ def end_experiment(database: Database, experiment_id: str, status: str, **values
         experiment.finished_at = datetime.now(UTC)
         for name, value in values.items():
             setattr(experiment, name, value)
+        note(session, experiment_id, "experiment", {"status": status})
 
 
 def fail_trial(database: Database, experiment_id: str) -> None:

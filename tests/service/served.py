@@ -35,12 +35,13 @@ def served(app: Any, port: int = 0, **changed: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Play:
-    """One answer; `breaks` ends the connection after the body instead of the answer."""
+    """One answer; `breaks` ends the connection after the body instead of the answer, `piece_bytes` cuts the body."""
 
     status: int = 200
     body: Any = b""
     headers: dict[str, str] = field(default_factory=dict)
     breaks: bool = False
+    piece_bytes: int = 2**20
 
 
 @dataclass
@@ -62,6 +63,10 @@ class Scripted:
         shown = {"content-type": "application/json", **play.headers}
         encoded = [(name.encode(), value.encode()) for name, value in shown.items()]
         await send({"type": "http.response.start", "status": play.status, "headers": encoded})
-        await send({"type": "http.response.body", "body": body, "more_body": play.breaks})
+        for start in range(0, len(body), play.piece_bytes):
+            piece = body[start : start + play.piece_bytes]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not play.breaks:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         if play.breaks:
             raise ConnectionAbortedError("as the script says")

@@ -1,16 +1,19 @@
 """What a person sees of a running study: bars with recall first and the time left; lines where there is no terminal."""
 
 import io
-from collections.abc import Callable, Iterator
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from dermatriage_client import Event, ServerUnreachable
+from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
 from service.cli import progress
-from service.client import ServerUnreachable
-from service.experiments.schemas import EpochRead, ExperimentRead, TrialRead
 
 EXPERIMENT: Any = ExperimentRead.model_config["json_schema_extra"]
 TRIAL: Any = TrialRead.model_config["json_schema_extra"]
@@ -95,10 +98,15 @@ def test_lines_tell_each_epoch_once_and_a_phase_before_its_trials() -> None:
 
 @dataclass
 class Server:
-    """Answers, or is away, as told; counts how often the trials were read."""
+    """Tells these events, and answers, or is away where an answer is None; keeps what was read."""
 
+    events: list[Event]
     answers: Iterator[ExperimentRead | None]
-    reads: list[str] = field(default_factory=list)
+    shown: list[TrialRead]
+    reads: list[bool] = field(default_factory=list)
+
+    def watch(self, _: str) -> Iterator[Event]:
+        yield from self.events
 
     def experiment(self, _: str) -> ExperimentRead:
         answer = next(self.answers)
@@ -106,40 +114,126 @@ class Server:
             raise ServerUnreachable("away")
         return answer
 
-    def trials(self, experiment_id: str) -> list[TrialRead]:
-        self.reads.append(experiment_id)
-        return []
+    def trials(self, _: str, *, epochs: bool) -> list[TrialRead]:
+        self.reads.append(epochs)
+        return self.shown
 
 
-Follow = Callable[..., ExperimentRead]
+def event(number: int, kind: str, second: int = 0, /, **data: Any) -> Event:
+    return Event(number, kind, data, datetime(2026, 1, 5, 9, 30, second, tzinfo=UTC))
+
+
+def epoch_event(number: int, epoch: int, second: int) -> Event:
+    told = {"number": epoch, "metrics": {"val_recall": 0.5 + epoch / 100}, "eligible": True, "best": True}
+    return event(number, "epoch", second, trial_id="trl_1", **told)
+
+
+RUNNING = event(1, "trial", trial_id="trl_1", status="running", name="a")
+LAST = event(9, "experiment", 30, status="succeeded")
+Follow = Callable[..., tuple[ExperimentRead, Server, str]]
 
 
 @pytest.fixture
 def follow(monkeypatch: pytest.MonkeyPatch) -> Follow:
-    monkeypatch.setattr(progress, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECK_SECONDS", 0.01)
 
-    def run(*answers: ExperimentRead | None) -> tuple[ExperimentRead, Server]:
-        server = Server(iter(answers))
+    def run(
+        events: list[Event],
+        *answers: ExperimentRead | None,
+        trials: Sequence[TrialRead] = (),
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[ExperimentRead, Server, str]:
+        server, output = Server(events, iter(answers), list(trials)), io.StringIO()
         client: Any = server
-        return progress.follow(client, "exp_1", Console(file=io.StringIO())), server
+        return progress.follow(client, "exp_1", Console(file=output, width=160), check), server, output.getvalue()
 
     return run
 
 
 def test_server_that_is_away_for_a_while_ends_nothing(follow: Follow) -> None:
-    ended, _ = follow(experiment(status="running"), None, None, experiment(status="succeeded"))
+    ended, _, _ = follow([RUNNING, LAST], experiment(status="running"), None, None, experiment(status="succeeded"))
 
     assert ended.status == "succeeded"
 
 
 def test_server_that_was_never_there_is_said_at_once(follow: Follow) -> None:
     with pytest.raises(ServerUnreachable):
-        follow(None, experiment())
+        follow([], None)
 
 
-def test_trials_are_read_again_only_when_something_changed(follow: Follow) -> None:
+def test_epochs_come_from_events_alone(follow: Follow) -> None:
+    events = [RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 8), LAST]
+    ended = trial(2, id="trl_1", name="a", status="succeeded", finished_at=AT, best_epoch=2)
+    same = itertools.repeat(experiment(status="succeeded", phase=1))
+
+    _, server, lines = follow(events, *itertools.islice(same, 9), trials=[ended])
+
+    assert not any(server.reads)
+    assert [line.strip() for line in lines.splitlines()] == [
+        "waiting",
+        "phase 1 of 3, screening",
+        "a epoch 1/30  recall 0.510",
+        "a epoch 2/30  recall 0.520",
+        "a succeeded  best epoch 2  recall 0.520",
+    ]
+
+
+def test_pace_is_the_time_between_events() -> None:
+    client: Any = None
+    study = progress.Study(client, "exp_1")
+    study._trials = [trial(0, id="trl_1")]
+
+    study.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
+
+    [shown] = study.trials
+    assert [each.seconds for each in shown.epochs or ()] == [4, 6]
+
+
+def test_attempt_that_starts_again_replaces_the_epochs_of_the_one_before() -> None:
+    client: Any = None
+    study = progress.Study(client, "exp_1")
+    study._trials = [trial(0, id="trl_1")]
+
+    study.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
+
+    [shown] = study.trials
+    assert [each.number for each in shown.epochs or ()] == [1]
+
+
+def test_nothing_is_shown_ahead_of_epochs_that_have_not_arrived() -> None:
+    client: Any = None
+    study = progress.Study(client, "exp_1")
+    study._trials = [trial(2, id="trl_1", status="succeeded", finished_at=AT)]
+
+    study.take([epoch_event(2, 1, 4)])
+    assert not study.is_whole
+    study.take([epoch_event(3, 2, 8)])
+    assert study.is_whole
+
+
+def test_check_is_called_while_no_event_comes(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, calls = threading.Event(), itertools.count(1)
+
+    def silent(*_: object) -> Iterator[Event]:
+        gate.wait()
+        return iter(())
+
+    def check() -> None:
+        if next(calls) == 3:
+            raise ChildProcessError("a process died")
+
+    monkeypatch.setattr(Server, "watch", silent)
+    try:
+        with pytest.raises(ChildProcessError):
+            follow([], experiment(status="running"), check=check)
+    finally:
+        gate.set()
+
+
+def test_trials_are_read_again_only_when_more_than_an_epoch_changed(follow: Follow) -> None:
     same = experiment(status="running", progress=0.5)
+    epochs = [epoch_event(number, number, number) for number in range(1, 9)]
 
-    _, server = follow(same, same, same, experiment(status="succeeded"))
+    _, server, _ = follow([*epochs, LAST], same, experiment(status="succeeded"), experiment(status="succeeded"))
 
-    assert len(server.reads) == 2
+    assert len(server.reads) <= 3

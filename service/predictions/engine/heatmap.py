@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dermatriage_client.schemas import Explanation
 from models_store.scoring.scorer import Scorer
-from service.predictions.schemas import Explanation
 
 PATCH = 1 / 4  # of the image's side
 STEPS = 12  # patches along one side: 144 runs in batches

@@ -10,6 +10,7 @@ from typing import IO
 
 import numpy as np
 
+from dermatriage_client.schemas import Explanation
 from service.predictions.engine import heatmap
 from service.predictions.engine.images import (
     DECODING_BYTES,
@@ -21,7 +22,6 @@ from service.predictions.engine.images import (
 )
 from service.predictions.engine.predictor import Serving
 from service.predictions.engine.queues import Batcher, Memory, QueueFull, Threads
-from service.predictions.schemas import Explanation
 from service.web import metrics
 
 # Decoding an upload of this size takes well under a millisecond, less than the way to another thread and back; such

@@ -13,13 +13,13 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from dermatriage_client.schemas import Explanation
 from models_store.scoring.scorer import Scorer
 from service.errors import Problem
 from service.predictions import answering
 from service.predictions.answering import while_connected
 from service.predictions.engine import heatmap
 from service.predictions.engine.queues import Batcher, Memory, Room, Threads
-from service.predictions.schemas import Explanation
 from tests.service.served import served
 
 MakeModel = Callable[..., str]

@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from dermatriage_client import DownloadAltered, Refused, requests, streams
+from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
-from service.client import DownloadAltered, Refused, batches, downloads
-from service.experiments.schemas import ExperimentRead
 from tests.service.served import Play, Scripted, served
 
 Connect = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_bundle_without_its_etag_is_not_trusted(client: Any, make_model: MakeMod
     good = client.bundle(make_model(), tmp_path / "good.zip")
 
     with pytest.raises(DownloadAltered):
-        downloads.verify(good, "")
+        streams.verify(good, "")
 
 
 def test_image_is_judged_by_path_and_by_bytes_and_explained(client: Any, make_model: MakeModel, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_batch_goes_in_groups_and_counts_over_all_of_them(
     client: Any, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_model(promote=True)
-    monkeypatch.setattr(batches, "MOST_FILES", 2)
+    monkeypatch.setattr(requests, "MOST_FILES", 2)
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
         for name in ("c.png", "d.png"):
             archive.writestr(name, png(10))

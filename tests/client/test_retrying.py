@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpx
 import pytest
+import stamina
 
-from service.client import Client, Refused, Retries, ServerUnreachable
-from service.client.retrying import retry_after_seconds
+from dermatriage_client import Client, Refused, Retries, ServerUnreachable
+from dermatriage_client.retries import retry_after_seconds
 from service.embedded import probes
 from tests.service.served import Play, Scripted, served
 
@@ -33,34 +35,44 @@ NO_CHAMPION = {
 }
 
 
-def test_pauses_double_up_to_the_longest() -> None:
-    retries = Retries(first_seconds=1, longest_seconds=5)
+def failed(headers: dict[str, str]) -> httpx.HTTPStatusError:
+    request = httpx.Request("GET", "http://127.0.0.1/v1/catalog")
+    return httpx.HTTPStatusError("failed", request=request, response=httpx.Response(503, headers=headers))
 
-    pauses = [retries.pause(failures) for failures in range(1, 6)]
 
-    assert [most / 2 <= pause <= most for pause, most in zip(pauses, [1, 2, 4, 5, 5], strict=True) if pause] == [
-        True
-    ] * 5
+def test_pauses_double_up_to_the_longest(connect: Connect) -> None:
+    waited: list[float] = []
+    script = Scripted([*[Play(502)] * 5, GOOD])
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: waited.append(retry.wait_for)])
+
+    try:
+        with served(script) as url:
+            connect(url, retries=Retries(most=5, first_seconds=0.05, longest_seconds=0.25)).catalog()
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(None)
+
+    least = [0.05, 0.1, 0.2, 0.25, 0.25]
+    assert all(low - 1e-6 <= seconds <= low + 0.051 for low, seconds in zip(least, waited, strict=True))
 
 
 def test_server_that_asks_for_too_long_is_not_waited_for() -> None:
-    assert Retries(longest_seconds=30).pause(1, asked=30) == 30
-    assert Retries(longest_seconds=30).pause(1, asked=31) is None
+    assert Retries(longest_seconds=30).pause(failed({"Retry-After": "30"})) == 30
+    assert Retries(longest_seconds=30).pause(failed({"Retry-After": "31"})) is False
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"), [("5", 5), ("0", 0), (" 7 ", 7), ("", None), ("soon", None), ("-1", None)]
 )
 def test_retry_after_is_read_as_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after_seconds({"retry-after": value}) == seconds
+    assert retry_after_seconds(httpx.Response(503, headers={"retry-after": value})) == seconds
 
 
 def test_retry_after_is_read_as_a_date() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
 
-    assert 50 < (retry_after_seconds({"retry-after": soon}) or 0) <= 60
-    assert retry_after_seconds({"retry-after": past}) == 0
+    assert 50 < (retry_after_seconds(httpx.Response(503, headers={"retry-after": soon})) or 0) <= 60
+    assert retry_after_seconds(httpx.Response(503, headers={"retry-after": past})) == 0
 
 
 @pytest.mark.parametrize(

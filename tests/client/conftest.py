@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from service.client import AsyncClient, Client, Retries
+from dermatriage_client import AsyncClient, Client, Retries
+from tests.service.conftest import app, make_model, settings, storage
+
+__all__ = ["app", "make_model", "settings", "storage"]
 
 Connect = Callable[..., Any]
 # As many attempts as a program makes, in milliseconds.

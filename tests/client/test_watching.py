@@ -15,12 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from dermatriage_client import Event, Refused, Retries, ServerUnreachable
 from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
 from models_store.settings import Settings
-from service.client import Event, Refused, Retries, ServerUnreachable
-from service.client.watching import Watch
 from service.embedded import probes
 from tests.queued_experiment import an_epoch
 from tests.service.recorded import claimed_trial
@@ -41,23 +40,20 @@ LAST = told(3, "experiment", '"status": "succeeded", ')
 WHOLE = b"retry: 10\n\n" + told(1) + b": still here\r\n\r\n" + told(2).replace(b"\n", b"\r\n") + LAST
 
 
-@pytest.mark.parametrize("size", range(1, 40))
-def test_events_are_the_same_however_the_bytes_are_cut(size: int) -> None:
-    watch = Watch("exp_1")
-    watch.begin(200, {})
-
-    chunks = [WHOLE[start : start + size] for start in range(0, len(WHOLE), size)]
-    events = [event for chunk in chunks for event in watch.feed(chunk)]
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 21, 34])
+def test_events_are_the_same_however_the_bytes_are_cut(connect: Connect, size: int) -> None:
+    with served(Scripted([Play(body=WHOLE, headers=STREAM, piece_bytes=size)])) as url:
+        events = list(connect(url).watch("exp_1"))
 
     assert [event.number for event in events] == [1, 2, 3]
     assert [event.is_last for event in events] == [False, False, True]
 
 
-def test_several_lines_of_data_are_one_value() -> None:
-    watch = Watch("exp_1")
-    watch.begin(200, {})
+def test_several_lines_of_data_are_one_value(connect: Connect) -> None:
+    trial = f'id: 2\nevent: trial\ndata: {{"status":\ndata: "running", {AT}}}\n\n'.encode()
 
-    [event] = watch.feed(f'id: 1\nevent: trial\ndata: {{"status":\ndata: "running", {AT}}}\n\n'.encode())
+    with served(Scripted([Play(body=trial + LAST, headers=STREAM)])) as url:
+        event = next(iter(connect(url).watch("exp_1")))
 
     assert event.data["status"] == "running"
 
@@ -150,7 +146,7 @@ def web_server(settings: Settings, port: int) -> Iterator[None]:
     ours = {"database_url", "broker_url", "store_url", "cache_root"}
     chosen = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in settings.model_dump(include=ours).items()}
     environment = {**os.environ, **chosen, "DERMATRIAGE_PORT": str(port)}
-    repository = Path(__file__).parents[3]
+    repository = Path(__file__).parents[2]
     server = subprocess.Popen(
         [sys.executable, "-m", "service.web"], env=environment, cwd=repository, stderr=subprocess.DEVNULL
     )

@@ -1,0 +1,369 @@
+"""The two clients: `Client` blocks, `AsyncClient` is awaited; same methods, same answers."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import anyio
+import httpx
+from httpx_sse import EventSource
+from pydantic import BaseModel
+from stamina import AsyncRetryingCaller, RetryingCaller
+
+from dermatriage_client import requests, streams
+from dermatriage_client.connection import Connection, reading
+from dermatriage_client.errors import Refused, ServerUnreachable
+from dermatriage_client.requests import Call, Image, TaggedModel, get, of
+from dermatriage_client.retries import BROKEN
+from dermatriage_client.schemas import (
+    BatchLine,
+    Catalog,
+    ExperimentRead,
+    Health,
+    History,
+    ModelRead,
+    Page,
+    Prediction,
+    PredictionRead,
+    PromotionRead,
+    Readiness,
+    Status,
+    TrialRead,
+)
+from dermatriage_client.streams import Event, Events
+
+Answer = TypeVar("Answer")
+Body = TypeVar("Body", bound=BaseModel)
+Read = Callable[[httpx.Response], Answer]
+
+
+class Client(Connection):
+    """One server, asked over HTTP. Every method raises `ServerUnreachable` or `Refused`."""
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(**self._settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
+        """Posts an experiment. The same `key` never submits it twice; without one, a new key is made for this call."""
+        return self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
+        """Every experiment, newest first; pages are fetched as the iteration reaches them."""
+        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+
+    def experiment(self, experiment_id: str) -> ExperimentRead:
+        return self._ask(get("experiments", experiment_id), of(ExperimentRead))
+
+    def watch(self, experiment_id: str, *, after: int = 0) -> Iterator[Event]:
+        """What happens to an experiment, as it happens, after event number `after`, to its last event.
+
+        A connection that breaks is made again, also while the server restarts; no event is missed or repeated.
+        """
+        events = Events(experiment_id, after)
+        while not events.over:
+            with self._opened(events.call()) as response, suppress(*BROKEN), reading(response):
+                if response.status_code == httpx.codes.NO_CONTENT:
+                    return
+                for received in EventSource(response).iter_sse():
+                    yield from events.read(received)
+            time.sleep(0 if events.over else events.pause_seconds)
+
+    def trials(self, experiment_id: str, *, epochs: bool = True) -> list[TrialRead]:
+        """Every trial in the order of its phases, with the metrics of every epoch unless `epochs` is False."""
+        return self._ask(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
+
+    def trial(self, trial_id: str) -> TrialRead:
+        return self._ask(get("trials", trial_id), of(TrialRead))
+
+    def cancel(self, experiment_id: str) -> ExperimentRead:
+        """Cancels what waits at once and asks what runs to stop; asking again changes nothing."""
+        return self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
+
+    def report(self, experiment_id: str) -> str:
+        """One self-contained HTML file."""
+        return self._ask(get("experiments", experiment_id, "report"), requests.text)
+
+    def catalog(self) -> Catalog:
+        """Every name an experiment may use."""
+        return self._ask(get("catalog"), of(Catalog))
+
+    def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
+        """Every model, newest first; pages are fetched as the iteration reaches them."""
+        return self._pages(Page[ModelRead], "models", limit=page_size)
+
+    def model(self, version: str) -> TaggedModel:
+        return self._ask(get("models", version), requests.tagged)
+
+    def history(self) -> History:
+        """Who made which model champion, when, and why; newest first."""
+        return self._ask(get("models", "history"), of(History))
+
+    def card(self, version: str) -> str:
+        """The model card in Markdown."""
+        return self._ask(get("models", version, "card"), requests.text)
+
+    def bundle(self, version: str, target: str | os.PathLike[str]) -> Path:
+        """Writes everything a model consists of to `target`, a zip, once every checksum is right.
+
+        Raises `DownloadAltered`; nothing is at `target` then.
+        """
+        call, part = get("models", version, "bundle"), streams.part_of(Path(target))
+        try:
+            with self._raising():
+                manifest_sha256 = self._repeated(call, self._download, call, part)
+            return streams.keep(part, Path(target), manifest_sha256)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def promote(self, version: str, reason: str, *, if_match: str | None = None) -> PromotionRead:
+        """Makes a model the champion. With `if_match`, the ETag of a model, refuses if the champion changed since.
+
+        Never sent twice: the history would list two moves.
+        """
+        return self._ask(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
+
+    def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
+        """Makes the champion's predecessor champion again. Never sent twice: it would go back two promotions."""
+        return self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+
+    def predict(self, image: Image, *, explain: bool = False) -> Prediction:
+        """Judges one image, a path or a name with its bytes, with the champion; `explain` adds a heatmap.
+
+        Raises `OSError` for a file that cannot be read.
+        """
+        return self._ask(requests.judgement(image, explain), of(Prediction))
+
+    def predict_batch(self, images: Iterable[Image]) -> Iterator[BatchLine]:
+        """Judges any number of images, or zips of images, and gives each result as it comes; `index` counts them all.
+
+        An image that cannot be judged has a `problem` in its line and spoils no other. An answer that breaks off is not
+        asked for again: the other images may have been judged and recorded. Raises `OSError` for a file that cannot be
+        read.
+        """
+        answered = 0
+        for call in requests.batches(images):
+            with self._opened(call) as response, reading(response):
+                for text in response.iter_lines():
+                    yield BatchLine.model_validate_json(text).model_copy(update={"index": answered})
+                    answered += 1
+
+    def prediction(self, prediction_id: str) -> PredictionRead:
+        """One prediction as it was recorded; there at the latest a second after it was answered."""
+        return self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    def ready(self) -> Readiness:
+        """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
+        return self._ask(requests.READINESS, requests.readiness)
+
+    def healthy(self) -> bool:
+        """Whether a DermaTriage server answers; asks once and raises nothing if none does."""
+        with suppress(ServerUnreachable, Refused):
+            return self._ask(requests.HEALTH, of(Health)).status == "ok"
+        return False
+
+    def _ask(self, call: Call, read: Read[Answer]) -> Answer:
+        with self._raising():
+            response = self._repeated(call, self._send, call)
+        with reading(response):
+            return read(response)
+
+    def _pages(self, kind: type[Page[Body]], path: str, **params: Any) -> Iterator[Body]:
+        page = self._ask(get(path, **params), of(kind))
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self._ask(get(path, **params, cursor=page.next_cursor), of(kind))
+            yield from page.items
+
+    @contextmanager
+    def _opened(self, call: Call) -> Iterator[httpx.Response]:
+        """An answer whose body is still to be read; what fails before it begins is tried again."""
+        with self._raising():
+            response = self._repeated(call, self._send, call, stream=True)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _download(self, call: Call, part: Path) -> str:
+        """Writes a bundle to `part` and returns the sha256 of its manifest."""
+        response = self._send(call, stream=True)
+        try:
+            with part.open("wb") as file:
+                file.writelines(response.iter_bytes())
+        finally:
+            response.close()
+        return str(response.headers.get("etag", "")).strip('"')
+
+    def _repeated(self, call: Call, do: Callable[..., Answer], *args: Any, **named: Any) -> Answer:
+        return RetryingCaller(**self._bounds(call))(self.retries.pause, do, *args, **named)
+
+    def _send(self, call: Call, *, stream: bool = False) -> httpx.Response:
+        request = self._http.build_request(call.method, call.path, **call.sent)
+        response = self._http.send(request, stream=stream)
+        if not response.is_success:
+            response.read()
+        call.check(response)
+        return response
+
+
+class AsyncClient(Connection):
+    """`Client` for programs that await: the same methods, documented there. It belongs to one event loop."""
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**self._settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
+        return await self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
+        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+
+    async def experiment(self, experiment_id: str) -> ExperimentRead:
+        return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
+
+    async def watch(self, experiment_id: str, *, after: int = 0) -> AsyncIterator[Event]:
+        events = Events(experiment_id, after)
+        while not events.over:
+            async with self._opened(events.call()) as response:
+                with suppress(*BROKEN), reading(response):
+                    if response.status_code == httpx.codes.NO_CONTENT:
+                        return
+                    async with aclosing(EventSource(response).aiter_sse()) as stream:
+                        async for received in stream:
+                            for event in events.read(received):
+                                yield event
+            await anyio.sleep(0 if events.over else events.pause_seconds)
+
+    async def trials(self, experiment_id: str, *, epochs: bool = True) -> list[TrialRead]:
+        return await self._ask(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
+
+    async def trial(self, trial_id: str) -> TrialRead:
+        return await self._ask(get("trials", trial_id), of(TrialRead))
+
+    async def cancel(self, experiment_id: str) -> ExperimentRead:
+        return await self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
+
+    async def report(self, experiment_id: str) -> str:
+        return await self._ask(get("experiments", experiment_id, "report"), requests.text)
+
+    async def catalog(self) -> Catalog:
+        return await self._ask(get("catalog"), of(Catalog))
+
+    def models(self, *, page_size: int = 50) -> AsyncIterator[ModelRead]:
+        return self._pages(Page[ModelRead], "models", limit=page_size)
+
+    async def model(self, version: str) -> TaggedModel:
+        return await self._ask(get("models", version), requests.tagged)
+
+    async def history(self) -> History:
+        return await self._ask(get("models", "history"), of(History))
+
+    async def card(self, version: str) -> str:
+        return await self._ask(get("models", version, "card"), requests.text)
+
+    async def bundle(self, version: str, target: str | os.PathLike[str]) -> Path:
+        call, part = get("models", version, "bundle"), streams.part_of(Path(target))
+        try:
+            with self._raising():
+                manifest_sha256 = await self._repeated(call, self._download, call, part)
+            return await anyio.to_thread.run_sync(streams.keep, part, Path(target), manifest_sha256)
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def promote(self, version: str, reason: str, *, if_match: str | None = None) -> PromotionRead:
+        return await self._ask(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
+
+    async def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
+        return await self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+
+    async def predict(self, image: Image, *, explain: bool = False) -> Prediction:
+        return await self._ask(requests.judgement(image, explain), of(Prediction))
+
+    async def predict_batch(self, images: Iterable[Image]) -> AsyncIterator[BatchLine]:
+        answered = 0
+        for call in requests.batches(images):
+            async with self._opened(call) as response:
+                with reading(response):
+                    async for text in response.aiter_lines():
+                        yield BatchLine.model_validate_json(text).model_copy(update={"index": answered})
+                        answered += 1
+
+    async def prediction(self, prediction_id: str) -> PredictionRead:
+        return await self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    async def ready(self) -> Readiness:
+        return await self._ask(requests.READINESS, requests.readiness)
+
+    async def healthy(self) -> bool:
+        with suppress(ServerUnreachable, Refused):
+            return (await self._ask(requests.HEALTH, of(Health))).status == "ok"
+        return False
+
+    async def _ask(self, call: Call, read: Read[Answer]) -> Answer:
+        with self._raising():
+            response = await self._repeated(call, self._send, call)
+        with reading(response):
+            return read(response)
+
+    async def _pages(self, kind: type[Page[Body]], path: str, **params: Any) -> AsyncIterator[Body]:
+        page = await self._ask(get(path, **params), of(kind))
+        while True:
+            for item in page.items:
+                yield item
+            if page.next_cursor is None:
+                return
+            page = await self._ask(get(path, **params, cursor=page.next_cursor), of(kind))
+
+    @asynccontextmanager
+    async def _opened(self, call: Call) -> AsyncIterator[httpx.Response]:
+        with self._raising():
+            response = await self._repeated(call, self._send, call, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+    async def _download(self, call: Call, part: Path) -> str:
+        response = await self._send(call, stream=True)
+        try:
+            with part.open("wb") as file:
+                async for chunk in response.aiter_bytes():
+                    file.write(chunk)
+        finally:
+            await response.aclose()
+        return str(response.headers.get("etag", "")).strip('"')
+
+    async def _repeated(self, call: Call, do: Callable[..., Awaitable[Answer]], *args: Any, **named: Any) -> Answer:
+        return await AsyncRetryingCaller(**self._bounds(call))(self.retries.pause, do, *args, **named)
+
+    async def _send(self, call: Call, *, stream: bool = False) -> httpx.Response:
+        request = self._http.build_request(call.method, call.path, **call.sent)
+        response = await self._http.send(request, stream=stream)
+        if not response.is_success:
+            await response.aread()
+        call.check(response)
+        return response

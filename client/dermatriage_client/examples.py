@@ -1,0 +1,117 @@
+"""Examples in the schemas, for the API's documentation; a test compares them with the server's catalogue."""
+
+from typing import Any
+
+DISCLAIMER = "For research and education only. Not a medical device; never use it to diagnose or treat a person."
+EXPERIMENT_ID = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
+VERSION = "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"
+ARCHITECTURE: dict[str, Any] = {
+    "family": "custom_cnn",
+    "name": "CNN_v1",
+    "filters": 32,
+    "depth": 3,
+    "dropout": 0.5,
+    "dense": 512,
+    "learning_rate": 0.001,
+    "batch_size": 64,
+    "hypothesis": "baseline small",
+}
+STRATEGY: dict[str, Any] = {
+    "name": "LowLR",
+    "unfreeze": "all",
+    "dropout": None,
+    "learning_rate": 5e-05,
+    "change": "lr 0.00005",
+    "hypothesis": "stability",
+}
+SELECTION_POLICIES = ["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
+CALIBRATION_POLICIES = [
+    "np_sensitivity",
+    "conformal_risk_control",
+    "recall_at_precision",
+    "f_beta",
+    "cost",
+    "youden",
+    "fixed",
+]
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "name": "demo",
+        "architectures": ["CNN_v1"],
+        "class_weights": ["W3"],
+        "epochs": 5,
+        "patience": 4,
+        "selection": {"policy": "specificity_at_recall"},
+        "strategies": ["HighDropout", "LowLR"],
+        "promote": "always",
+    },
+    "laptop": {
+        "name": "laptop",
+        "architectures": ["CNN_v1"],
+        "class_weights": ["W3"],
+        "epochs": 30,
+        "patience": 10,
+        "selection": {"policy": "specificity_at_recall"},
+        "promote": "if_better",
+    },
+    "full": {"name": "full", "promote": "if_better"},
+}
+# The preset `laptop` on DermaMNIST with every default filled in.
+SPEC: dict[str, Any] = {
+    "name": "laptop",
+    "dataset": "dermamnist",
+    "architectures": ["CNN_v1"],
+    "class_weights": ["W3"],
+    "weights": "imagenet",
+    "epochs": 30,
+    "patience": 10,
+    "seed": 42,
+    "priority": 5,
+    "selection": {"policy": "specificity_at_recall", "min_specificity": 0.5},
+    "strategies": ["Freeze10", "Freeze20", "HighDropout", "LowLR"],
+    "calibration": {
+        "policy": "np_sensitivity",
+        "target_recall": 0.9,
+        "confidence": 0.95,
+        "source": "train",
+        "share": 0.1,
+        "reuse": False,
+        "fallback": None,
+        "min_precision": 0.4,
+        "beta": 2.0,
+        "false_negative_cost": 10.0,
+        "threshold": None,
+    },
+    "limits": {"trial_minutes": 720.0, "experiment_minutes": None},
+    "queue": "cpu",
+    "promote": "if_better",
+}
+RESULT: dict[str, Any] = {
+    "winner": "CNN_v1-W3/LowLR",
+    "model_version": VERSION,
+    "threshold": 0.31,
+    "guarantee": {"policy": "np_sensitivity", "target_recall": 0.9, "confidence": 0.95, "held": True},
+    "validation": {"recall": 0.93, "specificity": 0.71},
+    "test": {
+        "recall": 0.91,
+        "specificity": 0.70,
+        "precision": 0.42,
+        "f1": 0.58,
+        "f2": 0.74,
+        "roc_auc": 0.89,
+        "pr_auc": 0.66,
+        "confusion": {"tn": 1129, "fp": 484, "fn": 35, "tp": 357},
+    },
+}
+METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}
+GUARANTEE: dict[str, Any] = {
+    "holds": True,
+    "kind": "confidence",
+    "target_recall": 0.9,
+    "confidence": 0.95,
+    "positives": 98,
+    "allowed_misses": 4,
+    "seen_misses": 4,
+    "sentence": "With 95 % confidence, at least 90 % of malignant images like those of the calibration set are called "
+    "malignant.",
+}

@@ -1,0 +1,121 @@
+"""The requests of the API as values, and how an answer is read. Nothing here uses the network."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel
+
+from dermatriage_client.schemas import ModelRead, Readiness, TrialList, TrialRead
+
+Body = TypeVar("Body", bound=BaseModel)
+# A file's path, or its name and content.
+Image = str | os.PathLike[str] | tuple[str, bytes]
+
+# Well below the server's own bounds, 1,000 images and 100 MiB unless its settings say otherwise.
+MOST_FILES = 200
+MOST_BYTES = 32 * 2**20
+
+
+class TaggedModel(ModelRead):
+    """A model with the ETag it came with; `promote` and `roll_back` take it as `if_match`."""
+
+    etag: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`.
+
+    `repeatable`: sending it twice does no more than sending it once. `persistent`: a stream that is asked for again
+    where it broke off. `answers` are the statuses besides 2xx that are an answer and no error.
+    """
+
+    method: str
+    path: str
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    repeatable: bool = True
+    persistent: bool = False
+    answers: tuple[int, ...] = ()
+
+    def check(self, response: httpx.Response) -> None:
+        """Raises `httpx.HTTPStatusError` for an answer that is an error."""
+        if response.status_code not in self.answers:
+            response.raise_for_status()
+
+
+HEALTH = Call("GET", "/healthz", repeatable=False)
+READINESS = Call("GET", "/readyz", repeatable=False, answers=(503,))
+
+
+def path(*parts: str) -> str:
+    """`/v1/experiments/exp_1`; what a person typed in place of an id cannot lead to another endpoint."""
+    return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
+
+
+def get(*parts: str, **params: Any) -> Call:
+    return Call("GET", path(*parts), {"params": {name: value for name, value in params.items() if value is not None}})
+
+
+def submission(spec: BaseModel | Mapping[str, Any], key: str | None) -> Call:
+    posted = spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)
+    return Call("POST", path("experiments"), {"json": posted, "headers": {"Idempotency-Key": key or uuid.uuid4().hex}})
+
+
+def cancellation(experiment_id: str) -> Call:
+    return Call("POST", path("experiments", experiment_id, "cancel"))
+
+
+def move(*parts: str, reason: str, if_match: str | None) -> Call:
+    """A promotion or a rollback: sent twice, the history would list two moves."""
+    headers = {} if if_match is None else {"If-Match": if_match}
+    return Call("POST", path("models", *parts), {"json": {"reason": reason}, "headers": headers}, repeatable=False)
+
+
+def judgement(image: Image, explain: bool) -> Call:
+    return Call("POST", "/predict", {"files": {"file": _named(image)}, "params": {"explain": explain}})
+
+
+def batches(images: Iterable[Image]) -> Iterator[Call]:
+    """As few requests as the server's limits allow; an image is read when its request is about to be sent."""
+    group: list[tuple[str, tuple[str, bytes]]] = []
+    size = 0
+    for name, content in map(_named, images):
+        if group and (len(group) == MOST_FILES or size + len(content) > MOST_BYTES):
+            yield Call("POST", "/v1/predict/batch", {"files": group})
+            group, size = [], 0
+        group.append(("files", (name, content)))
+        size += len(content)
+    if group:
+        yield Call("POST", "/v1/predict/batch", {"files": group})
+
+
+def of(kind: type[Body]) -> Callable[[httpx.Response], Body]:
+    """Reads an answer as this schema."""
+    return lambda response: kind.model_validate_json(response.content)
+
+
+def text(response: httpx.Response) -> str:
+    return response.content.decode()
+
+
+def trials(response: httpx.Response) -> list[TrialRead]:
+    return of(TrialList)(response).items
+
+
+def tagged(response: httpx.Response) -> TaggedModel:
+    return TaggedModel.model_validate({**response.json(), "etag": response.headers["etag"]})
+
+
+def readiness(response: httpx.Response) -> Readiness:
+    checks = response.json()["checks"]
+    return Readiness(status="ready" if response.status_code == 200 else "not-ready", checks=checks)
+
+
+def _named(image: Image) -> tuple[str, bytes]:
+    return image if isinstance(image, tuple) else (Path(image).name, Path(image).read_bytes())

@@ -1,0 +1,358 @@
+"""What the service answers: the schemas of its HTTP API, which the server and this client share."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dermatriage_client import examples
+
+Item = TypeVar("Item")
+Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
+TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled", "collapsed", "pruned"]
+ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
+Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+
+
+class Page(BaseModel, Generic[Item]):
+    """Items and, unless they are the last, the cursor of the page after them."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="Send it back as `cursor` for the next page; null at the end.")
+
+
+class FailureRead(BaseModel):
+    """Why something failed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str = "Failed"
+    message: str = ""
+
+
+class ExperimentRead(BaseModel):
+    """A study and how far it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": examples.EXPERIMENT_ID,
+                "status": "succeeded",
+                "phase": 3,
+                "progress": 1.0,
+                "spec": examples.SPEC,
+                "attempts": 6,
+                "created_at": "2026-01-05T09:30:00Z",
+                "started_at": "2026-01-05T09:30:01Z",
+                "finished_at": "2026-01-05T11:02:40Z",
+                "result": examples.RESULT,
+                "error": None,
+            }
+        }
+    )
+
+    id: str
+    status: Status
+    phase: int = Field(ge=0, le=3, description="0 before the first, 3 while and after the winner is tested.")
+    progress: float = Field(ge=0, le=1, description="Share of the study that is done; never moves back.")
+    spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
+    attempts: int = Field(description="Trials started, those included that had to be started again.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: dict[str, Any] | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
+    error: FailureRead | None
+
+
+class EpochRead(BaseModel):
+    """One epoch, as it was recorded when it ended."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    metrics: dict[str, Any] = Field(examples=[examples.METRICS])
+    seconds: float
+    eligible: bool = Field(description="Whether it reached the specificity that the selection asks for.")
+    best: bool = Field(description="Whether it was the best so far.")
+    created_at: datetime
+
+
+class TrialRead(BaseModel):
+    """One training run, or the final evaluation."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "id": "trl_0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a",
+                "experiment_id": examples.EXPERIMENT_ID,
+                "phase": 1,
+                "position": 0,
+                "name": "CNN_v1-W3",
+                "kind": "train",
+                "queue": "cpu",
+                "status": "succeeded",
+                "spec": {"architecture": "CNN_v1", "class_weight": "W3", "learning_rate": 0.001, "seed": 42},
+                "attempts": 1,
+                "worker": "gpu-1:4711",
+                "epochs_done": 24,
+                "best_epoch": 14,
+                "metrics": examples.METRICS,
+                "environment": {"keras": "3.15.0", "backend": "tensorflow"},
+                "error": None,
+                "created_at": "2026-01-05T09:30:00Z",
+                "started_at": "2026-01-05T09:30:02Z",
+                "finished_at": "2026-01-05T09:41:17Z",
+                "epochs": None,
+            }
+        },
+    )
+
+    id: str
+    experiment_id: str
+    phase: int
+    position: int
+    name: str
+    kind: Literal["train", "finalize"]
+    queue: str
+    status: TrialStatus
+    spec: dict[str, Any]
+    attempts: int
+    worker: str | None
+    epochs_done: int
+    best_epoch: int | None
+    metrics: dict[str, Any] | None
+    environment: dict[str, Any] | None
+    error: FailureRead | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    epochs: list[EpochRead] | None = Field(None, description="Null where epochs were not asked for.")
+
+
+class TrialList(BaseModel):
+    """Every trial of an experiment, in the order of its phases."""
+
+    items: list[TrialRead]
+
+
+class ClassWeightRead(BaseModel):
+    """Weights of the classes in the loss; without weights both are 1."""
+
+    name: str = Field(examples=["W3"])
+    benign: float = Field(examples=[1.0])
+    malignant: float = Field(examples=[3.0])
+
+
+class DatasetRead(BaseModel):
+    """A data set an experiment may name; `counts` is known once the file is in the store."""
+
+    name: str = Field(examples=["dermamnist"])
+    source: Literal["official", "synthetic", "registered"] = Field(examples=["official"])
+    synthetic: bool = Field(examples=[False])
+    sha256: str | None = Field(None, examples=[None])
+    image_size: int | None = Field(None, examples=[28])
+    counts: dict[str, Any] | None = Field(None, examples=[None])
+
+
+class Catalog(BaseModel):
+    """Architectures, strategies, class weights, policies, presets and data sets by name."""
+
+    architectures: list[dict[str, Any]] = Field(
+        examples=[[examples.ARCHITECTURE]],
+        description="Phase 1 screens these.",
+    )
+    strategies: list[dict[str, Any]] = Field(
+        examples=[[examples.STRATEGY]], description="Phase 2 applies these to the winner of Phase 1."
+    )
+    class_weights: list[ClassWeightRead]
+    selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])
+    calibration_policies: list[str] = Field(examples=[examples.CALIBRATION_POLICIES])
+    presets: dict[str, dict[str, Any]] = Field(
+        examples=[examples.PRESETS], description="Partial experiments; add a `dataset` and post them."
+    )
+    datasets: list[DatasetRead]
+    disclaimer: str = Field(examples=[examples.DISCLAIMER])
+
+
+class WarningRead(BaseModel):
+    """A reason to trust the answer less; `code` is stable, for programs."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: str = Field(examples=["enlarged"])
+    message: str = Field(examples=["The image of 20 x 20 pixels was enlarged to 28 x 28; detail is missing."])
+
+
+class Explanation(BaseModel):
+    """A heatmap: red where covering the image lowers the probability of malignant, blue where it raises it."""
+
+    method: Literal["occlusion"]
+    png_base64: str = Field(description="PNG, 224 x 224 pixels.", examples=["iVBORw0KGgo…"])
+    strongest_change: float = Field(description="Largest mean change of the probability at any pixel.", examples=[0.2])
+    milliseconds: float = Field(description="What the heatmap took.", examples=[60.0])
+
+
+class Prediction(BaseModel):
+    """One image, judged by one model at that model's threshold: malignant if the probability reaches it."""
+
+    prediction_id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
+    label: Literal["malignant", "benign"]
+    probability_malignant: float = Field(ge=0, le=1, examples=[0.37])
+    threshold: float = Field(examples=[0.31])
+    model_version: str = Field(examples=[examples.VERSION])
+    dataset: str = Field(examples=["dermamnist"])
+    guarantee: dict[str, Any] = Field(examples=[examples.GUARANTEE], description="What the threshold promises.")
+    unlikeness: float | None = Field(
+        None,
+        ge=0,
+        description="How far the image's features lie from those of the training images, as a share of the distance "
+        "within which 99 % of validation images lie. Above 1 there is the warning `unlike_training`; null where the "
+        "model's bundle is from before this was told.",
+        examples=[0.41],
+    )
+    warnings: list[WarningRead]
+    explanation: Explanation | None = Field(None, description="With `explain=true` alone.", examples=[None])
+    disclaimer: str = Field(examples.DISCLAIMER, examples=[examples.DISCLAIMER])
+
+
+class PredictionRead(BaseModel):
+    """A prediction as it was recorded. The image itself is not kept unless the server's settings say so."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
+    created_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
+    label: Literal["malignant", "benign"] = Field(examples=["malignant"])
+    probability: float = Field(ge=0, le=1, examples=[0.37])
+    threshold: float = Field(examples=[0.31])
+    model_version: str = Field(examples=[examples.VERSION])
+    dataset: str = Field(examples=["dermamnist"])
+    image_sha256: str = Field(examples=["0" * 64])
+    image_stored: bool = Field(examples=[False])
+    warnings: list[str] = Field(description="Codes of the warnings.", examples=[["enlarged"]])
+    key_id: str | None = Field(description="Id of the API key that asked.", examples=[None])
+
+
+class BatchLine(BaseModel):
+    """One line of a batch's answer: a prediction, or the problem that one image has."""
+
+    index: int = Field(ge=0, examples=[0])
+    file: str = Field(description="The name that was sent, cut to 200 printable characters.", examples=["lesion.png"])
+    prediction: Prediction | None = None
+    problem: dict[str, Any] | None = None
+
+
+class ModelRead(BaseModel):
+    """A packaged, calibrated and tested model. `champion` is the one that answers `/predict`."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "version": examples.VERSION,
+                "champion": True,
+                "experiment_id": examples.EXPERIMENT_ID,
+                "winner": "CNN_v1-W3/LowLR",
+                "architecture": "CNN_v1",
+                "dataset": "dermamnist",
+                "dataset_sha256": "0" * 64,
+                "synthetic": False,
+                "weights": "imagenet",
+                "bundle_sha256": "1" * 64,
+                "manifest_sha256": "2" * 64,
+                "signed_by": "3f1c0d9e8b7a6f5e",
+                "threshold": 0.31,
+                "calibration": {"threshold": 0.31, "guarantee": examples.GUARANTEE},
+                "metrics": examples.RESULT["test"],
+                "created_at": "2026-01-05T11:02:40Z",
+            }
+        },
+    )
+
+    version: str
+    champion: bool
+    experiment_id: str
+    winner: str
+    architecture: str
+    dataset: str
+    dataset_sha256: str
+    synthetic: bool = Field(description="Whether it was trained on generated images.")
+    weights: str = Field(description="Initial weights of a transfer base; `none` means random.")
+    bundle_sha256: str = Field(description="Identifies what the test set was opened for.")
+    manifest_sha256: str = Field(description="Identifies every byte of the bundle.")
+    signed_by: str | None = Field(None, description="Id of the key that signed the bundle; null: it is unsigned.")
+    threshold: float
+    calibration: dict[str, Any]
+    metrics: dict[str, Any] = Field(description="Test figures, recall first.")
+    created_at: datetime
+
+
+class Why(BaseModel):
+    """The reason that the history will give."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "recall 0.93 against 0.91"}})
+
+    reason: Reason
+
+
+class PromotionRead(BaseModel):
+    """One move of the champion."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "id": 3,
+                "version": examples.VERSION,
+                "previous": "mdl_1b2c3d4e5f60718293a4b5c6d7e8f901",
+                "action": "promote",
+                "actor": "local",
+                "reason": "recall 0.93 against 0.91",
+                "created_at": "2026-01-05T12:00:00Z",
+            }
+        },
+    )
+
+    id: int
+    version: str
+    previous: str | None
+    action: str
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+class History(BaseModel):
+    """Every move of the champion, newest first."""
+
+    items: list[PromotionRead]
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = Field("ok", examples=["ok"])
+
+
+class Check(BaseModel):
+    """One thing the service needs. `refused` names a newer champion that failed its checks."""
+
+    ok: bool = Field(examples=[True])
+    detail: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers"])
+    refused: str | None = Field(None, examples=[None])
+
+
+class Readiness(BaseModel):
+    """Everything the service needs is there."""
+
+    status: str = Field("ready", examples=["ready"])
+    checks: dict[str, Check] = Field(
+        examples=[
+            {
+                "database": {"ok": True, "detail": "answers", "refused": None},
+                "broker": {"ok": True, "detail": "answers", "refused": None},
+                "model": {"ok": True, "detail": "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e answers", "refused": None},
+            }
+        ]
+    )

@@ -1,0 +1,31 @@
+"""The examples in the client's schemas, beside the server's own catalogue."""
+
+from dataclasses import asdict
+from typing import get_args
+
+from dermatriage_client import examples
+from dermatriage_client.schemas import Prediction
+from models_store.contract.catalog import ARCHITECTURES, DISCLAIMER, PRESETS, STRATEGIES
+from models_store.contract.specs import CalibrationPolicy, ExperimentSpec, SelectionPolicy
+
+
+def test_disclaimer_is_the_one_of_the_server() -> None:
+    assert examples.DISCLAIMER == DISCLAIMER
+    assert Prediction.model_fields["disclaimer"].default == DISCLAIMER
+
+
+def test_architecture_and_strategy_are_those_of_the_catalogue() -> None:
+    assert {"family": "custom_cnn", **asdict(ARCHITECTURES["CNN_v1"])} == examples.ARCHITECTURE
+    assert asdict(STRATEGIES["LowLR"]) == examples.STRATEGY
+
+
+def test_policies_and_presets_are_those_of_the_catalogue() -> None:
+    assert list(get_args(SelectionPolicy)) == examples.SELECTION_POLICIES
+    assert list(get_args(CalibrationPolicy)) == examples.CALIBRATION_POLICIES
+    assert examples.PRESETS == PRESETS
+
+
+def test_spec_is_the_laptop_preset_with_every_default() -> None:
+    spec = ExperimentSpec.model_validate({"dataset": "dermamnist", **PRESETS["laptop"]})
+
+    assert spec.model_dump(mode="json") == examples.SPEC
