@@ -25,6 +25,7 @@ from sqlalchemy import insert
 from benchmarks.databases import fresh_database
 from models_store import runs
 from models_store.contract.catalog import ARCHITECTURES
+from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.tables import EpochRow, Experiment, Trial
@@ -159,7 +160,9 @@ def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing
             before = visitor.page.evaluate(POINTS)
             claim = runs.Claim(f"trl_{EXPERIMENTS:024x}{place:08x}", LARGE, 1, 1, "train")
             metrics = {"loss": 0.5, "recall": 0.8} | {f"val_{name}": 0.75 for name in FIGURES}
-            epoch = runs.EpochReport(EPOCHS + number // len(ARCHITECTURES), metrics, 1.0, eligible=True, best=False)
+            epoch = Epoch(
+                number=EPOCHS + number // len(ARCHITECTURES), metrics=metrics, seconds=1.0, eligible=True, best=False
+            )
             with database.write() as session:
                 assert runs.heartbeat(session, claim, timedelta(minutes=1), [epoch]) == "ours"
             began = time.perf_counter()

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 
 from benchmarks.databases import fresh_database
 from models_store import runs
+from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.tables import EpochRow, Event, Experiment, Trial
@@ -169,7 +170,7 @@ def _claim(session: Session) -> None:
 
 def _heartbeat(session: Session) -> None:
     claim = runs.Claim(f"{_id(1)}-0", _id(1), 1, 1, "train")
-    epoch = runs.EpochReport(EPOCHS + 1, METRICS, 1.0, eligible=True, best=False)
+    epoch = Epoch(number=EPOCHS + 1, metrics=METRICS, seconds=1.0, eligible=True, best=False)
     assert runs.heartbeat(session, claim, timedelta(minutes=1), [epoch]) == "ours"
 
 

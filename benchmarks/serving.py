@@ -20,15 +20,13 @@ import tempfile
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks import load, servers
-from benchmarks.load import Load
 from benchmarks.servers import Server
-from benchmarks.serving_page import write_page
+from benchmarks.serving_page import Cell, Measured, write_page
 from benchmarks.untrained import promote_untrained
 from migrations import upgrade
 from models_store.database import Database
@@ -42,49 +40,7 @@ CLIENTS = (1, 16, 64)
 NAMES = ("a", "b", "c")
 STARTS = 3
 HEATMAPS = 15
-# (b) takes so long for its answers that it joins in every fourth round only.
-EVERY_ROUND_OF_B = 4
 NO_LIMIT = 10**9  # requests a minute: a single key asks for everything here
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One server under one number of clients in one round."""
-
-    load: Load
-    cpu_milliseconds: float
-
-    @property
-    def figures(self) -> tuple[float, float, float, float]:
-        """Answers a second, median and 99th percentile in milliseconds, CPU milliseconds of the server an answer."""
-        return self.load.per_second, self.load.percentile(50), self.load.percentile(99), self.cpu_milliseconds
-
-
-@dataclass
-class Measured:
-    """All of one architecture. Memory in megabytes, resident and proportional, after the load."""
-
-    architecture: str
-    cells: dict[tuple[str, int], list[Cell]] = field(default_factory=dict)
-    starts: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    memory: dict[str, tuple[float, float]] = field(default_factory=dict)
-    heatmap_milliseconds: float = 0.0
-
-    def median(self, name: str, clients: int) -> tuple[float, ...]:
-        columns = zip(*(cell.figures for cell in self.cells[name, clients]), strict=True)
-        return tuple(statistics.median(column) for column in columns)
-
-    def ratios(self, name: str, clients: int) -> list[float]:
-        """Answers of (a) for one of `name`, ascending: one ratio for each round in which both took part."""
-        pairs = zip(self.cells["a", clients][:: self.stride(name)], self.cells[name, clients], strict=True)
-        return sorted(ours.load.per_second / other.load.per_second for ours, other in pairs)
-
-    def cpu_ratio(self, name: str, clients: int) -> float:
-        """CPU time that an answer costs `name` for one of (a), by the medians: the neighbours hardly change it."""
-        return self.median(name, clients)[3] / self.median("a", clients)[3]
-
-    def stride(self, name: str) -> int:
-        return EVERY_ROUND_OF_B if name == "b" else 1
 
 
 def main() -> int:

@@ -5,15 +5,13 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.grouped_bars import grouped_bars
-
-if TYPE_CHECKING:
-    from benchmarks.serving import Measured
+from benchmarks.load import Load
 
 SERVERS = {
     "a": "this service",
@@ -27,7 +25,51 @@ MOST_MEGABYTES, MOST_START_SECONDS = 350, 3
 PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "keras", "tensorflow")
 
 
-def write_page(path: Path, measured: Sequence["Measured"], asked: argparse.Namespace, busy_before: float) -> None:
+# (b) takes so long for its answers that it joins in every fourth round only.
+EVERY_ROUND_OF_B = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One server under one number of clients in one round."""
+
+    load: Load
+    cpu_milliseconds: float
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        """Answers a second, median and 99th percentile in milliseconds, CPU milliseconds of the server an answer."""
+        return self.load.per_second, self.load.percentile(50), self.load.percentile(99), self.cpu_milliseconds
+
+
+@dataclass
+class Measured:
+    """All of one architecture. Memory in megabytes, resident and proportional, after the load."""
+
+    architecture: str
+    cells: dict[tuple[str, int], list[Cell]] = field(default_factory=dict)
+    starts: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    memory: dict[str, tuple[float, float]] = field(default_factory=dict)
+    heatmap_milliseconds: float = 0.0
+
+    def median(self, name: str, clients: int) -> tuple[float, ...]:
+        columns = zip(*(cell.figures for cell in self.cells[name, clients]), strict=True)
+        return tuple(statistics.median(column) for column in columns)
+
+    def ratios(self, name: str, clients: int) -> list[float]:
+        """Answers of (a) for one of `name`, ascending: one ratio for each round in which both took part."""
+        pairs = zip(self.cells["a", clients][:: self.stride(name)], self.cells[name, clients], strict=True)
+        return sorted(ours.load.per_second / other.load.per_second for ours, other in pairs)
+
+    def cpu_ratio(self, name: str, clients: int) -> float:
+        """CPU time that an answer costs `name` for one of (a), by the medians: the neighbours hardly change it."""
+        return self.median(name, clients)[3] / self.median("a", clients)[3]
+
+    def stride(self, name: str) -> int:
+        return EVERY_ROUND_OF_B if name == "b" else 1
+
+
+def write_page(path: Path, measured: Sequence[Measured], asked: argparse.Namespace, busy_before: float) -> None:
     """Writes the page, and beside it its plot."""
     plot = path.parent / PLOT.relative_to("docs")
     plot.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +101,7 @@ neighbours, not the absolute figures. Medians of {asked.rounds} rounds of {asked
 The networks are untrained (`weights: none`), which changes nothing about their speed."""
 
 
-def _goals(measured: Sequence["Measured"]) -> str:
+def _goals(measured: Sequence[Measured]) -> str:
     small, large = measured
     resident = small.memory["a"][0]
     start = statistics.median(seconds for seconds, _ in small.starts["a"])
@@ -110,12 +152,12 @@ def _busy(before: float) -> str:
     )
 
 
-def _figure(plot: Path, measured: Sequence["Measured"]) -> str:
+def _figure(plot: Path, measured: Sequence[Measured]) -> str:
     best = ", ".join(f"{each.median('a', 16)[0]:.0f} on {each.architecture}" for each in measured)
     return f"![Answers a second by server and number of clients; at 16 clients this service gives {best}]({plot})"
 
 
-def _speed(each: "Measured") -> str:
+def _speed(each: Measured) -> str:
     lines = ["| clients | server | answers/s | p50 ms | p99 ms | CPU ms an answer |", "|---|---|---|---|---|---|"]
     clients = sorted({number for _, number in each.cells})
     for number in clients:
@@ -132,7 +174,7 @@ def _speed(each: "Measured") -> str:
     return "\n".join((f"## {each.architecture}", "", *lines, "", note, "", *ratios))
 
 
-def _memory_and_start(measured: Sequence["Measured"]) -> str:
+def _memory_and_start(measured: Sequence[Measured]) -> str:
     lines = [
         "| network | server | resident MB | proportional MB | first answer after | of it CPU time |",
         "|---|---|---|---|---|---|",
@@ -148,7 +190,7 @@ def _memory_and_start(measured: Sequence["Measured"]) -> str:
     return "\n".join(("## Memory after the load, and start", "", *lines))
 
 
-def _heatmaps(measured: Sequence["Measured"]) -> str:
+def _heatmaps(measured: Sequence[Measured]) -> str:
     taken = " and ".join(f"{each.heatmap_milliseconds:.0f} ms for {each.architecture}" for each in measured)
     return f"""## Heatmap
 
@@ -156,7 +198,7 @@ def _heatmaps(measured: Sequence["Measured"]) -> str:
 (median, as each answer says itself). One is made at a time in each process, beside the answers of others."""
 
 
-def _plot(measured: Sequence["Measured"]) -> str:
+def _plot(measured: Sequence[Measured]) -> str:
     panels = {}
     for each in measured:
         clients = sorted({number for _, number in each.cells})

@@ -13,16 +13,16 @@ from sqlalchemy.orm import Session
 
 from benchmarks.simulation import Costs
 from models_store import runs
+from models_store.contract.outcomes import Collapsed, Epoch
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.experiment import phases
-from models_store.runs import Claim, EpochReport, PlannedTrial, TrialResult
+from models_store.runs import Claim
 
 Answer = TypeVar("Answer")
 LEASE = timedelta(minutes=1)
 CLIENTS, EXPERIMENTS, EPOCHS = 8, 40, 30
 METRICS = {f"val_{name}": 0.751234 for name in ("recall", "specificity", "precision", "auc", "f1", "f2")}
-SPEC = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1", "CNN_v2")).model_dump(mode="json")
+SPEC = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1", "CNN_v2"))
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def _epochs_a_second(database: Database, claims: list[Claim]) -> float:
 
 
 def _submit_and_open(session: Session) -> None:
-    experiment = runs.submit(session, SPEC)
-    runs.open_phase(session, experiment.id, 1, [PlannedTrial(name="a", kind="train", queue="cpu", spec={})])
+    runs.submit(session, SPEC)
 
 
 def _claim(session: Session) -> Claim:
@@ -84,7 +83,7 @@ def _claim(session: Session) -> Claim:
 
 
 def _epoch(claim: Claim, number: int) -> Callable[[Session], object]:
-    report = EpochReport(number, METRICS, 1.0, eligible=True, best=False)
+    report = Epoch(number=number, metrics=METRICS, seconds=1.0, eligible=True, best=False)
     return lambda session: runs.heartbeat(session, claim, LEASE, [report])
 
 
@@ -96,8 +95,8 @@ def _finish(claim: Claim) -> Callable[[Session], object]:
     """What follows a trial's end: its record, and the look whether its phase has ended."""
 
     def finish(session: Session) -> None:
-        runs.finish_trial(session, claim, TrialResult(status="collapsed", reason="bench"))
-        phases.advance(session, claim.experiment_id)
+        runs.finish_trial(session, claim, Collapsed(reason="bench", environment={}))
+        runs.advance(session, claim.experiment_id)
 
     return finish
 

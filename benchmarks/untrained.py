@@ -4,17 +4,19 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
 from models_store import runs
-from models_store.contract.outcomes import Exit
+from models_store.contract.outcomes import Exit, Finalized
 from models_store.contract.specs import CalibrationSpec, Checkpoint, ExperimentSpec, FinalSpec
 from models_store.database import Database
 from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
 from models_store.experiment import phases
 from models_store.files import sha256_of
-from models_store.runs import PlannedTrial, recording
 from models_store.settings import Settings
 from models_store.store.storage import Storage
+from models_store.tables import Trial
 from workers.trial.jobs import do_final_job
 from workers.trial.protocol import Job, RegisteredFile
 
@@ -56,8 +58,9 @@ def promote_untrained(architecture: str, settings: Settings, database: Database)
         )
         outcome = do_final_job(job, final, settings, storage, folder)
     with database.write() as session:
-        recording.record(session, claim, Exit("finished", outcome), max_attempts=1)
-    return str(outcome.result["model"]["store_key"])
+        runs.record(session, claim, Exit(reason="finished", outcome=outcome), max_attempts=1)
+    assert isinstance(outcome, Finalized)
+    return outcome.store_key
 
 
 def _winner(spec: ExperimentSpec, storage: Storage, folder: Path) -> FinalSpec:
@@ -72,11 +75,11 @@ def _winner(spec: ExperimentSpec, storage: Storage, folder: Path) -> FinalSpec:
 
 
 def _claim(spec: ExperimentSpec, final: FinalSpec, database: Database) -> runs.Claim:
-    planned = PlannedTrial(name="final", kind="finalize", queue="cpu", spec=final.model_dump(mode="json"))
+    """The final trial of an experiment whose screening is taken for done."""
     with database.write() as session:
-        experiment_id = runs.submit(session, spec.model_dump(mode="json")).id
-        for phase, trials in ((1, []), (2, []), (3, [planned])):
-            runs.open_phase(session, experiment_id, phase, trials)
+        experiment_id = runs.submit(session, spec).id
+        (trial,) = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id))
+        trial.phase, trial.name, trial.kind, trial.spec = 3, "final", "finalize", final.model_dump(mode="json")
     with database.write() as session:
         claim = runs.claim_next(session, ["cpu"], "benchmark:1", timedelta(hours=1))
     assert claim is not None

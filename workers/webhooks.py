@@ -1,7 +1,7 @@
-"""Tells the address in the settings that an experiment has ended: signed, and again until it answers 2xx.
+"""Posts to the address in the settings that an experiment has ended: signed, and again until the answer is 2xx.
 
-The body is JSON. `DermaTriage-Signature: t=TIME,v1=HEX` carries the HMAC-SHA256, under the shared secret, of the time,
-a full stop and the body, so that a receiver can refuse what is forged, altered or replayed late.
+The body is JSON, signed as Standard Webhooks (https://www.standardwebhooks.com) describes, so that a receiver can
+refuse what is forged, altered or replayed late.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ import hashlib
 import hmac
 import json
 import logging
-import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
 import httpx
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
+from standardwebhooks import Webhook
 
 from models_store import runs
 from models_store.settings import Settings
@@ -70,10 +70,21 @@ def send_due(worker: Worker) -> int:
     return sent
 
 
-def signature(secret: str, timestamp: int, body: bytes) -> str:
-    """The value of `DermaTriage-Signature`."""
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={timestamp},v1={digest}"
+def signed_headers(secret: str, delivery_id: str, moment: datetime, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks. A secret that starts with `whsec_` is base64, any other is used as it is.
+
+    `DermaTriage-Signature`, the header of earlier versions, is sent for one more release.
+    """
+    key = secret if secret.startswith("whsec_") else secret.encode()
+    earlier = hmac.new(secret.encode(), f"{int(moment.timestamp())}.".encode() + body, hashlib.sha256).hexdigest()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(key).sign(delivery_id, moment, body.decode()),
+        "DermaTriage-Delivery": delivery_id,
+        "DermaTriage-Signature": f"t={int(moment.timestamp())},v1={earlier}",
+    }
 
 
 def _send_until_stopped(worker: Worker) -> None:
@@ -111,11 +122,7 @@ def _payload(delivery: Delivery, experiment: Experiment) -> dict[str, Any]:
 
 
 def _send(worker: Worker, url: str, secret: str, message: Message) -> None:
-    headers = {
-        "Content-Type": "application/json",
-        "DermaTriage-Delivery": message.delivery_id,
-        "DermaTriage-Signature": signature(secret, int(time.time()), message.body),
-    }
+    headers = signed_headers(secret, message.delivery_id, datetime.now(UTC), message.body)
     try:
         asyncio.run(_post(url, message.body, headers))
         error = None

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from benchmarks.nemesis.databases import Victim
 from benchmarks.nemesis.history import History
 from benchmarks.nemesis.proxy import Address, Proxy
-from models_store.broker import ADVANCE, CONTROL_QUEUE, broker
+from models_store.broker import broker, wake
 from models_store.settings import Settings
 from tests.end_to_end.stack import LEASE_SECONDS, Stack, eventually
 
@@ -25,6 +25,7 @@ SCRATCH_BYTES = 4 * 2**20
 PAUSE_SECONDS, PARTITION_SECONDS, RESTART_SECONDS, FULL_SECONDS = 4.0, LEASE_SECONDS + 3, 2.0, 4.0
 CLOCK_SOURCE = Path(__file__).with_name("false_clock.c")
 CLOCKS = ("3600", "-3600", "0")
+SPURIOUS_MESSAGES = 5
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,11 @@ class Nemesis:
 
     def _double_messages(self) -> None:
         with suppress(RedisError), self.stack.redis() as redis:
-            for queue in (CONTROL_QUEUE, "cpu"):
-                if waiting := redis.lrange(queue, 0, -1):
-                    redis.lpush(queue, *waiting)
+            if waiting := redis.lrange("cpu", 0, -1):
+                redis.lpush("cpu", *waiting)
         celery = broker(Settings(broker_url=self.stack.broker_url, _env_file=None))
-        known = [fact["experiment"] for fact in self.history.facts if fact["kind"] == "accepted"]
-        for experiment in self.chance.sample(known, min(5, len(known))):
-            with suppress(Exception):  # whatever the driver raises while the broker is away
-                celery.send_task(ADVANCE, args=[experiment], queue=CONTROL_QUEUE)
+        with suppress(Exception):  # whatever the driver raises while the broker is away
+            wake(celery, "cpu", SPURIOUS_MESSAGES)
         celery.close()
 
     def _with_small_disk(self) -> list[Fault]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,6 +32,7 @@ from service.errors import is_outage
 from service.web.api_docs import problems
 
 HEARTBEAT_SECONDS = 15.0
+RECONNECT_MILLISECONDS = 2000
 ADMISSION_SECONDS = 1.0  # between two looks whether the key of a silent stream may still be used
 MOST_AT_ONCE = 500
 MEDIA_TYPE = "text/event-stream"
@@ -135,24 +137,24 @@ async def stream_events(
     feed = cast(Feed, request.app.state.feed)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     events = _stream(services.database, feed, experiment_id, seen, still_admitted(request))
-    return StreamingResponse(events, 200, headers, MEDIA_TYPE)
+    return EventSourceResponse(events, 200, headers)
 
 
 async def _stream(
     database: Database, feed: Feed, experiment_id: str, seen: int, admitted: Callable[[], bool]
-) -> AsyncIterator[str]:
-    yield "retry: 2000\n\n"
+) -> AsyncIterator[bytes]:
+    yield format_sse_event(retry=RECONNECT_MILLISECONDS)
     with feed.listen(experiment_id) as news:
         while admitted() and not feed.closing.is_set():
             news.clear()
             events = await _events_after(database, experiment_id, seen)
             for event in events:
-                yield _as_text(event)
+                yield _encoded(event)
                 seen = event.number
             if events and _ends(events[-1]):
                 return
             if not events and not await _news_came(news, admitted):
-                yield ": still here\n\n"
+                yield format_sse_event(comment="keep-alive")
 
 
 async def _news_came(news: asyncio.Event, admitted: Callable[[], bool]) -> bool:
@@ -189,9 +191,9 @@ def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
         return experiment.status in ENDED and experiment.events <= seen
 
 
-def _as_text(event: Event) -> str:
+def _encoded(event: Event) -> bytes:
     data: dict[str, Any] = event.data | {"at": event.created_at.isoformat()}
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n"
+    return format_sse_event(id=str(event.number), event=event.kind, data_str=json.dumps(data))
 
 
 def _ends(event: Event) -> bool:

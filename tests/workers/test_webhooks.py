@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from models_store import runs
 from models_store.database import now
@@ -101,6 +102,17 @@ def test_webhook_tells_what_ended_and_is_signed(sender: Stage, receiver: Receive
     timestamp, digest = (part.split("=", 1)[1] for part in headers["DermaTriage-Signature"].split(","))
     expected = hmac.new(SECRET.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert hmac.compare_digest(digest, expected)
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsec_c2VjcmV0IGtleSBvZiB0aGUgcmVjZWl2ZXI="])
+def test_a_library_for_standard_webhooks_verifies_what_is_sent(stage: Stage, receiver: Receiver, secret: str) -> None:
+    ended(stage)
+    webhooks.send_due(stage.with_settings(webhook_url=receiver.url, webhook_secret=secret).worker)
+    ((headers, body),) = receiver.received
+    verifier = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+    assert verifier.verify(body, headers)["status"] == "cancelled"
+    with pytest.raises(WebhookVerificationError):
+        verifier.verify(body.replace(b"cancelled", b"succeeded"), headers)
 
 
 def test_delivered_webhook_is_not_sent_again(sender: Stage, receiver: Receiver) -> None:

@@ -167,7 +167,7 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
         with monkeypatch.context() as patch:
             patch.setattr(events, "_read_events", away)
             patch.setattr(app.state.feed, "_count", away)
-            assert [next(lines) for _ in range(5)] == ["retry: 2000", "", ": still here", "", ": still here"]
+            assert [next(lines) for _ in range(5)] == ["retry: 2000", "", ": keep-alive", "", ": keep-alive"]
             time.sleep(0.6)
         end(database, claim)
         assert "id: 5" in list(lines)
