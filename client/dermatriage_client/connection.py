@@ -37,7 +37,7 @@ class Connection:
             "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
             "timeout": timeout_seconds,
             # A proxy in the environment cannot reach this machine's own loopback.
-            "trust_env": address.host != "localhost" and not address.host.startswith(("127.", "::1")),
+            "trust_env": address.host not in ("localhost", "::1") and not address.host.startswith("127."),
         }
 
     def _bounds(self, call: Call) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """What is sent again, how often and when: by the rule alone, and against a real server that fails as told."""
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -155,6 +159,21 @@ def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> Non
 
     assert first.file == "a.png"
     assert len(script.asked) == 2
+
+
+def test_bundle_whose_answer_breaks_off_is_downloaded_again(connect: Connect, tmp_path: Path) -> None:
+    manifest, packed = b'{"files": {}}', io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("mdl_1/manifest.json", manifest)
+    etag = {"ETag": f'"{hashlib.sha256(manifest).hexdigest()}"'}
+    whole = packed.getvalue()
+    script = Scripted([Play(body=whole[:20], headers=etag, breaks=True), Play(body=whole, headers=etag)])
+
+    with served(script) as url:
+        written = connect(url).bundle("mdl_1", tmp_path / "model.zip")
+
+    assert written.read_bytes() == whole
+    assert [file.name for file in tmp_path.iterdir()] == ["model.zip"]
 
 
 def test_nothing_at_the_address_is_an_error_of_its_own(connect: Connect) -> None:
