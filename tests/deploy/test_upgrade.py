@@ -1,4 +1,4 @@
-"""From the release before to this one while an experiment trains."""
+"""From the oldest version that can be upgraded to this one while an experiment trains."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,17 +11,15 @@ from tests.deploy.stack import Stack
 from tests.deploy.test_deployment import LONGER, REAL
 
 pytestmark = pytest.mark.timeout(1800)
+OLDEST = "2339223"
 
 
 @pytest.fixture
 def previous(real_data: Path, tmp_path: Path) -> Iterator[Stack]:
-    """The deployment of the last tag or, without one, of the commit before this one."""
-    revision = revision_before()
-    if revision is None:
-        pytest.skip("this clone holds no commit before the last one to upgrade from (git fetch --unshallow)")
-    if not git("ls-tree", "--name-only", revision, "docker-compose.yml", "Dockerfile"):
-        pytest.skip(f"{revision} has no deployment to upgrade from")
-    stack = new_stack(clean_clone(tmp_path / "clone", revision), "upgrade")
+    """The deployment of the oldest version that an upgrade may start from."""
+    if not any(commit.startswith(OLDEST) for commit in git("rev-list", "--all").split()):
+        pytest.skip(f"this clone does not hold the commit {OLDEST} to upgrade from (git fetch --unshallow)")
+    stack = new_stack(clean_clone(tmp_path / "clone", OLDEST), "upgrade")
     configure(stack, real_data)
     with deployed(stack):
         yield stack
@@ -48,14 +46,6 @@ def test_an_upgrade_loses_no_running_experiment(previous: Stack) -> None:
     assert commits - {old_commit}, "nothing ran on the new image"
     assert previous.seconds_of_the_first_epoch(running["id"]) == trained, "the trial that trained began anew"
     assert previous.get("/healthz") == {"status": "ok"}
-
-
-def revision_before() -> str | None:
-    """The last tag before this commit or, without one, the commit before it."""
-    if not git("rev-list", "--max-count=1", "--skip=1", "HEAD"):
-        return None
-    tags = git("tag", "--sort=-creatordate", "--merged", "HEAD~1").split()
-    return tags[0] if tags else "HEAD~1"
 
 
 def git(*words: str) -> str:
