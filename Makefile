@@ -16,7 +16,7 @@ TEST_PARTS := tests/models_store tests/client tests/service tests/workers tests/
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.product  ## train, test and serve a small study, then stop; DATA=path.npz takes your own images
+demo: $(VENV)/.product  ## train, test and serve a small experiment, then stop; DATA=path.npz takes your own images
 	@$(IN_VENV)/dermatriage demo --with-parent $(if $(DATA),--data "$(DATA)")
 
 up: $(VENV)/.product  ## run the whole product on this machine until Ctrl-C
@@ -42,7 +42,7 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 	$(IN_VENV)/mypy
 	$(IN_VENV)/lint-imports
 
-transcript: $(VENV)/.product  ## record the terminal session of the README anew, from a small study
+transcript: $(VENV)/.product  ## record the terminal session of the README again, from a small experiment
 	@$(IN_VENV)/python -m benchmarks.transcript
 
 bench: $(VENV)/.product  ## measure again what docs/serving.md says; DATA=path.npz adds what needs real images
@@ -67,7 +67,7 @@ deploy-figures: $(VENV)/.product  ## measure images, build and start on this mac
 screenshots: $(VENV)/.product  ## photograph every page of the dashboard into docs/images; DATA=path.npz takes your own images
 	@$(IN_VENV)/python -m tools.screenshots $(if $(DATA),--data "$(DATA)")
 
-lock:  ## resolve pyproject.toml anew into requirements.lock, and from it the lock files of the images
+lock:  ## resolve pyproject.toml into requirements.lock, and from it the lock files of the images
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch"; \
 	"$$scratch/bin/pip" --disable-pip-version-check --quiet install uv; \
@@ -85,7 +85,7 @@ sbom:  ## write a CycloneDX bill of materials for the lock of each image into ./
 	  echo "Wrote var/sbom/$$image.cdx.json."; \
 	done
 
-clean:  ## remove the virtual environment and every cache; ./var with its studies and models stays
+clean:  ## remove the virtual environment and every cache; ./var with its experiments and models stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info client/*.egg-info client/build
 	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
 

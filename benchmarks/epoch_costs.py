@@ -21,7 +21,7 @@ from pathlib import Path
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.datasets.synthetic import generate
-from workers.pipeline.data import StudyData, study_data
+from workers.pipeline.data import ExperimentData, experiment_data
 
 REPORT = Path("service/dashboard/costs.json")
 IMAGE_SIZE = 28
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "few.npz"
         generate(path, image_size=IMAGE_SIZE, counts=(asked.images, 64, 64), seed=SEED)
-        data = study_data(path, CalibrationSpec(), SEED)
+        data = experiment_data(path, CalibrationSpec(), SEED)
         seconds = {architecture: _seconds_an_image(architecture, data, Path(name)) for architecture in ARCHITECTURES}
     costs = {
         "written_by": "python -m benchmarks.epoch_costs",
@@ -50,7 +50,7 @@ def main() -> None:
     REPORT.write_text(json.dumps(costs, indent=2) + "\n")
 
 
-def _seconds_an_image(architecture: str, data: StudyData, folder: Path) -> float:
+def _seconds_an_image(architecture: str, data: ExperimentData, folder: Path) -> float:
     from models_store.experiment.phases import screening
     from models_store.experiment.selection import policy_for
     from workers.pipeline.networks.building import build_model

@@ -245,7 +245,7 @@ def score_held_out_half(dataset: Path, scores: Path, seed: int = 1) -> None:
     from models_store.datasets.layout import read_split
     from models_store.experiment.phases import screening
     from models_store.experiment.selection import policy_for
-    from workers.pipeline.data import StudyData, hold_out
+    from workers.pipeline.data import ExperimentData, hold_out
     from workers.pipeline.export import export_onnx
     from workers.pipeline.networks.building import build_model, load_model
     from workers.pipeline.training.training import Schedule, train
@@ -253,7 +253,7 @@ def score_held_out_half(dataset: Path, scores: Path, seed: int = 1) -> None:
     half, pool = hold_out(read_split(dataset, "train"), 0.5, seed)
     if pool.lesion_ids is None:
         raise SystemExit(f"{dataset} has no lesions file beside it, and this benchmark needs one")
-    data = StudyData(half, read_split(dataset, "val"), pool, half.images.shape[1], False, None, None)
+    data = ExperimentData(half, read_split(dataset, "val"), pool, half.images.shape[1], False, None, None)
     trial = screening(ExperimentSpec(dataset=dataset.stem, architectures=("CNN_v1",), seed=seed))["CNN_v1/W3"]
     schedule = Schedule(30, 10, trial.batch_size, trial.learning_rate, CLASS_WEIGHTS["W3"], seed)
     model = build_model(trial, data.image_size, base_weights=None, seed=seed)

@@ -23,7 +23,7 @@ from models_store.datasets.layout import Split, read_split
 from models_store.experiment.selection import Policy, improves, policy_for
 from models_store.files import sha256_of
 from workers.pipeline.backend import configure, environment
-from workers.pipeline.data import held_out, study_data
+from workers.pipeline.data import experiment_data, held_out
 from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.training.epoch_metrics import binary_metrics
 
@@ -86,7 +86,7 @@ def _cases(arguments: argparse.Namespace, source: str) -> Iterator[list[Case]]:
         curve = training_curve(arguments.dataset, SOURCES[source], seed, arguments.epochs, folder)
         tested = (curve.test, test.malignant)
         if source == "train":
-            selection = study_data(arguments.dataset, SOURCES[source], seed).selection
+            selection = experiment_data(arguments.dataset, SOURCES[source], seed).selection
             calibration = (curve.validation, validation.malignant, validation.lesion_ids)
             yield [Case(seed, (curve.selection, selection.malignant), calibration, tested)]
         else:

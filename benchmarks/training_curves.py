@@ -14,7 +14,7 @@ from models_store.datasets.layout import Split, read_split
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
 from models_store.files import replacing
-from workers.pipeline.data import scaled, study_data
+from workers.pipeline.data import experiment_data, scaled
 from workers.pipeline.networks.building import build_model
 from workers.pipeline.training.training import Schedule, train
 
@@ -34,7 +34,7 @@ def training_curve(dataset: Path, calibration: CalibrationSpec, seed: int, epoch
 
     With `source: validation` the network is trained on all of train and `selection` is the part that `seed` gives.
     """
-    data = study_data(dataset, calibration, seed)
+    data = experiment_data(dataset, calibration, seed)
     trial = screening(ExperimentSpec(dataset=dataset.stem, architectures=("CNN_v1",), seed=seed))["CNN_v1/W3"]
     model = build_model(trial, data.image_size, base_weights=None, seed=seed)
     splits = {

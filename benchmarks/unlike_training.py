@@ -23,11 +23,11 @@ from benchmarks.strange_images import NUMBER, strange_images
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.layout import read_split
 from models_store.files import sha256_of
-from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from workers.pipeline.backend import configure, environment
-from workers.pipeline.data import StudyData, scaled, study_data
+from workers.pipeline.data import ExperimentData, experiment_data, scaled
 from workers.pipeline.evaluation.intervals import clopper_pearson
 
 NEIGHBOURS, KEPT_NEIGHBOURS = 5, 1000
@@ -61,9 +61,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Measured:
     """Trains, finalises, and counts warnings."""
     dataset, seed = arguments.dataset, arguments.seed
     spec, epoch = _finalised(dataset, arguments.epochs, seed, arguments.cache, folder)
-    data = study_data(dataset, spec.calibration, seed)
-    likeness = load_likeness(folder / bundles.LIKENESS)
-    scorer = Scorer(folder / "model.onnx", likeness=likeness)
+    data = experiment_data(dataset, spec.calibration, seed)
+    likeness = load_distribution(folder / bundles.DISTRIBUTION)
+    scorer = Scorer(folder / "model.onnx", distribution=likeness)
     detectors: dict[str, Distances] = {"the warning": lambda images: likeness.distances(scorer.features(images))}
     detectors |= _others(scorer, data, folder)
     cuts = {name: np.quantile(far(data.calibration.images), 0.99, method="higher") for name, far in detectors.items()}
@@ -106,7 +106,7 @@ def _finalised(dataset: Path, epochs: int, seed: int, cache: Path, folder: Path)
     return spec, trained.best.number
 
 
-def _others(scorer: Scorer, data: StudyData, folder: Path) -> dict[str, Distances]:
+def _others(scorer: Scorer, data: ExperimentData, folder: Path) -> dict[str, Distances]:
     """Detectors that were tried: the same distance in the penultimate layer, and Sun et al.'s nearest neighbours."""
     import keras
 
@@ -142,11 +142,11 @@ def _neighbours(features: Callable[[NDArray[np.uint8]], NDArray[Any]], train: ND
 
 def _costs(scorer: Scorer, images: NDArray[np.uint8]) -> dict[str, float]:
     """Microseconds an image, in batches of 16: the least of many runs, which other programs disturb least."""
-    assert scorer.likeness is not None
+    assert scorer.distribution is not None
     features = scorer.features(images)
     parts: dict[str, Callable[[], object]] = {
         "the network": lambda: scorer(images),
-        "the distance": lambda: scorer.likeness.unlikeness(features),
+        "the distance": lambda: scorer.distribution.score(features),
     }
     return {name: min(_seconds(part) for _ in range(REPEATS)) / len(images) * 1e6 for name, part in parts.items()}
 

@@ -1,4 +1,4 @@
-"""Which workers there are: each tells the broker from time to time, and what it told is forgotten when it stops.
+"""Worker status: each worker sends a heartbeat to the broker, where it expires once the worker stops.
 
 Nothing is decided by it: trials are claimed by their leases in the database. It is there to be looked at.
 """
@@ -42,7 +42,7 @@ def take_back(broker: Redis, name: str) -> None:
 
 
 def present(broker: Redis) -> list[tuple[Presence, float]]:
-    """The workers by name, each with the seconds since it was heard, measured by the broker's clock alone."""
+    """The active workers by name, each with the age of its heartbeat in seconds, by the broker's clock."""
     found = []
     for key in broker.scan_iter(PREFIX + "*", count=MOST_WORKERS):
         told, left = broker.get(key), broker.pttl(key)

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(60, gt=0, description="Longest that the body of a request may take to arrive.")
     max_batch_bytes: int = Field(100 * 2**20, ge=1024, description="Largest body of `/v1/predict/batch`, in bytes.")
     max_batch_images: int = Field(1000, ge=1, description="Most images in one `/v1/predict/batch`.")
-    store_images: bool = Field(False, description="Whether the images sent to be judged are kept in the store.")
+    store_images: bool = Field(False, description="Whether images sent to `/predict` are kept in the store.")
     metrics_open: bool = Field(False, description="Whether `/metrics` answers without an API key.")
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="Keras backend of the trial processes.")
     trial_module: str = Field("workers.trial", description="Python module that runs one trial in its own process.")
@@ -71,8 +71,10 @@ class Settings(BaseSettings):
     worker_queues: str = Field(
         "cpu,gpu", description="Queues a worker listens to, separated by commas; to `gpu` only if it owns GPUs."
     )
-    lease_seconds: float = Field(60, gt=0, description="A trial whose worker is silent for this long is taken back.")
-    sweep_seconds: float = Field(10, gt=0, description="Time between two looks of the sweeper for lost work.")
+    lease_seconds: float = Field(
+        60, gt=0, description="A trial whose worker has not renewed its lease for this long is reclaimed."
+    )
+    sweep_seconds: float = Field(10, gt=0, description="Time between two sweeps for expired leases and lost messages.")
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
     resume_upload_seconds: float = Field(
         300, ge=0, description="Least time between two uploads of a trial's resume point to the store."

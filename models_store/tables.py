@@ -33,7 +33,7 @@ def new_id(prefix: str) -> str:
 
 
 class Experiment(Table):
-    """A posted study. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
+    """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
 
     __tablename__ = "experiments"
     __table_args__ = (

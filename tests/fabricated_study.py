@@ -20,13 +20,13 @@ from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
 from models_store.experiment import phases
-from models_store.scoring.out_of_distribution import Likeness
+from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.store import bundles
 from models_store.store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
 from workers.pipeline.calibration import calibrate_probabilities
 from workers.pipeline.card import model_card
-from workers.pipeline.data import StudyData, sizes
+from workers.pipeline.data import ExperimentData, sizes
 from workers.pipeline.evaluation.evaluation import evaluate, pictured
 from workers.pipeline.threshold import choose_threshold
 
@@ -34,7 +34,7 @@ BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
 NO_NETWORK = b"fabricated"
 # Of one feature between 0 and 1; no value of it is called unlike.
-LIKENESS = Likeness(np.full(1, 0.5), np.ones((1, 1)), np.ones(1), remainder=1.0, cut=1.0)
+DISTRIBUTION = FeatureDistribution(np.full(1, 0.5), np.ones((1, 1)), np.ones(1), remainder=1.0, cut=1.0)
 DATASET_SHA256 = "ab" * 32
 COLLAPSE = "no epoch of 12 reached validation specificity 0.50; the best was 0.31 at epoch 4"
 ENVIRONMENT = {
@@ -113,7 +113,7 @@ def a_final_record(
             "patience": spec.patience,
             "selection": spec.selection.model_dump(mode="json"),
             "calibration": spec.calibration.model_dump(mode="json"),
-            "data": sizes(StudyData(test, held, held, 8, spec.calibration.reuse, overlap, overlap)).model_dump(),
+            "data": sizes(ExperimentData(test, held, held, 8, spec.calibration.reuse, overlap, overlap)).model_dump(),
         },
         calibration={
             "threshold": decided.threshold,
@@ -297,7 +297,7 @@ def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
     (folder / "model.onnx").write_bytes(onnx)
     (folder / "model.keras").write_bytes(NO_NETWORK)
     bundles.write_json(folder / "validation.json", final.validation)
-    LIKENESS.save(folder / bundles.LIKENESS)
+    DISTRIBUTION.save(folder / bundles.DISTRIBUTION)
     bundles.write_json(folder / "calibration.json", final.calibration)
     bundle_sha256 = bundles.freeze(folder, About.model_validate(final.about))
     bundles.write_json(folder / "metrics.json", final.evaluation)

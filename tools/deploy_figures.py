@@ -88,7 +88,7 @@ def train(stack: Stack) -> list[Row]:
     whole = datetime.fromisoformat(ended["finished_at"]) - datetime.fromisoformat(ended["created_at"])
     return [
         ("CNN_v1, one epoch on 7,007 real images", f"{float(seconds):.1f} s"),
-        ("CNN_v1, a study of one trial of three epochs", f"{whole.total_seconds():.0f} s"),
+        ("CNN_v1, an experiment with one trial of three epochs", f"{whole.total_seconds():.0f} s"),
         ("memory of a worker that trains CNN_v1", training),
     ]
 

@@ -1,1 +1,1 @@
-"""The training side: Celery tasks, the supervisor, and the study itself in `workers.pipeline`."""
+"""The training side: the Celery worker, the process of a trial, the sweeper, and the training library."""

@@ -99,7 +99,7 @@ class Sweeper:
         try:
             work.advance(self._worker, experiment_id)
         except ValidationError as invalid:
-            error = {"kind": "SpecInvalid", "message": f"its stored spec cannot be read, submit it anew: {invalid}"}
+            error = {"kind": "SpecInvalid", "message": f"its stored spec cannot be read, submit it again: {invalid}"}
             with self._worker.database.write() as session:
                 runs.fail_experiment(session, experiment_id, error)
             raise

@@ -31,7 +31,7 @@ class FailureRead(BaseModel):
 
 
 class ExperimentRead(BaseModel):
-    """A study and how far it is."""
+    """An experiment and its progress."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,7 +54,7 @@ class ExperimentRead(BaseModel):
     id: str
     status: Status
     phase: int = Field(ge=0, le=3, description="0 before the first, 3 while and after the winner is tested.")
-    progress: float = Field(ge=0, le=1, description="Share of the study that is done; never moves back.")
+    progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; never moves back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
     created_at: datetime
@@ -194,7 +194,7 @@ class Explanation(BaseModel):
 
 
 class Prediction(BaseModel):
-    """One image, judged by one model at that model's threshold: malignant if the probability reaches it."""
+    """One image, classified by one model at its threshold: malignant if the probability reaches it."""
 
     prediction_id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
     label: Literal["malignant", "benign"]

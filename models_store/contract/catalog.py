@@ -111,6 +111,6 @@ PRESETS: dict[str, Preset] = {
         "selection": {"policy": "specificity_at_recall"},
         "promote": "if_better",
     },
-    # The whole study, every architecture: wants a GPU.
+    # Every architecture; needs a GPU.
     "full": {"name": "full", "promote": "if_better"},
 }

@@ -94,7 +94,7 @@ class LimitsSpec(Spec):
 
 
 class ExperimentSpec(Spec):
-    """A three-phase study. Every field but `dataset` has a default."""
+    """An experiment in three phases. Every field but `dataset` has a default."""
 
     name: str = Field(
         "", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="Free text to find the experiment again."
@@ -105,8 +105,10 @@ class ExperimentSpec(Spec):
     )
     class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
-    epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Most epochs of a trial.")
-    patience: Annotated[int, Field(ge=1, le=500)] = Field(10, description="Epochs without a better one.")
+    epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Maximum number of epochs per trial.")
+    patience: Annotated[int, Field(ge=1, le=500)] = Field(
+        10, description="Stops a trial after so many epochs without a better one."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(42, description="Seeds weights, shuffling and augmentation.")
     priority: Annotated[int, Field(ge=0, le=9)] = Field(5, description="9 runs first, 0 last.")
     selection: SelectionSpec = SelectionSpec()

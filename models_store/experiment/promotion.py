@@ -1,4 +1,4 @@
-"""Whether a finished model takes the champion's place by itself, judged on the test set that both met once."""
+"""Whether a finished model replaces the champion automatically, by the figures of both on one test set."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What the clock ends: expired leases, passed time limits, and cancellations with no process left.
+"""Deadlines: expired leases, exceeded time limits, and cancellations with no process left.
 
 The functions that find say which experiments to look at; those that end lock one experiment. The sweeper gives each
 experiment a transaction of its own, so that several sweepers never wait for each other in a circle.
@@ -66,5 +66,5 @@ def _reclaim(session: Session, trial: Trial, max_attempts: int) -> None:
     if trial.status == "cancelling":
         confirm_cancelled(session, claim)
         return
-    message = f"the worker {trial.worker} fell silent during attempt {claim.attempt}"
+    message = f"the lease of the worker {trial.worker} expired during attempt {claim.attempt}"
     fail_trial(session, claim, {"kind": "WorkerLost", "message": message}, retry=True, max_attempts=max_attempts)

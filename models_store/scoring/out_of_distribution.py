@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from models_store.files import replacing
 
 
-class LikenessInvalid(ValueError):
-    """A stored likeness that cannot be used."""
+class DistributionInvalid(ValueError):
+    """A stored distribution that cannot be used."""
 
 
 @dataclass(frozen=True)
-class Likeness:
+class FeatureDistribution:
     """Where features of training images lie, and how far from there is still usual.
 
     `center` (D,) and `directions` (D, R) orthonormal; `variances` (R,) along them, `remainder` along every other;
@@ -46,7 +46,7 @@ class Likeness:
         distances: NDArray[np.float64] = np.sqrt(np.maximum(squared, 0) / self.features)
         return distances
 
-    def unlikeness(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    def score(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """The distances as shares of the cut, float64 (N,): above 1 is unlike the training images."""
         return self.distances(features) / self.cut
 
@@ -57,24 +57,26 @@ class Likeness:
             np.savez(file, **arrays)
 
 
-def load_likeness(path: Path) -> Likeness:
-    """Reads what `save` wrote, never running code that the file carries. Raises `LikenessInvalid`."""
+def load_distribution(path: Path) -> FeatureDistribution:
+    """Reads what `save` wrote, never running code that the file carries. Raises `DistributionInvalid`."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float64) for name in stored.files}
         remainder, cut = float(arrays.pop("remainder")), float(arrays.pop("cut"))
-        likeness = Likeness(**arrays, remainder=remainder, cut=cut)
-        _refuse_unusable(likeness)
+        distribution = FeatureDistribution(**arrays, remainder=remainder, cut=cut)
+        _refuse_unusable(distribution)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise LikenessInvalid(f"{path.name} cannot be used ({error}); restore the bundle or train it again") from error
-    return likeness
+        raise DistributionInvalid(
+            f"{path.name} cannot be used ({error}); restore the bundle or train it again"
+        ) from error
+    return distribution
 
 
-def _refuse_unusable(likeness: Likeness) -> None:
-    if likeness.directions.shape != (likeness.features, len(likeness.variances)):
-        raise ValueError(f"{likeness.directions.shape} directions for {likeness.features} features")
-    if not all(np.isfinite(part).all() for part in (likeness.center, likeness.directions)):
+def _refuse_unusable(distribution: FeatureDistribution) -> None:
+    if distribution.directions.shape != (distribution.features, len(distribution.variances)):
+        raise ValueError(f"{distribution.directions.shape} directions for {distribution.features} features")
+    if not all(np.isfinite(part).all() for part in (distribution.center, distribution.directions)):
         raise ValueError("a value is not finite")
-    scales = np.array([*likeness.variances, likeness.remainder, likeness.cut])
+    scales = np.array([*distribution.variances, distribution.remainder, distribution.cut])
     if not (np.isfinite(scales) & (scales > 0)).all():
         raise ValueError("a variance or the cut is not positive")

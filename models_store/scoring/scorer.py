@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models_store.scoring.out_of_distribution import Likeness
+from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
 CHUNK = 256
@@ -20,7 +20,7 @@ class Scorer:
     """An ONNX classifier that answers with calibrated probabilities of malignant.
 
     The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, and
-    `features` float32 (N, D), which older graphs lack. `likeness` tells what the features of training images are;
+    `features` float32 (N, D), which older graphs lack. `distribution` is that of the training images' features;
     without it nothing is known of that. Raises ValueError for a graph of another kind.
     """
 
@@ -29,7 +29,7 @@ class Scorer:
         onnx: Path | bytes,
         calibration: ProbabilityCalibration | None = None,
         *,
-        likeness: Likeness | None = None,
+        distribution: FeatureDistribution | None = None,
         intra_op_threads: int = 1,
     ) -> None:
         self.calibration = calibration or ProbabilityCalibration()
@@ -40,23 +40,23 @@ class Scorer:
             onnx if isinstance(onnx, bytes) else str(onnx), options, providers=["CPUExecutionProvider"]
         )
         self.input_size = _input_size(self.session)
-        self.likeness = likeness
-        if likeness is not None:
-            _require_features(self.session, likeness.features)
+        self.distribution = distribution
+        if distribution is not None:
+            _require_features(self.session, distribution.features)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probability of malignant, float64 (N,), of images uint8 (N, S, S, 3); raises `ImagesRefused` for others."""
         return self.calibration(self.raw(images))
 
     def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """The probabilities, and by the same run how unlike the training images each is, as `Likeness.unlikeness`.
+        """The probabilities, and by the same run how unlike the training images each is, as `FeatureDistribution.unlikeness`.
 
-        None in place of the latter where no likeness is known.
+        None in place of the latter without a distribution.
         """
-        if self.likeness is None:
+        if self.distribution is None:
             return self(images), None
         probabilities, features = self._run(images, "probabilities", "features")
-        return self.calibration(probabilities[:, 1].astype(np.float64)), self.likeness.unlikeness(features)
+        return self.calibration(probabilities[:, 1].astype(np.float64)), self.distribution.score(features)
 
     def raw(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The network's own probability of malignant, before its calibration; float64 (N,)."""
@@ -65,7 +65,7 @@ class Scorer:
         return malignant
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network saw in the images before it judged them, float32 (N, D)."""
+        """The features of the images, float32 (N, D)."""
         (features,) = self._run(images, "features")
         return features
 
@@ -106,6 +106,6 @@ def _require_features(session: onnxruntime.InferenceSession, number: int) -> Non
     found = {node.name: list(node.shape) for node in session.get_outputs()}.get("features")
     if found is None or len(found) != 2 or found[1] != number:
         raise ValueError(
-            f"the ONNX graph has the features {found}, and the likeness of training images is told of {number}; they "
+            f"the ONNX graph has the features {found}, and the distribution of training images has {number}; they "
             "do not belong together: export it again"
         )

@@ -4,7 +4,7 @@ frozen.json     what was trained and the sha256 of every frozen file; its own sh
 model.onnx      answers requests
 model.keras     for further training
 calibration.json    threshold, guarantee and probability calibration
-likeness.npz    what training images look like to the network; bundles of version 0.1 lack it
+likeness.npz    distribution of the training images' features; bundles of version 0.1 lack it
 validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
@@ -27,11 +27,11 @@ from models_store.files import replacing, sha256_of
 from models_store.store.signatures import Signer, Trusted
 from models_store.store.storage import Storage
 
-LIKENESS = "likeness.npz"
-FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", LIKENESS)
+DISTRIBUTION = "likeness.npz"
+FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", DISTRIBUTION)
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "misses.json", "card.md")
 MANIFEST, SIGNATURE, SIGNED_BY = "manifest.json", "signature.json", "signed_by"
-SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", LIKENESS)
+SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", DISTRIBUTION)
 
 
 class BundleAltered(RuntimeError):
@@ -44,12 +44,12 @@ class NotInBundle(BundleAltered):
 
 @dataclass(frozen=True)
 class Bundle:
-    """The verified files that serving needs, in a local folder; `likeness` is None in bundles from before it."""
+    """The verified files that serving needs, in a local folder; `distribution` is None in old bundles."""
 
     folder: Path
     about: dict[str, Any]
     calibration: dict[str, Any]
-    likeness: Path | None
+    distribution: Path | None
 
     @property
     def onnx(self) -> Path:
@@ -99,10 +99,10 @@ def upload(folder: Path, storage: Storage, store_key: str) -> None:
 def fetch(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> Bundle:
     """Copies the files that serving needs into `folder` and verifies every byte. Raises like `fetch_files`."""
     known = manifest(storage, store_key, manifest_sha256, folder)
-    wanted = tuple(name for name in SERVED_FILES if name != LIKENESS or name in known)
+    wanted = tuple(name for name in SERVED_FILES if name != DISTRIBUTION or name in known)
     fetch_files(storage, store_key, manifest_sha256, folder, wanted)
     about, calibration = read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json")
-    return Bundle(folder, about, calibration, folder / LIKENESS if LIKENESS in known else None)
+    return Bundle(folder, about, calibration, folder / DISTRIBUTION if DISTRIBUTION in known else None)
 
 
 def manifest(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> dict[str, str]:

@@ -93,7 +93,7 @@ def _move(session: Session, version: str, action: str, actor: str, reason: str, 
     alias = _alias(session, version, moment)
     if expected is not None and expected != alias.revision:
         raise RevisionChanged(
-            f"the champion is at revision {alias.revision}, not {expected}; read it again and decide anew"
+            f"the champion is at revision {alias.revision}, not {expected}; read it again and decide again"
         )
     previous = None if alias.revision == 0 else alias.version
     alias.version, alias.revision, alias.changed_at = version, alias.revision + 1, moment

@@ -66,7 +66,7 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
 
 @dataclass(frozen=True)
 class Gate:
-    """Lets through who may pass, and tells the endpoints who it is.
+    """Admits a request or refuses it, and puts its caller into the scope for the endpoints.
 
     Signing in has its own `sign_in_rates`, so that no other traffic of an address, with a key or without, uses them up.
     """

@@ -32,7 +32,7 @@ CONNECT_SECONDS = 4.0
 
 
 class DemonstrationFailed(StackFailed):
-    """The study of the demonstration did not succeed."""
+    """The experiment of the demonstration did not succeed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Images:
 
 
 def demonstrate(data: Path | None, var: Path, out: Console, parent: ParentWatch) -> None:
-    """Trains, tests and serves a small study on `data`, or on DermaMNIST, or on the synthetic set.
+    """Trains, tests and serves a small experiment on `data`, or on DermaMNIST, or on the synthetic set.
 
     Raises `DatasetError`, `StackFailed` and what the client raises; everything it started has ended in every case.
     """
@@ -111,7 +111,7 @@ def _study(client: Client, chosen: Images, stack: Stack, out: Console, parent: P
     experiment = follow(client, submitted.id, out, _both(stack.check, parent.check))
     if experiment.result is None:
         why = how_it_failed(experiment) or "it gives no reason"
-        raise DemonstrationFailed(f"the study {experiment.status}: {why}; the logs are in {stack.logs}")
+        raise DemonstrationFailed(f"the experiment {experiment.status}: {why}; the logs are in {stack.logs}")
     out.print("\n".join(["", *result_lines(experiment.result), ""]), soft_wrap=True)
 
 
@@ -124,7 +124,7 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
 
 
 def _show_predictions(client: Client, path: Path, out: Console) -> None:
-    """Sends the last malignant and the last benign test image, now that the study has closed the test set."""
+    """Sends the last malignant and the last benign test image, now that the experiment is over."""
     test = read_split(path, "test")
     for name, label in (("malignant", 1), ("benign", 0)):
         image = test.images[np.flatnonzero(test.malignant == label)[-1]]

@@ -1,4 +1,4 @@
-"""List studies, look at one, watch it, cancel it, fetch its report."""
+"""List experiments, show one, follow it, cancel it, save its report."""
 
 import json
 from itertools import islice

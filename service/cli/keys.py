@@ -42,7 +42,7 @@ def create(
 
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """List keys by prefix; the secrets are nowhere."""
+    """List keys by prefix. Secrets are not stored and cannot be shown."""
     with _database() as database, database.read() as session:
         known = [_shown(key) for key in session.scalars(select(ApiKey).order_by(ApiKey.created_at))]
     if as_json:

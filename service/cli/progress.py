@@ -1,4 +1,4 @@
-"""A study as it runs: one bar a trial, with recall, specificity and AUC of its last epoch and the time left."""
+"""An experiment as it runs: one bar a trial, with recall, specificity and AUC of its last epoch and the time left."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from dermatriage_client import Client, Event, ServerUnreachable
 from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
 
 CHECK_SECONDS = 0.5
-# A server that is restarted, also by a whole machine, is waited for; the study goes on without it.
+# A server that is restarted, also by a whole machine, is waited for; the experiment goes on without it.
 AWAY_SECONDS = 120.0
 RECENT_EPOCHS = 5
 SHOWN = (("recall", "val_recall"), ("specificity", "val_specificity"), ("AUC", "val_auc"))

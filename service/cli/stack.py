@@ -37,7 +37,7 @@ def up(
                 parent.check()
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        out.print("Stopped. Studies that were running go on at the next start.")
+        out.print("Stopped. Running experiments continue at the next start.")
 
 
 @app.command()
@@ -46,7 +46,7 @@ def demo(
     var: Annotated[Path, typer.Option(help="Folder for the demonstration; emptied first.")] = Path("var/demo"),
     with_parent: WithParent = False,
 ) -> None:
-    """Train, test and serve a small study, then stop everything."""
+    """Train, test and serve a small experiment, then stop everything."""
     try:
         with interruptible():
             demonstrate(data, var, console(), ParentWatch(with_parent))

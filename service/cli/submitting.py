@@ -1,4 +1,4 @@
-"""Submit a study: from a file or a preset, with what the command line says on top."""
+"""Submit an experiment from a file or a preset; options of the command line override it."""
 
 import json
 import sys
@@ -29,8 +29,8 @@ def submit(
     strategy: Annotated[
         list[str] | None, typer.Option(help="Fine-tune in this way; may be repeated.", autocompletion=strategies)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without a better one.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs per trial.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many epochs without improvement.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seeds weights, shuffling and augmentation.")] = None,
     weights: Annotated[str | None, typer.Option(help="Initial weights of transfer bases: imagenet or none.")] = None,
     priority: Annotated[int | None, typer.Option(help="9 runs first, 0 last.")] = None,

@@ -32,7 +32,7 @@ class Comparison:
             )
         return (
             f"Both were tested on the same images of {self.a.dataset}. {_about_recall(self.a.metrics, self.b.metrics)} "
-            "Whoever picks between them by these figures selects on the test set."
+            "Choosing between them by these figures is selection on the test set."
         )
 
 

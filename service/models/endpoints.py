@@ -161,7 +161,7 @@ def read_validation_scores(version: Identifier, session: Reading, services: Serv
             "validation-not-kept",
             "The bundle keeps no validation scores",
             str(lacking),
-            "Run the study again: models made from now on keep them.",
+            "Run the experiment again: new models keep them.",
         ) from lacking
     except ALTERED as changed:
         raise altered(changed) from changed

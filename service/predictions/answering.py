@@ -52,7 +52,7 @@ async def answer(
     allow: Allow | None = None,
     explain: bool = False,
 ) -> Prediction:
-    """Judges and records one upload. Raises `Problem` for what cannot be judged."""
+    """Classifies and records one upload. Raises `Problem` for an image that cannot be classified."""
     size = len(sent) if isinstance(sent, bytes) else sent.seek(0, os.SEEK_END)
     if size > services.settings.max_upload_bytes:
         limit = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
@@ -96,7 +96,7 @@ async def _judged(services: Service, serving: Serving, sent: Sent, allow: Allow 
         raise Problem(422, "image-refused", "The image is refused", str(refused), REMEDY) from refused
     except QueueFull as full:
         remedy = "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) answer more."
-        title = "More images came than can be judged"
+        title = "Too many images are waiting"
         raise Problem(503, "overloaded", title, str(full), remedy, headers={"Retry-After": "1"}) from full
 
 
@@ -141,7 +141,7 @@ def _about_model(serving: Serving) -> list[Warned]:
 async def while_connected(request: Request) -> AsyncIterator[None]:
     """Cancels what is done inside once the client has gone. The body of `request` must have been read.
 
-    Raises `Problem` then, so that the log tells 499; nobody reads it.
+    Raises `Problem` then, so that the log records 499; nobody receives it.
     """
     loop = asyncio.get_running_loop()
     watching: list[asyncio.Task[None]] = []

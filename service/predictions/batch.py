@@ -121,7 +121,7 @@ def _refuse_reading(why: str) -> bytes:
 
 
 async def _lines(asked: Asked, images: Iterator[Member]) -> AsyncIterator[bytes]:
-    """Keeps some images under way and tells each in its turn."""
+    """Processes several images at once and yields their lines in order."""
     under_way: deque[asyncio.Task[BatchLine]] = deque()
     try:
         for index, member in enumerate(images):

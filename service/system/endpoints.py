@@ -27,7 +27,7 @@ def read_system(session: Reading, services: Services) -> SystemRead:
 
 
 def look(session: Session, services: Service) -> SystemRead:
-    """One look at everything. What does not answer within seconds is told as such."""
+    """The state of everything. A part that does not answer within seconds is reported as such."""
     heard = heard_workers(services.settings.broker_url)
     found = checks(services)
     serving, moment = services.predictor.serving, now(session)

@@ -1,4 +1,4 @@
-"""What the service tells of itself: who works, what waits, what answers, and whether its answers drift."""
+"""The state of the service: workers, queues, the champion, and drift."""
 
 from datetime import date, datetime
 from typing import Any
@@ -31,14 +31,14 @@ class RunningTrial(BaseModel):
     name: str = Field(examples=["CNN_v1/W3"])
     phase: int = Field(examples=[1])
     epochs_done: int = Field(examples=[12])
-    lease_seconds_left: float = Field(description="Below 0 the trial is about to be taken back.", examples=[48.0])
+    lease_seconds_left: float = Field(description="Below 0 the trial is about to be reclaimed.", examples=[48.0])
 
 
 class WorkerRead(BaseModel):
-    """A worker that was heard of lately, or that holds a trial. What only it could tell is null if it was not heard."""
+    """A worker that sent a heartbeat recently, or that holds a trial. Fields of its heartbeat are null without one."""
 
     name: str = Field(examples=["gpu-1:4711"])
-    heard_seconds_ago: float | None = Field(description="Null: not heard for half a minute.", examples=[4.2])
+    heard_seconds_ago: float | None = Field(description="Null: no heartbeat for half a minute.", examples=[4.2])
     queues: list[str] = Field(examples=[["cpu", "gpu"]])
     slots: int | None = Field(description="Trials it runs at the same time.", examples=[2])
     gpus: list[str] = Field(description="Numbers of the GPUs it owns.", examples=[["0", "1"]])
@@ -56,7 +56,7 @@ class QueueRead(BaseModel):
     name: str = Field(examples=["cpu"])
     waiting: int = Field(examples=[3])
     oldest_seconds: float | None = Field(description="Age of the longest-waiting trial.", examples=[95.0])
-    slots: int = Field(description="Slots of the workers that were heard and listen to this queue.", examples=[2])
+    slots: int = Field(description="Slots of the active workers that listen to this queue.", examples=[2])
 
 
 class Day(BaseModel):

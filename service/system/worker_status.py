@@ -30,7 +30,7 @@ def heard_workers(broker_url: str) -> Heard | None:
 
 
 def workers(session: Session, heard: Heard, moment: datetime) -> list[WorkerRead]:
-    """Those that were heard, and those that hold a trial without having been heard."""
+    """Those with a recent heartbeat, and those that hold a trial without one."""
     held = _held(session, moment)
     told = [_told(presence, age, held.pop(presence.name, [])) for presence, age in heard]
     return told + [_silent(name, running) for name, running in sorted(held.items())]
@@ -54,7 +54,7 @@ def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
 
 
 def recent_events(session: Session) -> list[EventRead]:
-    """Of the studies posted last, so that the look stays short however many events there are."""
+    """Of the latest experiments, so that the query stays fast however many events there are."""
     latest = select(Experiment.id).order_by(Experiment.created_at.desc()).limit(STUDIES_LOOKED_AT)
     chosen = (
         select(Event)

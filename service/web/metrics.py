@@ -28,7 +28,7 @@ QUEUE_DEPTH = Gauge(
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-PREDICTIONS = Counter("dermatriage_predictions", "Images judged.", ["label", "version"], registry=REGISTRY)
+PREDICTIONS = Counter("dermatriage_predictions", "Images classified.", ["label", "version"], registry=REGISTRY)
 WARNINGS = Counter(
     "dermatriage_prediction_warnings", "Warnings given with predictions, by code.", ["code"], registry=REGISTRY
 )

@@ -59,7 +59,7 @@ def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
     completed(folder)
     bundles.upload(folder, storage, KEY)
     files = bundles.read_json(folder / "manifest.json")["files"]
-    del files[bundles.LIKENESS]
+    del files[bundles.DISTRIBUTION]
     bundles.write_json(tmp_path / "store" / KEY / "manifest.json", {"files": files})
     older = sha256_of(tmp_path / "store" / KEY / "manifest.json")
     assert bundles.fetch(storage, KEY, older, tmp_path / "fetched").likeness is None

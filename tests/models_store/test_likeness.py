@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store.scoring.out_of_distribution import Likeness, LikenessInvalid, load_likeness
+from models_store.scoring.out_of_distribution import DistributionInvalid, FeatureDistribution, load_distribution
 from models_store.scoring.scorer import Scorer
 from tests.models_store.test_scoring import a_graph
 
 
-def a_likeness() -> Likeness:
+def a_likeness() -> FeatureDistribution:
     """Wide along the first of three axes, narrow along the others."""
-    return Likeness(
+    return FeatureDistribution(
         center=np.array([1.0, 2.0, 3.0]),
         directions=np.eye(3)[:, :1],
         variances=np.array([4.0]),
@@ -28,14 +28,14 @@ def a_likeness() -> Likeness:
 def test_distance_by_hand(apart: tuple[float, ...], squared: float) -> None:
     features = np.array([[1.0, 2.0, 3.0]], np.float32) + np.array([apart], np.float32)
     assert a_likeness().distances(features) == pytest.approx(np.sqrt([squared / 3]))
-    assert a_likeness().unlikeness(features) == pytest.approx(np.sqrt([squared / 3]) / 2)
+    assert a_likeness().score(features) == pytest.approx(np.sqrt([squared / 3]) / 2)
 
 
 def test_what_was_saved_gives_the_same_distances(tmp_path: Path) -> None:
     a_likeness().save(tmp_path / "likeness.npz")
     features = np.random.default_rng(0).normal(size=(5, 3))
-    loaded = load_likeness(tmp_path / "likeness.npz")
-    np.testing.assert_array_equal(loaded.unlikeness(features), a_likeness().unlikeness(features))
+    loaded = load_distribution(tmp_path / "likeness.npz")
+    np.testing.assert_array_equal(loaded.score(features), a_likeness().score(features))
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_what_was_saved_gives_the_same_distances(tmp_path: Path) -> None:
 )
 def test_likeness_that_cannot_be_used_is_refused(tmp_path: Path, broken: dict[str, float]) -> None:
     replace(a_likeness(), **broken).save(tmp_path / "likeness.npz")  # type: ignore[arg-type]
-    with pytest.raises(LikenessInvalid, match="train it again"):
-        load_likeness(tmp_path / "likeness.npz")
+    with pytest.raises(DistributionInvalid, match="train it again"):
+        load_distribution(tmp_path / "likeness.npz")
 
 
 def test_file_that_carries_code_or_lacks_an_array_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "likeness.npz"
     for arrays in ({"center": np.array([object()])}, {"center": np.zeros(3)}):
         np.savez(path, **arrays)
-        with pytest.raises(LikenessInvalid):
-            load_likeness(path)
+        with pytest.raises(DistributionInvalid):
+            load_distribution(path)
     path.write_bytes(b"no archive")
-    with pytest.raises(LikenessInvalid):
-        load_likeness(path)
+    with pytest.raises(DistributionInvalid):
+        load_distribution(path)
 
 
 def test_graph_without_those_features_does_not_go_with_a_likeness() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
-        Scorer(a_graph(), likeness=a_likeness())
+        Scorer(a_graph(), distribution=a_likeness())
 
 
 def test_graph_without_features_still_scores_and_tells_no_likeness() -> None:

@@ -15,7 +15,7 @@ from starlette.exceptions import StarletteDeprecationWarning
 
 from models_store.database import Database
 from models_store.files import sha256_of
-from models_store.scoring.out_of_distribution import Likeness
+from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.settings import Settings
 from models_store.store import bundles, registry
 from models_store.store.signatures import Signer
@@ -92,7 +92,7 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
         for name in bundles.COMPLETED_FILES:
             if name not in ("frozen.json", "model.onnx", "calibration.json"):
                 (folder / name).write_text(f"# {name} of threshold {threshold}")
-        brightness_likeness(cut or 1.0).save(folder / bundles.LIKENESS)
+        brightness_distribution(cut or 1.0).save(folder / bundles.DISTRIBUTION)
         bundle_sha256 = bundles.freeze(folder, about)
         manifest_sha256 = bundles.complete(folder, signer)
         if cut is None:
@@ -146,15 +146,17 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
 
 def _as_before_likeness(folder: Path) -> str:
     files = bundles.read_json(folder / "manifest.json")["files"]
-    del files[bundles.LIKENESS]
+    del files[bundles.DISTRIBUTION]
     bundles.write_json(folder / "manifest.json", {"files": files})
     return sha256_of(folder / "manifest.json")
 
 
-def brightness_likeness(cut: float) -> Likeness:
+def brightness_distribution(cut: float) -> FeatureDistribution:
     """The distance is that of the mean of all pixels from 0.5, in tenths."""
     one = np.ones(1)
-    return Likeness(center=0.5 * one, directions=one[:, np.newaxis], variances=0.01 * one, remainder=0.01, cut=cut)
+    return FeatureDistribution(
+        center=0.5 * one, directions=one[:, np.newaxis], variances=0.01 * one, remainder=0.01, cut=cut
+    )
 
 
 def brightness_network() -> bytes:

@@ -1,6 +1,6 @@
 """What commit 2339223 left in its database and its store goes on: it migrates, ends and serves.
 
-The folder `made_by_2339223` was written by that commit's own code: the rows of a finished, a running and a queued
+The archive `made_by_2339223.zip` was written by that commit's own code: the rows of a finished, a running and a queued
 experiment, and the store with the bundle of the finished one, whose figures are fabricated.
 """
 
@@ -23,7 +23,7 @@ from tests.service.served import served
 from tests.workers.conftest import Stage
 from workers.sweeper import Sweeper
 
-MADE = Path(__file__).parent / "made_by_2339223"
+MADE = zipfile.ZipFile(Path(__file__).with_name("made_by_2339223.zip"))
 REVISION = "0005"
 
 
@@ -31,7 +31,7 @@ def rows_of_then() -> dict[str, list[dict[str, Any]]]:
     def moments(value: dict[str, Any]) -> Any:
         return datetime.fromisoformat(value["moment"]) if value.keys() == {"moment"} else value
 
-    rows: dict[str, list[dict[str, Any]]] = json.loads((MADE / "rows.json").read_text(), object_hook=moments)
+    rows: dict[str, list[dict[str, Any]]] = json.loads(MADE.read("rows.json"), object_hook=moments)
     return rows
 
 
@@ -49,8 +49,8 @@ def put_back(database: Database) -> None:
 
 
 @pytest.fixture
-def upgraded(stage: Stage) -> Stage:
-    zipfile.ZipFile(MADE / "store.zip").extractall(stage.worker.settings.store_url)
+def upgraded(stage: Stage, tmp_path: Path) -> Stage:
+    MADE.extractall(tmp_path, [name for name in MADE.namelist() if name.startswith("store/")])
     put_back(stage.database)
     return stage
 

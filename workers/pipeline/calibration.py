@@ -11,10 +11,10 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
 from models_store.contract.records import Calibratedness, Method, OutOfDistributionFit, ProbabilityChoice
-from models_store.scoring.out_of_distribution import Likeness
+from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration, logit
 from models_store.scoring.scorer import Scorer
-from workers.pipeline.data import StudyData
+from workers.pipeline.data import ExperimentData
 from workers.pipeline.evaluation.intervals import brier, expected_calibration_error
 
 METHODS: tuple[Method, ...] = ("identity", "temperature", "platt")
@@ -113,8 +113,10 @@ USUAL_SHARE = 0.99
 LEAST_VARIANCE = 1e-9
 
 
-def fit_likeness(scorer: Scorer, data: StudyData, seed: int) -> tuple[Likeness, OutOfDistributionFit]:
-    """The training images' likeness with its cut, and how both came about, as JSON.
+def fit_distribution(
+    scorer: Scorer, data: ExperimentData, seed: int
+) -> tuple[FeatureDistribution, OutOfDistributionFit]:
+    """The training images' distribution with its cut, and how both came about, as JSON.
 
     The covariance is shrunk as Ledoit and Wolf (2004) derive, so that it is regular with fewer images than features.
     """
@@ -125,19 +127,19 @@ def fit_likeness(scorer: Scorer, data: StudyData, seed: int) -> tuple[Likeness, 
     fitted = fitted_to(scorer.features(images))
     distances = fitted.distances(scorer.features(data.calibration.images))
     cut = float(np.quantile(distances, USUAL_SHARE, method="higher"))
-    likeness = Likeness(fitted.center, fitted.directions, fitted.variances, fitted.remainder, cut)
-    return likeness, OutOfDistributionFit(
+    distribution = FeatureDistribution(fitted.center, fitted.directions, fitted.variances, fitted.remainder, cut)
+    return distribution, OutOfDistributionFit(
         method="mahalanobis",
         cut=cut,
         usual_share=USUAL_SHARE,
-        features=likeness.features,
-        directions=len(likeness.variances),
+        features=distribution.features,
+        directions=len(distribution.variances),
         training_images=len(images),
         calibration_images=len(distances),
     )
 
 
-def fitted_to(features: NDArray[np.floating]) -> Likeness:
+def fitted_to(features: NDArray[np.floating]) -> FeatureDistribution:
     """Center and shrunk covariance of features (N, D), float64; the cut is still 1."""
     center = features.mean(axis=0, dtype=np.float64)
     covariance, _ = ledoit_wolf(features - center, assume_centered=True)
@@ -145,4 +147,4 @@ def fitted_to(features: NDArray[np.floating]) -> Likeness:
     variances, directions = np.maximum(ascending[::-1], LEAST_VARIANCE), vectors[:, ::-1]
     kept = min(MOST_DIRECTIONS, len(variances))
     remainder = float(variances[kept:].mean()) if kept < len(variances) else float(variances[-1])
-    return Likeness(center, directions[:, :kept].copy(), variances[:kept], remainder, 1.0)
+    return FeatureDistribution(center, directions[:, :kept].copy(), variances[:kept], remainder, 1.0)

@@ -21,7 +21,7 @@ class HoldOutImpossible(ValueError):
 
 
 @dataclass(frozen=True)
-class StudyData:
+class ExperimentData:
     """Three parts of train and validation.
 
     `guarantee_void` says that calibration sees the images that selected the epoch. The last two fields count images
@@ -37,7 +37,7 @@ class StudyData:
     calibration_images_of_train_lesions: int | None
 
 
-def study_data(path: Path, calibration: CalibrationSpec, seed: int) -> StudyData:
+def experiment_data(path: Path, calibration: CalibrationSpec, seed: int) -> ExperimentData:
     """Read the `train` and `val` splits of a MedMNIST file and divide them as `calibration` says.
 
     The parts are stratified by malignancy, no lesion is on both sides, and the same seed gives the same parts. Raises
@@ -53,7 +53,7 @@ def study_data(path: Path, calibration: CalibrationSpec, seed: int) -> StudyData
         calibrating = validation
     for part, name in ((train, "train"), (selection, "selection"), (calibrating, "calibration")):
         _require_both_classes(part, name)
-    return StudyData(
+    return ExperimentData(
         train,
         selection,
         calibrating,
@@ -129,7 +129,7 @@ def _require_both_classes(part: Split, name: str) -> None:
         )
 
 
-def sizes(data: StudyData) -> DataSizes:
+def sizes(data: ExperimentData) -> DataSizes:
     """What evidence each part of the data holds, for the record."""
     return DataSizes(
         train=_size(data.train),

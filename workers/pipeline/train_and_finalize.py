@@ -27,9 +27,9 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer
-from workers.pipeline.calibration import calibrate_probabilities, fit_likeness
+from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
-from workers.pipeline.data import Opening, SealedTestSet, StudyData, scaled, sizes, study_data
+from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, scaled, sizes
 from workers.pipeline.evaluation.evaluation import evaluate, pictured
 from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
@@ -63,7 +63,7 @@ def train_trial(
 
     `checkpoint` is the file of `trial.starts_from`. Raises `WeightsUnavailable` or `DatasetInvalid`.
     """
-    data = study_data(dataset, spec.calibration, spec.seed)
+    data = experiment_data(dataset, spec.calibration, spec.seed)
     model = build_model(trial, data.image_size, base_weights=_base_weights(trial, spec, weights_root), seed=trial.seed)
     if checkpoint is not None:
         load_weights_from(model, checkpoint)
@@ -95,7 +95,7 @@ def finalize(
     machine, the versions and the commit on the model card, and `signer` signs the bundle. Raises `ExportNotFaithful`,
     `TooFewMalignantImages` or `TestSetAlreadyOpened`.
     """
-    data = study_data(dataset, spec.calibration, spec.seed)
+    data = experiment_data(dataset, spec.calibration, spec.seed)
     model = load_model(candidate.checkpoint)
     model.save(folder / "model.keras")
     export_onnx(model, folder / "model.onnx")
@@ -104,8 +104,8 @@ def finalize(
     parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, decision.threshold)
     about = _about(candidate, spec, dataset, data)
     scorer = Scorer(folder / "model.onnx", probabilities.calibration)
-    distribution, fit = fit_likeness(scorer, data, spec.seed)
-    distribution.save(folder / bundles.LIKENESS)
+    distribution, fit = fit_distribution(scorer, data, spec.seed)
+    distribution.save(folder / bundles.DISTRIBUTION)
     calibration = CalibrationRecord(
         threshold=decision.threshold,
         guarantee=decision.guarantee,
@@ -158,7 +158,9 @@ def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | N
     return locate_base_weights(architecture.base, weights_root)
 
 
-def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[ProbabilityChoice, ThresholdDecision]:
+def _calibrate(
+    scorer: Scorer, data: ExperimentData, spec: ExperimentSpec
+) -> tuple[ProbabilityChoice, ThresholdDecision]:
     split = data.calibration
     raw = scorer.raw(split.images)
     chosen = calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
@@ -166,13 +168,15 @@ def _calibrate(scorer: Scorer, data: StudyData, spec: ExperimentSpec) -> tuple[P
     return chosen, choose_threshold(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
 
 
-def _parity(model: Any, onnx: Path, data: StudyData, calibration: ProbabilityCalibration, threshold: float) -> Parity:
+def _parity(
+    model: Any, onnx: Path, data: ExperimentData, calibration: ProbabilityCalibration, threshold: float
+) -> Parity:
     """Compares the networks on calibration images first, then on train images where those are too few."""
     pool = np.concatenate([data.calibration.images[:PARITY_IMAGES], data.train.images[:PARITY_IMAGES]])
     return check_parity(model, onnx, scaled(pool[:PARITY_IMAGES]), calibration.inverse(threshold))
 
 
-def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: StudyData) -> About:
+def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: ExperimentData) -> About:
     asked = {name: getattr(spec, name) for name in ("dataset", "weights", "seed", "epochs", "patience")}
     return About(
         **asked,

@@ -41,7 +41,7 @@ def tell_in_background(worker: Worker) -> None:
 
 
 def tell_until_stopped(worker: Worker, presence: Presence, every_seconds: float = TOLD_EVERY_SECONDS) -> None:
-    """A broker that is away is told again later."""
+    """Retries while the broker is away."""
     with redis_at(worker.settings.broker_url, PATIENCE_SECONDS) as broker:
         while True:
             try:

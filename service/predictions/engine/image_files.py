@@ -1,4 +1,4 @@
-"""What an image file tells before it is decoded: the memory that decoding takes, and whether a PNG is all there."""
+"""Checks of an image file before it is decoded: the memory that decoding takes, and whether a PNG is complete."""
 
 import zlib
 from collections.abc import Iterator

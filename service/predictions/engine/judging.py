@@ -1,4 +1,4 @@
-"""From uploaded bytes to a probability: decoded off the event loop, judged in batches."""
+"""From uploaded bytes to a probability: decoded off the event loop, classified in batches."""
 
 import asyncio
 import hashlib

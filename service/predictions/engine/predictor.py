@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.database import Database
-from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles, registry
@@ -101,7 +101,7 @@ class Predictor:
 def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
     """Fetches and verifies a model's bundle and lets it answer once.
 
-    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `LikenessInvalid`, or what ONNX Runtime raises for
+    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `DistributionInvalid`, or what ONNX Runtime raises for
     a bad graph.
     """
     folder = cache_root / "models" / model.version
@@ -122,7 +122,7 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
         scorer=Scorer(
             bundle.onnx,
             calibration,
-            likeness=None if bundle.likeness is None else load_likeness(bundle.likeness),
+            distribution=None if bundle.distribution is None else load_distribution(bundle.distribution),
             intra_op_threads=inference_threads,
         ),
         validation_scores=_validation_scores(model, storage, folder),
@@ -135,11 +135,11 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
 
 
 def _validation_scores(model: Model, storage: Storage, folder: Path) -> tuple[float, ...]:
-    """What the model gave its validation images; none where the bundle tells none, which only costs the drift."""
+    """The model's scores on its validation images, empty if the bundle has none; drift is then not measured."""
     try:
         bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("validation.json",))
         parts = bundles.read_json(folder / "validation.json").values()
         return tuple(float(score) for part in parts for score in part["scores"])
     except (BundleAltered, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("no drift will be told for %s: %s", model.version, type(error).__name__)
+        log.warning("drift is not measured for %s: %s", model.version, type(error).__name__)
         return ()

@@ -7,7 +7,7 @@ from keras import layers
 from models_store.contract.specs import SelectionSpec
 from models_store.datasets.layout import Split
 from models_store.experiment.selection import Policy, policy_for
-from workers.pipeline.data import StudyData
+from workers.pipeline.data import ExperimentData
 from workers.pipeline.training.training import Schedule
 
 MELANOMA, NEVUS = 4, 5
@@ -24,9 +24,9 @@ def small_split(images: int = 96, seed: int = 0, lesion_ids: list[str] | None = 
     return Split(pixels, labels, None if lesion_ids is None else np.array(lesion_ids))
 
 
-def small_data() -> StudyData:
+def small_data() -> ExperimentData:
     selection = small_split(60, seed=1)
-    return StudyData(small_split(), selection, small_split(60, seed=2), 8, False, None, None)
+    return ExperimentData(small_split(), selection, small_split(60, seed=2), 8, False, None, None)
 
 
 def small_model(seed: int = 3) -> keras.Model:

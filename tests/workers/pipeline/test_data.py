@@ -8,7 +8,7 @@ import pytest
 from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.layout import Split
 from tests.workers.pipeline.small_study import MELANOMA, NEVUS, small_split
-from workers.pipeline.data import HoldOutImpossible, hold_out, scaled, study_data
+from workers.pipeline.data import HoldOutImpossible, experiment_data, hold_out, scaled
 
 
 def split_of(labels: list[int], lesion_ids: list[str] | None = None) -> Split:
@@ -82,7 +82,7 @@ def test_a_side_without_malignant_or_benign_images_is_an_error(labels: list[int]
 
 
 def test_validation_is_divided_and_train_left_whole(dataset: Path) -> None:
-    data = study_data(dataset, CalibrationSpec(source="validation", share=0.4), seed=0)
+    data = experiment_data(dataset, CalibrationSpec(source="validation", share=0.4), seed=0)
 
     assert (len(data.train.labels), len(data.selection.labels), len(data.calibration.labels)) == (90, 36, 24)
     assert data.image_size == 8
@@ -91,14 +91,14 @@ def test_validation_is_divided_and_train_left_whole(dataset: Path) -> None:
 
 
 def test_selection_held_out_of_train_leaves_all_of_validation_for_calibration(dataset: Path) -> None:
-    data = study_data(dataset, CalibrationSpec(source="train", share=0.2), seed=0)
+    data = experiment_data(dataset, CalibrationSpec(source="train", share=0.2), seed=0)
 
     assert (len(data.train.labels), len(data.selection.labels), len(data.calibration.labels)) == (72, 18, 60)
     assert not data.guarantee_void
 
 
 def test_reuse_selects_and_calibrates_on_all_of_validation_and_voids_the_guarantee(dataset: Path) -> None:
-    data = study_data(dataset, CalibrationSpec(reuse=True), seed=0)
+    data = experiment_data(dataset, CalibrationSpec(reuse=True), seed=0)
 
     assert (len(data.train.labels), len(data.selection.labels), len(data.calibration.labels)) == (90, 60, 60)
     assert data.guarantee_void
@@ -110,24 +110,24 @@ def test_a_split_of_one_kind_is_an_error_also_where_nothing_is_held_out(dataset:
     np.savez(tmp_path / "benign.npz", **arrays)
 
     with pytest.raises(HoldOutImpossible, match="the selection part has 0 malignant of 60 images"):
-        study_data(tmp_path / "benign.npz", CalibrationSpec(reuse=True), seed=0)
+        experiment_data(tmp_path / "benign.npz", CalibrationSpec(reuse=True), seed=0)
 
 
 def test_real_lesions_are_kept_apart_and_the_leakage_from_train_is_counted(real_data: Path) -> None:
-    data = study_data(real_data, CalibrationSpec(source="validation"), seed=42)
+    data = experiment_data(real_data, CalibrationSpec(source="validation"), seed=42)
 
     assert data.selection.lesion_ids is not None
     assert data.calibration.lesion_ids is not None
     assert not set(data.selection.lesion_ids) & set(data.calibration.lesion_ids)
     assert data.calibration.malignant.sum() == pytest.approx(98, abs=5)
     leaked = (data.selection_images_of_train_lesions or 0) + (data.calibration_images_of_train_lesions or 0)
-    everything = study_data(real_data, CalibrationSpec(reuse=True), seed=42)
+    everything = experiment_data(real_data, CalibrationSpec(reuse=True), seed=42)
     assert leaked == everything.selection_images_of_train_lesions
     assert leaked > 0
 
 
 def test_a_part_held_out_of_train_shares_no_real_lesion_with_it(real_data: Path) -> None:
-    data = study_data(real_data, CalibrationSpec(source="train", share=0.1), seed=42)
+    data = experiment_data(real_data, CalibrationSpec(source="train", share=0.1), seed=42)
 
     assert data.selection_images_of_train_lesions == 0
     assert data.calibration_images_of_train_lesions is not None

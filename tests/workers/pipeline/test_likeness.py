@@ -11,11 +11,11 @@ from sklearn.covariance import LedoitWolf
 from models_store.contract.catalog import ARCHITECTURES, CustomCNN
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment import phases
-from models_store.scoring.out_of_distribution import load_likeness
+from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.scorer import Scorer
 from tests.workers.pipeline.small_study import NUMPY_COPY, small_data, small_model
 from workers.pipeline import calibration as fitting
-from workers.pipeline.calibration import USUAL_SHARE, fit_likeness, fitted_to
+from workers.pipeline.calibration import USUAL_SHARE, fit_distribution, fitted_to
 from workers.pipeline.export import export_onnx, with_features
 from workers.pipeline.networks.building import build_model
 
@@ -44,9 +44,9 @@ def test_more_features_than_images_or_than_directions_kept_still_tell_what_is_fa
 def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) -> None:
     export_onnx(small_model(), tmp_path / "model.onnx")
     scorer, data = Scorer(tmp_path / "model.onnx"), small_data()
-    likeness, told = fit_likeness(scorer, data, seed=1)
-    again, _ = fit_likeness(scorer, data, seed=1)
-    unlikeness = likeness.unlikeness(scorer.features(data.calibration.images))
+    likeness, told = fit_distribution(scorer, data, seed=1)
+    again, _ = fit_distribution(scorer, data, seed=1)
+    unlikeness = likeness.score(scorer.features(data.calibration.images))
     assert np.mean(unlikeness <= 1) >= USUAL_SHARE
     assert unlikeness.max() == pytest.approx(1)
     np.testing.assert_array_equal(
@@ -58,13 +58,13 @@ def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) 
 def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_path: Path) -> None:
     export_onnx(small_model(), tmp_path / "model.onnx")
     data = small_data()
-    likeness, _ = fit_likeness(Scorer(tmp_path / "model.onnx"), data, seed=1)
+    likeness, _ = fit_distribution(Scorer(tmp_path / "model.onnx"), data, seed=1)
     likeness.save(tmp_path / "likeness.npz")
-    scorer = Scorer(tmp_path / "model.onnx", likeness=load_likeness(tmp_path / "likeness.npz"))
+    scorer = Scorer(tmp_path / "model.onnx", distribution=load_distribution(tmp_path / "likeness.npz"))
     probabilities, unlikeness = scorer.judge(data.train.images)
     np.testing.assert_array_equal(probabilities, scorer.raw(data.train.images))
     assert unlikeness is not None
-    np.testing.assert_array_equal(unlikeness, likeness.unlikeness(scorer.features(data.train.images)))
+    np.testing.assert_array_equal(unlikeness, likeness.score(scorer.features(data.train.images)))
 
 
 def test_features_are_the_channel_means_behind_each_pooling_and_leave_the_answer_alone() -> None:

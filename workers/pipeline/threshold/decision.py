@@ -116,8 +116,8 @@ def _guarantee(
     kind, sentence = promise(policy, unit, spec.target_recall, spec.confidence)
     if choice.allowed_misses is not None:
         sentence += (
-            f" Set on {positives} malignant {unit}, of which {choice.allowed_misses} could be missed and "
-            f"{seen_misses} were."
+            f" The threshold was set on {positives} malignant {unit}: it may miss {choice.allowed_misses} of them, and "
+            f"misses {seen_misses}."
         )
     if void_reason is not None:
         sentence = f"The promise asked for is void: {void_reason}." + ("" if spec.reuse else f" {sentence}")

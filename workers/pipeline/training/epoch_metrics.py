@@ -1,4 +1,4 @@
-"""The figures an epoch is judged by, from scores and labels alone. Imports no Keras."""
+"""The metrics of an epoch, computed from scores and labels. Imports no Keras."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

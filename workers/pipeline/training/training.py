@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models_store.contract.outcomes import Epoch
 from models_store.experiment.selection import Policy, collapse_reason, improves
-from workers.pipeline.data import StudyData
+from workers.pipeline.data import ExperimentData
 from workers.pipeline.training.epoch_metrics import binary_metrics
 from workers.pipeline.training.fitting import fit_epoch, malignant_scores, trainer_of
 from workers.pipeline.training.progress import Progress
@@ -53,7 +53,7 @@ class TrainingOutcome:
 
 def train(
     model: keras.Model,
-    data: StudyData,
+    data: ExperimentData,
     schedule: Schedule,
     policy: Policy,
     folder: Path,
@@ -92,7 +92,7 @@ def _ended(progress: Progress, schedule: Schedule) -> End | None:
 def _one_more_epoch(
     progress: Progress,
     trainer: keras.Model,
-    data: StudyData,
+    data: ExperimentData,
     schedule: Schedule,
     policy: Policy,
 ) -> Progress | None:
@@ -126,7 +126,7 @@ def _outcome(progress: Progress, policy: Policy, folder: Path, ended: End) -> Tr
     return TrainingOutcome(progress.epochs, None, reason, None, None, ended)
 
 
-def _identity(model: keras.Model, data: StudyData, schedule: Schedule, policy: Policy) -> str:
+def _identity(model: keras.Model, data: ExperimentData, schedule: Schedule, policy: Policy) -> str:
     """A hash of the network's weights' shapes, the schedule, the policy and the data, so that a run continues no other.
 
     The names of layers are left out: Keras numbers them through a process.
