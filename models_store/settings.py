@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         "cpu,gpu", description="Queues a worker listens to, separated by commas; to `gpu` only if it owns GPUs."
     )
     lease_seconds: float = Field(
-        60, gt=0, description="A trial whose worker has not renewed its lease for this long is reclaimed."
+        60, gt=0, description="Lease of a worker on a trial; once it expires, the trial is requeued."
     )
     sweep_seconds: float = Field(10, gt=0, description="Time between two sweeps for expired leases and lost messages.")
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")

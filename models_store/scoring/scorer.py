@@ -49,9 +49,9 @@ class Scorer:
         return self.calibration(self.raw(images))
 
     def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """The probabilities, and by the same run how unlike the training images each is, as `FeatureDistribution.unlikeness`.
+        """The probabilities and, from the same run, the out-of-distribution scores (above 1: out of distribution).
 
-        None in place of the latter without a distribution.
+        The scores are None without a distribution.
         """
         if self.distribution is None:
             return self(images), None

@@ -25,8 +25,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 INTERRUPTED = 130
 KEY = "DERMATRIAGE_API_KEY"
-# Enough for a server that restarts a process; a person who forgot to start one waits for half a second. An experiment that
-# is watched goes on while a whole machine restarts.
+# Enough for a server that restarts a process; a person who forgot to start one waits for half a second. Watching an
+# experiment continues after a whole machine has restarted.
 RETRIES = Retries(most=2, patience_seconds=120)
 
 

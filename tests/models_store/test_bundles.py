@@ -62,7 +62,7 @@ def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
     del files[bundles.DISTRIBUTION]
     bundles.write_json(tmp_path / "store" / KEY / "manifest.json", {"files": files})
     older = sha256_of(tmp_path / "store" / KEY / "manifest.json")
-    assert bundles.fetch(storage, KEY, older, tmp_path / "fetched").likeness is None
+    assert bundles.fetch(storage, KEY, older, tmp_path / "fetched").distribution is None
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json", "likeness.npz"])

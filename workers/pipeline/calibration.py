@@ -116,7 +116,7 @@ LEAST_VARIANCE = 1e-9
 def fit_distribution(
     scorer: Scorer, data: ExperimentData, seed: int
 ) -> tuple[FeatureDistribution, OutOfDistributionFit]:
-    """The training images' distribution with its cut, and how both came about, as JSON.
+    """The distribution of the training images' features with its cut, and a record of the fit.
 
     The covariance is shrunk as Ledoit and Wolf (2004) derive, so that it is regular with fewer images than features.
     """

@@ -101,8 +101,8 @@ class Predictor:
 def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
     """Fetches and verifies a model's bundle and lets it answer once.
 
-    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `DistributionInvalid`, or what ONNX Runtime raises for
-    a bad graph.
+    Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `DistributionInvalid`, or what ONNX Runtime raises
+    for a bad graph.
     """
     folder = cache_root / "models" / model.version
     bundle = bundles.fetch(storage, model.store_key, model.manifest_sha256, folder)
