@@ -1,4 +1,4 @@
-"""Each of the thirteen is built and trained one step; each kind of network is saved, reloaded and exported with parity."""
+"""Each of the thirteen is built and trained one step; each kind is saved, reloaded and exported with parity."""
 
 from dataclasses import dataclass
 from pathlib import Path
