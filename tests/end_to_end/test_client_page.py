@@ -66,6 +66,7 @@ def names() -> Iterator[dict[str, Any]]:
         defined["client"].close()
 
 
+@pytest.mark.slow
 def test_page_runs_from_top_to_bottom_and_prints_what_it_shows(url: str, names: dict[str, Any]) -> None:
     page = PAGE.read_text()
 

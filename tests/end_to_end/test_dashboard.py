@@ -15,11 +15,11 @@ from tests.end_to_end.conftest import Journey
 from tests.end_to_end.serving import served
 
 EVERYWHERE = [
-    pytest.param(device, colours, id=f"{name}-{colours}")
-    for name, device, colours in (
-        ("desktop", DESKTOP, "light"),
-        ("desktop", DESKTOP, "dark"),
-        ("phone", PHONE, "light"),
+    pytest.param(device, colours, id=f"{name}-{colours}", marks=marks)
+    for name, device, colours, marks in (
+        ("desktop", DESKTOP, "light", ()),
+        ("desktop", DESKTOP, "dark", pytest.mark.slow),
+        ("phone", PHONE, "light", ()),
     )
 ]
 
