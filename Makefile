@@ -5,9 +5,10 @@ VENV := .venv
 CYCLONEDX := 7.5.0
 IN_VENV := $(VENV)/bin
 # A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
-# In each, two processes share its modules, a module to one of them: what its tests share is made once.
+# Two processes run each part, half of its modules each, and whichever is done first goes on with the other's last ones:
+# what the tests of a module share is made once, but for a module or two.
 TEST_PROCESSES ?= 2
-IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist loadfile
+IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist worksteal
 TEST_PARTS := tests/models_store tests/client tests/service tests/workers tests/end_to_end tests/benchmarks tests/test_readme.py tests/test_hardening.py
 
 .DEFAULT_GOAL := help

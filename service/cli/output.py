@@ -145,4 +145,4 @@ def _refused(error: Refused) -> tuple[int, str]:
 
 def _unusable_settings(error: ValidationError) -> str:
     found = (f"DERMATRIAGE_{'_'.join(map(str, part['loc'])).upper()}: {part['msg']}" for part in error.errors())
-    return f"the settings cannot be used: {'; '.join(found)}; the README lists every setting"
+    return f"the settings cannot be used: {'; '.join(found)}; docs/settings.md lists every setting"

@@ -20,11 +20,11 @@ EPOCHS = 3
 POINTS = """() => window.isTheSamePage ? document.getElementById("curve-recall").data?.[0]?.x.length ?? 0 : 0"""
 
 EVERYWHERE = [
-    pytest.param(device, colours, id=f"{name}-{colours}")
-    for name, device, colours in (
-        ("desktop", DESKTOP, "light"),
-        ("desktop", DESKTOP, "dark"),
-        ("phone", PHONE, "light"),
+    pytest.param(device, colours, id=f"{name}-{colours}", marks=marks)
+    for name, device, colours, marks in (
+        ("desktop", DESKTOP, "light", ()),
+        ("desktop", DESKTOP, "dark", pytest.mark.slow),
+        ("phone", PHONE, "light", ()),
     )
 ]
 

@@ -47,6 +47,7 @@ def mean_at_work(trials: Sequence[Trial]) -> float:
     return busy / (max(ended for _, ended in known) - min(begun for begun, _ in known)).total_seconds()
 
 
+@pytest.mark.slow
 def test_phase_runs_nearly_as_many_times_faster_as_there_are_workers(stack: Stack) -> None:
     # Given the thirteen architectures, thrice, and four workers
     stack.start(WORKERS)

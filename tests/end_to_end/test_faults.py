@@ -91,14 +91,10 @@ def test_killed_trial_is_tried_again(stack: Stack, name: str) -> None:
     invariants.hold(stack, [experiment_id], most_starts=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("victim", "database_url"),
-    [
-        ("worker0", "sqlite"),
-        pytest.param("worker0", "postgresql", marks=pytest.mark.slow),
-        pytest.param("broker", "postgresql", marks=pytest.mark.slow),
-        pytest.param("web", "sqlite", marks=pytest.mark.slow),
-    ],
+    [("worker0", "sqlite"), ("worker0", "postgresql"), ("broker", "postgresql"), ("web", "sqlite")],
     indirect=["database_url"],
 )
 def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_study_ends(stack: Stack, victim: str) -> None:
