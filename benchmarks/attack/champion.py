@@ -9,13 +9,13 @@ from onnx import helper, numpy_helper
 from models_store.database import Database
 from models_store.store import registry
 from models_store.store.storage import Storage
-from tests.fabricated_study import a_final_record, a_spec, store_finished
-from tests.furnished import spot_network
+from tests.finished_experiment import a_final_record, a_spec, store_finished
+from tests.populated_service import spot_network
 
 CHANNELS = 32
 
 
-def furnish(database: Database, folder: Path, models: int) -> list[str]:
+def populate(database: Database, folder: Path, models: int) -> list[str]:
     """Stores so many models in `folder`/store and makes the first of the returned versions the champion."""
     storage, final, network, versions = Storage(str(folder / "store")), a_final_record(images=200), costly_network(), []
     with database.write() as session:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import httpx
 
-from benchmarks.attack.champion import furnish
+from benchmarks.attack.champion import populate
 from benchmarks.databases import fresh_database
 from models_store.database import Database
 from service.access import keys
@@ -99,7 +99,7 @@ def running(kind: str) -> Iterator[Target]:
         stack = Stack(Path(folder), url, {"auth": "keys", "requests_per_minute": str(REQUESTS_PER_MINUTE)})
         stack.direct(every=ENDLESS)
         try:
-            models = furnish(database, Path(folder), MODELS)
+            models = populate(database, Path(folder), MODELS)
             stack.start()
             target = Target(stack, database, models)
             yield replace(target, predict=_predict_path(target))

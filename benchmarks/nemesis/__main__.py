@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.attack.champion import furnish
+from benchmarks.attack.champion import populate
 from benchmarks.databases import fresh_database
 from benchmarks.nemesis.callers import Callers
 from benchmarks.nemesis.checking import violations
@@ -68,7 +68,7 @@ def run(kind: str, asked: argparse.Namespace) -> Run:
         began = time.monotonic()
         try:
             nemesis.prepare()
-            models = furnish(database, folder, MODELS)
+            models = populate(database, folder, MODELS)
             stack.start(asked.workers)
             callers = Callers(stack, history, models, asked.experiments, asked.seed)
             callers.start()

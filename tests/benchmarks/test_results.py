@@ -17,7 +17,7 @@ from models_store.settings import Settings
 from models_store.store import bundles
 from models_store.store.storage import Storage
 from models_store.tables import Model
-from tests.fabricated_study import COLLAPSE, FinalRecord, a_final_record, a_spec, store_experiment, store_finished
+from tests.finished_experiment import COLLAPSE, FinalRecord, a_final_record, a_spec, store_experiment, store_finished
 from workers.pipeline.evaluation.intervals import clopper_pearson
 
 Write = Callable[[FinalRecord], tuple[int, str]]

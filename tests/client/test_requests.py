@@ -14,7 +14,7 @@ from PIL import Image
 from dermatriage_client import DownloadAltered, Refused, requests, streams
 from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
-from tests.service.served import Play, Scripted, served
+from tests.service.served import Scripted, ScriptedAnswer, served
 
 Connect = Callable[..., Any]
 MakeModel = Callable[..., str]
@@ -140,7 +140,7 @@ def test_altered_bundle_is_not_kept(
     body = altered.getvalue()[:-40] if change == "cut" else altered.getvalue()
 
     with (
-        served(Scripted([Play(body=body, headers={"ETag": f'"{manifest_sha256}"'})])) as other,
+        served(Scripted([ScriptedAnswer(body=body, headers={"ETag": f'"{manifest_sha256}"'})])) as other,
         pytest.raises(DownloadAltered),
     ):
         connect(other).bundle(version, tmp_path / "altered.zip")
@@ -192,7 +192,7 @@ def test_batch_goes_in_groups_and_counts_over_all_of_them(
 
 
 def test_empty_batch_asks_nothing(connect: Connect) -> None:
-    script = Scripted([Play(500)])
+    script = Scripted([ScriptedAnswer(500)])
     with served(script) as url:
         assert list(connect(url).predict_batch([])) == []
 

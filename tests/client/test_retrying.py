@@ -16,7 +16,7 @@ import stamina
 from dermatriage_client import Client, Refused, Retries, ServerUnreachable
 from dermatriage_client.retries import retry_after_seconds
 from service.embedded import probes
-from tests.service.served import Play, Scripted, served
+from tests.service.served import Scripted, ScriptedAnswer, served
 
 Connect = Callable[..., Any]
 CATALOG: dict[str, Any] = {
@@ -29,7 +29,7 @@ CATALOG: dict[str, Any] = {
     "datasets": [],
     "disclaimer": "for research",
 }
-GOOD = Play(body=CATALOG)
+GOOD = ScriptedAnswer(body=CATALOG)
 PROBLEM = {"content-type": "application/problem+json"}
 NO_CHAMPION = {
     "type": "urn:dermatriage:problem:no-champion",
@@ -46,7 +46,7 @@ def failed(headers: dict[str, str]) -> httpx.HTTPStatusError:
 
 def test_pauses_double_up_to_the_longest(connect: Connect) -> None:
     waited: list[float] = []
-    script = Scripted([*[Play(502)] * 5, GOOD])
+    script = Scripted([*[ScriptedAnswer(502)] * 5, GOOD])
     stamina.instrumentation.set_on_retry_hooks([lambda retry: waited.append(retry.wait_for)])
 
     try:
@@ -82,14 +82,14 @@ def test_retry_after_is_read_as_a_date() -> None:
 @pytest.mark.parametrize(
     "failures",
     [
-        [Play(502), Play(503), Play(504)],
-        [Play(429, headers={"Retry-After": "0"})],
-        [Play(503, NO_CHAMPION, PROBLEM | {"Retry-After": "0"})],
-        [Play(body=b'{"archi', breaks=True)],
+        [ScriptedAnswer(502), ScriptedAnswer(503), ScriptedAnswer(504)],
+        [ScriptedAnswer(429, headers={"Retry-After": "0"})],
+        [ScriptedAnswer(503, NO_CHAMPION, PROBLEM | {"Retry-After": "0"})],
+        [ScriptedAnswer(body=b'{"archi', breaks=True)],
     ],
     ids=["gateway", "too many", "busy", "broken off"],
 )
-def test_passing_failure_of_a_read_is_made_good(connect: Connect, failures: list[Play]) -> None:
+def test_passing_failure_of_a_read_is_made_good(connect: Connect, failures: list[ScriptedAnswer]) -> None:
     script = Scripted([*failures, GOOD])
 
     with served(script) as url:
@@ -100,7 +100,7 @@ def test_passing_failure_of_a_read_is_made_good(connect: Connect, failures: list
 
 
 def test_attempts_are_bounded(connect: Connect) -> None:
-    script = Scripted([Play(503)])
+    script = Scripted([ScriptedAnswer(503)])
 
     with served(script) as url, pytest.raises(Refused) as refused:
         connect(url, retries=Retries(most=2, first_seconds=0.01)).catalog()
@@ -111,10 +111,15 @@ def test_attempts_are_bounded(connect: Connect) -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [Play(429, headers={"Retry-After": "3600"}), Play(503, NO_CHAMPION, PROBLEM), Play(500), Play(404)],
+    [
+        ScriptedAnswer(429, headers={"Retry-After": "3600"}),
+        ScriptedAnswer(503, NO_CHAMPION, PROBLEM),
+        ScriptedAnswer(500),
+        ScriptedAnswer(404),
+    ],
     ids=["an hour", "no champion", "internal", "not found"],
 )
-def test_failure_that_stays_is_asked_for_once(connect: Connect, failure: Play) -> None:
+def test_failure_that_stays_is_asked_for_once(connect: Connect, failure: ScriptedAnswer) -> None:
     script = Scripted([failure, GOOD])
 
     with served(script) as url, pytest.raises(Refused):
@@ -124,7 +129,7 @@ def test_failure_that_stays_is_asked_for_once(connect: Connect, failure: Play) -
 
 
 def test_promotion_and_rollback_are_never_sent_twice(connect: Connect) -> None:
-    script = Scripted([Play(502)])
+    script = Scripted([ScriptedAnswer(502)])
 
     with served(script) as url:
         client = connect(url)
@@ -137,7 +142,13 @@ def test_promotion_and_rollback_are_never_sent_twice(connect: Connect) -> None:
 
 
 def test_submission_is_sent_again_under_the_same_idempotency_key(connect: Connect) -> None:
-    script = Scripted([Play(breaks=True), Play(502), Play(422, {"title": "no", "detail": "refused"}, PROBLEM)])
+    script = Scripted(
+        [
+            ScriptedAnswer(breaks=True),
+            ScriptedAnswer(502),
+            ScriptedAnswer(422, {"title": "no", "detail": "refused"}, PROBLEM),
+        ]
+    )
 
     with served(script) as url, pytest.raises(Refused):
         connect(url).submit({"dataset": "synthetic"})
@@ -149,7 +160,7 @@ def test_submission_is_sent_again_under_the_same_idempotency_key(connect: Connec
 
 def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> None:
     line = b'{"index":0,"file":"a.png","problem":{"status":415}}\n'
-    script = Scripted([Play(503), Play(body=line, breaks=True), Play(body=line)])
+    script = Scripted([ScriptedAnswer(503), ScriptedAnswer(body=line, breaks=True), ScriptedAnswer(body=line)])
 
     with served(script) as url:
         results = connect(url).predict_batch([("a.png", b"a"), ("b.png", b"b")])
@@ -167,7 +178,9 @@ def test_bundle_whose_answer_breaks_off_is_downloaded_again(connect: Connect, tm
         archive.writestr("mdl_1/manifest.json", manifest)
     etag = {"ETag": f'"{hashlib.sha256(manifest).hexdigest()}"'}
     whole = packed.getvalue()
-    script = Scripted([Play(body=whole[:20], headers=etag, breaks=True), Play(body=whole, headers=etag)])
+    script = Scripted(
+        [ScriptedAnswer(body=whole[:20], headers=etag, breaks=True), ScriptedAnswer(body=whole, headers=etag)]
+    )
 
     with served(script) as url:
         written = connect(url).bundle("mdl_1", tmp_path / "model.zip")
@@ -191,7 +204,7 @@ def test_what_is_no_address_is_said_so(url: str) -> None:
 
 
 def test_server_of_another_kind_is_told_by_its_answer(connect: Connect) -> None:
-    with served(Scripted([Play(body=b"<html>")])) as url, pytest.raises(Refused) as refused:
+    with served(Scripted([ScriptedAnswer(body=b"<html>")])) as url, pytest.raises(Refused) as refused:
         connect(url).catalog()
 
     assert refused.value.kind == "not-dermatriage"

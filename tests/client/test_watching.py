@@ -23,7 +23,7 @@ from models_store.settings import Settings
 from service.embedded import probes
 from tests.queued_experiment import an_epoch
 from tests.service.recorded import claimed_trial
-from tests.service.served import Play, Scripted, served
+from tests.service.served import Scripted, ScriptedAnswer, served
 
 Connect = Callable[..., Any]
 LEASE = timedelta(minutes=5)
@@ -42,7 +42,7 @@ WHOLE = b"retry: 10\n\n" + told(1) + b": still here\r\n\r\n" + told(2).replace(b
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 21, 34])
 def test_events_are_the_same_however_the_bytes_are_cut(connect: Connect, size: int) -> None:
-    with served(Scripted([Play(body=WHOLE, headers=STREAM, piece_bytes=size)])) as url:
+    with served(Scripted([ScriptedAnswer(body=WHOLE, headers=STREAM, piece_bytes=size)])) as url:
         events = list(connect(url).watch("exp_1"))
 
     assert [event.number for event in events] == [1, 2, 3]
@@ -52,7 +52,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(connect: Connect, size: i
 def test_several_lines_of_data_are_one_value(connect: Connect) -> None:
     trial = f'id: 2\nevent: trial\ndata: {{"status":\ndata: "running", {AT}}}\n\n'.encode()
 
-    with served(Scripted([Play(body=trial + LAST, headers=STREAM)])) as url:
+    with served(Scripted([ScriptedAnswer(body=trial + LAST, headers=STREAM)])) as url:
         event = next(iter(connect(url).watch("exp_1")))
 
     assert event.data["status"] == "running"
@@ -61,10 +61,10 @@ def test_several_lines_of_data_are_one_value(connect: Connect) -> None:
 def test_stream_goes_on_after_the_last_whole_event(connect: Connect) -> None:
     script = Scripted(
         [
-            Play(body=b"retry: 10\n\n" + told(1) + told(2)[:20], headers=STREAM, breaks=True),
-            Play(502),
-            Play(body=told(2), headers=STREAM),
-            Play(body=LAST, headers=STREAM),
+            ScriptedAnswer(body=b"retry: 10\n\n" + told(1) + told(2)[:20], headers=STREAM, breaks=True),
+            ScriptedAnswer(502),
+            ScriptedAnswer(body=told(2), headers=STREAM),
+            ScriptedAnswer(body=LAST, headers=STREAM),
         ]
     )
 
@@ -76,7 +76,7 @@ def test_stream_goes_on_after_the_last_whole_event(connect: Connect) -> None:
 
 
 def test_ended_experiment_whose_events_were_all_seen_has_no_more(connect: Connect) -> None:
-    script = Scripted([Play(204)])
+    script = Scripted([ScriptedAnswer(204)])
 
     with served(script) as url:
         assert list(connect(url).watch("exp_1", after=9)) == []
@@ -85,7 +85,9 @@ def test_ended_experiment_whose_events_were_all_seen_has_no_more(connect: Connec
 
 
 def test_unknown_experiment_is_refused_at_once(connect: Connect) -> None:
-    script = Scripted([Play(404, {"title": "none", "detail": "none"}, {"content-type": "application/problem+json"})])
+    script = Scripted(
+        [ScriptedAnswer(404, {"title": "none", "detail": "none"}, {"content-type": "application/problem+json"})]
+    )
 
     with served(script) as url, pytest.raises(Refused):
         list(connect(url).watch("exp_1"))

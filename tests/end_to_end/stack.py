@@ -130,7 +130,9 @@ class Stack:
 
     def direct(self, **parts: dict[str, Any]) -> None:
         """Says how trials act: by their name with `_` for `/`, `every` for all others."""
-        named = {"*" if name == "every" else "/".join(name.rsplit("_", 1)): play for name, play in parts.items()}
+        named = {
+            "*" if name == "every" else "/".join(name.rsplit("_", 1)): behaviour for name, behaviour in parts.items()
+        }
         beside = self.script.with_suffix(".part")
         beside.write_text(json.dumps(named))
         beside.replace(self.script)

@@ -19,7 +19,7 @@ from models_store.wording import rate
 from service.models.validation import outcome
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
 from tests.end_to_end.serving import served
-from tests.furnished import furnish
+from tests.populated_service import populate
 
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -68,7 +68,7 @@ def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPath
     url = f"sqlite:///{folder}/gallery.db"
     database = Database(url)
     upgrade(database)
-    experiments = furnish(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
+    experiments = populate(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
     database.close()
     with served(folder, url, broker_url=broker_url) as home:
         yield Gallery(home, experiments)

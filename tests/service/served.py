@@ -34,7 +34,7 @@ def served(app: Any, port: int = 0, **changed: Any) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Play:
+class ScriptedAnswer:
     """One answer; `breaks` ends the connection after the body instead of the answer, `piece_bytes` cuts the body."""
 
     status: int = 200
@@ -46,9 +46,9 @@ class Play:
 
 @dataclass
 class Scripted:
-    """An ASGI application that answers by a script, the last play over and over, and keeps what was asked."""
+    """An ASGI application that answers by a script, the last answer over and over, and keeps what was asked."""
 
-    plays: list[Play]
+    answers: list[ScriptedAnswer]
     asked: list[dict[str, str]] = field(default_factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -58,15 +58,15 @@ class Scripted:
             pass
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.asked.append({"method": scope["method"], "path": scope["path"], **headers})
-        play = self.plays[min(len(self.asked), len(self.plays)) - 1]
-        body = play.body if isinstance(play.body, bytes) else json.dumps(play.body).encode()
-        shown = {"content-type": "application/json", **play.headers}
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        shown = {"content-type": "application/json", **answer.headers}
         encoded = [(name.encode(), value.encode()) for name, value in shown.items()]
-        await send({"type": "http.response.start", "status": play.status, "headers": encoded})
-        for start in range(0, len(body), play.piece_bytes):
-            piece = body[start : start + play.piece_bytes]
+        await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+        for start in range(0, len(body), answer.piece_bytes):
+            piece = body[start : start + answer.piece_bytes]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if not play.breaks:
+        if not answer.breaks:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        if play.breaks:
+        if answer.breaks:
             raise ConnectionAbortedError("as the script says")

@@ -12,7 +12,7 @@ from models_store.store import bundles
 from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.models.validation import Outcome, ValidationNotKept, outcome, read_validation, stops
-from tests.fabricated_study import FinalRecord, a_final_record, a_spec, store_finished
+from tests.finished_experiment import FinalRecord, a_final_record, a_spec, store_finished
 
 SCORES = [0.1, 0.2, 0.2, 0.6, 0.7, 0.9]
 MALIGNANT = [False, False, True, False, True, True]

@@ -29,8 +29,8 @@ SPEC: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A worker, the script its trials play, and a view of what became of them."""
+class ScriptedWorker:
+    """A worker, the script its trials follow, and a view of their rows."""
 
     worker: Worker
     script: Path
@@ -39,14 +39,14 @@ class Stage:
     def database(self) -> Database:
         return self.worker.database
 
-    def direct(self, **parts: dict[str, Any]) -> None:
-        """Says how trials play: by their name with `_` for `/`, `every` for all others."""
+    def set_script(self, **parts: dict[str, Any]) -> None:
+        """How trials behave: by their name with `_` for `/`, `every` for all others."""
         names = {"every": "*", "final": "final"}
         self.script.write_text(
-            json.dumps({names.get(part, "/".join(part.rsplit("_", 1))): play for part, play in parts.items()})
+            json.dumps({names.get(part, "/".join(part.rsplit("_", 1))): behaviour for part, behaviour in parts.items()})
         )
 
-    def with_settings(self, **changes: Any) -> "Stage":
+    def with_settings(self, **changes: Any) -> "ScriptedWorker":
         settings = self.worker.settings.model_copy(update=changes)
         return replace(self, worker=Worker(settings, self.database, self.worker.storage, self.worker.celery, "other:1"))
 
@@ -103,13 +103,13 @@ def settings(tmp_path: Path, database_url: str, broker_url: str) -> Settings:
 
 
 @pytest.fixture
-def stage(
+def scripted(
     tmp_path: Path, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
-) -> Iterator[Stage]:
+) -> Iterator[ScriptedWorker]:
     script = tmp_path / "script.json"
     script.write_text("{}")
     monkeypatch.setenv("SCRIPTED_TRIAL", str(script))
     monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
     celery = broker(settings)
-    yield Stage(Worker(settings, database, Storage(settings.store_url), celery, "here:1", Flag()), script)
+    yield ScriptedWorker(Worker(settings, database, Storage(settings.store_url), celery, "here:1", Flag()), script)
     celery.close()

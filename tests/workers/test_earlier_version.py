@@ -20,7 +20,7 @@ import migrations
 from models_store.database import Database
 from service.app import create_app
 from tests.service.served import served
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.sweeper import Sweeper
 
 MADE = zipfile.ZipFile(Path(__file__).with_name("made_by_2339223.zip"))
@@ -49,13 +49,13 @@ def put_back(database: Database) -> None:
 
 
 @pytest.fixture
-def upgraded(stage: Stage, tmp_path: Path) -> Stage:
+def upgraded(scripted: ScriptedWorker, tmp_path: Path) -> ScriptedWorker:
     MADE.extractall(tmp_path, [name for name in MADE.namelist() if name.startswith("store/")])
-    put_back(stage.database)
-    return stage
+    put_back(scripted.database)
+    return scripted
 
 
-def test_what_was_queued_or_running_ends(upgraded: Stage) -> None:
+def test_what_was_queued_or_running_ends(upgraded: ScriptedWorker) -> None:
     # Given a sweeper that workers had time to renew their leases for
     sweeper = Sweeper(upgraded.worker)
     sweeper._database_answers_since = float("-inf")
@@ -70,7 +70,7 @@ def test_what_was_queued_or_running_ends(upgraded: Stage) -> None:
     assert {upgraded.experiment(experiment_id).status for experiment_id in unfinished.values()} == {"succeeded"}
 
 
-def test_what_was_finished_reads_the_same_and_its_model_answers(upgraded: Stage, tmp_path: Path) -> None:
+def test_what_was_finished_reads_the_same_and_its_model_answers(upgraded: ScriptedWorker, tmp_path: Path) -> None:
     (finished,) = (row for row in rows_of_then()["experiments"] if row["status"] == "succeeded")
     settings = upgraded.worker.settings.model_copy(update={"cache_root": tmp_path / "cache"})
     app = create_app(settings, database=upgraded.database, storage=upgraded.worker.storage)

@@ -7,13 +7,13 @@ from sqlalchemy import select
 
 from models_store import runs
 from models_store.tables import TrialLog
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.worker.context import attempt_folder, trial_folder
 from workers.worker.watch import STORED_LOG_BYTES, Watch, read_log
 
 
-def kept(stage: Stage) -> list[TrialLog]:
-    with stage.database.read() as session:
+def kept(scripted: ScriptedWorker) -> list[TrialLog]:
+    with scripted.database.read() as session:
         return list(session.scalars(select(TrialLog)))
 
 
@@ -27,38 +27,38 @@ def test_only_the_end_of_a_long_log_is_kept(tmp_path: Path) -> None:
     assert read_log(tmp_path, printed.size) is None
 
 
-def test_log_of_a_trial_outlives_its_folder(stage: Stage) -> None:
-    stage.direct(every={"prints": "Epoch 1\0 of 2"})
-    experiment_id = stage.submit(strategies=[], architectures=["CNN_v1"])
-    stage.run_all()
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
-    assert not trial_folder(stage.worker, trial.id).exists()
-    (log,) = (log for log in kept(stage) if log.trial_id == trial.id)
+def test_log_of_a_trial_outlives_its_folder(scripted: ScriptedWorker) -> None:
+    scripted.set_script(every={"prints": "Epoch 1\0 of 2"})
+    experiment_id = scripted.submit(strategies=[], architectures=["CNN_v1"])
+    scripted.run_all()
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
+    assert not trial_folder(scripted.worker, trial.id).exists()
+    (log,) = (log for log in kept(scripted) if log.trial_id == trial.id)
     assert (log.text, log.is_whole, log.attempt) == ("Epoch 1\N{REPLACEMENT CHARACTER} of 2\n", True, 1)
 
 
-def test_log_of_a_running_trial_comes_with_its_epochs(stage: Stage) -> None:
-    experiment_id = stage.submit()
-    with stage.database.write() as session:
-        claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+def test_log_of_a_running_trial_comes_with_its_epochs(scripted: ScriptedWorker) -> None:
+    experiment_id = scripted.submit()
+    with scripted.database.write() as session:
+        claim = runs.claim_next(session, ["cpu"], scripted.worker.name, timedelta(minutes=1))
     assert claim is not None
-    watch = Watch(stage.worker, claim)
-    folder = attempt_folder(stage.worker, claim)
+    watch = Watch(scripted.worker, claim)
+    folder = attempt_folder(scripted.worker, claim)
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("it has begun")
     watch([{"kind": "started"}])
-    assert [log.text for log in kept(stage)] == ["it has begun"]
+    assert [log.text for log in kept(scripted)] == ["it has begun"]
     assert claim.experiment_id == experiment_id
 
 
-def test_a_worker_that_lost_its_trial_writes_no_log(stage: Stage) -> None:
-    stage.submit()
-    with stage.database.write() as session:
-        claim = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+def test_a_worker_that_lost_its_trial_writes_no_log(scripted: ScriptedWorker) -> None:
+    scripted.submit()
+    with scripted.database.write() as session:
+        claim = runs.claim_next(session, ["cpu"], scripted.worker.name, timedelta(minutes=1))
     assert claim is not None
-    printed = attempt_folder(stage.worker, claim)
+    printed = attempt_folder(scripted.worker, claim)
     printed.mkdir(parents=True)
     (printed / "log.txt").write_text("too late")
     lost = runs.Claim(claim.trial_id, claim.experiment_id, claim.fence - 1, 0, claim.kind)
-    assert Watch(stage.worker, lost)([{"kind": "started"}]) == "lost"
-    assert kept(stage) == []
+    assert Watch(scripted.worker, lost)([{"kind": "started"}]) == "lost"
+    assert kept(scripted) == []

@@ -13,153 +13,157 @@ from sqlalchemy.orm import Session
 from models_store import broker, runs
 from models_store.database import now
 from models_store.tables import Experiment, Trial
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.sweeper import Sweeper, wake_for_what_waits
 from workers.worker.context import Worker
 
 
 @pytest.fixture
-def messages(stage: Stage) -> Iterator[Redis]:
-    redis = Redis.from_url(stage.worker.settings.broker_url)
+def messages(scripted: ScriptedWorker) -> Iterator[Redis]:
+    redis = Redis.from_url(scripted.worker.settings.broker_url)
     redis.delete("cpu", "gpu")
     yield redis
     redis.close()
 
 
 @pytest.fixture
-def sweeper(stage: Stage) -> Sweeper:
+def sweeper(scripted: ScriptedWorker) -> Sweeper:
     """One that has known the database for long enough to judge."""
-    sweeper = Sweeper(stage.worker)
+    sweeper = Sweeper(scripted.worker)
     sweeper._database_answers_since = 0.0
     return sweeper
 
 
-def claim(stage: Stage, lease: timedelta = timedelta(minutes=1)) -> runs.Claim:
-    with stage.database.write() as session:
+def claim(scripted: ScriptedWorker, lease: timedelta = timedelta(minutes=1)) -> runs.Claim:
+    with scripted.database.write() as session:
         found = runs.claim_next(session, ["cpu"], "gone:1", lease)
     assert found is not None
     return found
 
 
-def queued_by_an_earlier_version(stage: Stage) -> str:
+def queued_by_an_earlier_version(scripted: ScriptedWorker) -> str:
     """An experiment without trials: earlier versions left it to a worker to plan them."""
-    experiment_id = stage.submit()
-    with stage.database.write() as session:
+    experiment_id = scripted.submit()
+    with scripted.database.write() as session:
         session.execute(delete(Trial))
     return experiment_id
 
 
-def test_experiment_queued_by_an_earlier_version_is_planned(stage: Stage, sweeper: Sweeper, messages: Redis) -> None:
-    experiment_id = queued_by_an_earlier_version(stage)
+def test_experiment_queued_by_an_earlier_version_is_planned(
+    scripted: ScriptedWorker, sweeper: Sweeper, messages: Redis
+) -> None:
+    experiment_id = queued_by_an_earlier_version(scripted)
     sweeper.sweep()
-    assert stage.statuses(experiment_id) == {"CNN_v1/W3": "queued", "CNN_v2/W3": "queued"}
-    assert stage.experiment(experiment_id).status == "queued"
+    assert scripted.statuses(experiment_id) == {"CNN_v1/W3": "queued", "CNN_v2/W3": "queued"}
+    assert scripted.experiment(experiment_id).status == "queued"
     assert messages.llen("cpu") == 2
 
 
-def test_phase_whose_last_worker_died_before_opening_the_next_is_opened(stage: Stage, sweeper: Sweeper) -> None:
-    stage.direct(every={"end": "collapsed"})
-    experiment_id = stage.submit()
-    with stage.database.write() as session:
+def test_phase_whose_last_worker_died_before_opening_the_next_is_opened(
+    scripted: ScriptedWorker, sweeper: Sweeper
+) -> None:
+    scripted.set_script(every={"end": "collapsed"})
+    experiment_id = scripted.submit()
+    with scripted.database.write() as session:
         session.execute(update(Trial).values(status="collapsed"))
     sweeper.sweep()
-    assert stage.experiment(experiment_id).status == "failed"
+    assert scripted.experiment(experiment_id).status == "failed"
 
 
 def test_lost_wake_up_calls_are_sent_again_and_no_more_than_are_missing(
-    stage: Stage, sweeper: Sweeper, messages: Redis
+    scripted: ScriptedWorker, sweeper: Sweeper, messages: Redis
 ) -> None:
-    stage.submit()
+    scripted.submit()
     messages.flushall()
     for _ in range(3):
         sweeper.sweep()
     assert messages.llen("cpu") == 2
 
 
-def test_silent_workers_trial_is_taken_back(stage: Stage, sweeper: Sweeper) -> None:
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    claim(stage, lease=timedelta(seconds=-1))
+def test_silent_workers_trial_is_taken_back(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    claim(scripted, lease=timedelta(seconds=-1))
     sweeper.sweep()
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts) == ("queued", 1)
 
 
-def test_nothing_is_taken_back_until_workers_could_renew_their_leases(stage: Stage) -> None:
+def test_nothing_is_taken_back_until_workers_could_renew_their_leases(scripted: ScriptedWorker) -> None:
     # Given leases that ran out while the database was away
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    claim(stage, lease=timedelta(seconds=-1))
-    sweeper = Sweeper(stage.worker)
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    claim(scripted, lease=timedelta(seconds=-1))
+    sweeper = Sweeper(scripted.worker)
     sweeper.sweep()
-    assert stage.statuses(experiment_id)["CNN_v1/W3"] == "running"
+    assert scripted.statuses(experiment_id)["CNN_v1/W3"] == "running"
 
     # When workers had their chance and did not take it
     assert sweeper._database_answers_since is not None
-    sweeper._database_answers_since -= stage.worker.settings.lease_seconds
+    sweeper._database_answers_since -= scripted.worker.settings.lease_seconds
     sweeper.sweep()
-    assert stage.statuses(experiment_id)["CNN_v1/W3"] == "queued"
+    assert scripted.statuses(experiment_id)["CNN_v1/W3"] == "queued"
 
 
-def test_cancelled_trial_of_a_silent_worker_ends(stage: Stage, sweeper: Sweeper) -> None:
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    claim(stage, lease=timedelta(seconds=-1))
-    with stage.database.write() as session:
+def test_cancelled_trial_of_a_silent_worker_ends(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    claim(scripted, lease=timedelta(seconds=-1))
+    with scripted.database.write() as session:
         assert runs.cancel(session, experiment_id).status == "cancelling"
     sweeper.sweep()
-    assert stage.experiment(experiment_id).status == "cancelled"
+    assert scripted.experiment(experiment_id).status == "cancelled"
 
 
-def test_experiment_over_its_time_is_stopped_and_failed(stage: Stage, sweeper: Sweeper) -> None:
-    experiment_id = stage.submit(limits={"experiment_minutes": 1})
-    with stage.database.write() as session:
+def test_experiment_over_its_time_is_stopped_and_failed(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+    experiment_id = scripted.submit(limits={"experiment_minutes": 1})
+    with scripted.database.write() as session:
         session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
     sweeper.sweep()
-    ended = stage.experiment(experiment_id)
+    ended = scripted.experiment(experiment_id)
     assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "TimeLimitExceeded")
 
 
-def test_sweep_survives_a_broker_that_is_away(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    settings = stage.worker.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
-    stage.submit()
-    Sweeper(Worker(settings, stage.database, stage.worker.storage, stage.worker.celery)).sweep()
+def test_sweep_survives_a_broker_that_is_away(scripted: ScriptedWorker, caplog: pytest.LogCaptureFixture) -> None:
+    settings = scripted.worker.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
+    scripted.submit()
+    Sweeper(Worker(settings, scripted.database, scripted.worker.storage, scripted.worker.celery)).sweep()
     assert "the broker did not answer" in caplog.text
 
 
 def test_clock_that_jumps_an_hour_costs_an_attempt_and_nothing_else(
-    stage: Stage, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedWorker, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a live lease that a jump of the clock ends
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    jumped = claim(stage)
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    jumped = claim(scripted)
     with monkeypatch.context() as patch:
         patch.setattr(runs.sweeping, "now", lambda session: now(session) + timedelta(hours=1))
         sweeper.sweep()
 
     # When its worker reports, it is told that the trial is another's
-    with stage.database.write() as session:
+    with scripted.database.write() as session:
         assert runs.heartbeat(session, jumped, timedelta(minutes=1)) == "lost"
 
     # Then the next attempt ends the study as usual
-    stage.run_all()
-    assert stage.experiment(experiment_id).status == "succeeded"
-    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 2
+    scripted.run_all()
+    assert scripted.experiment(experiment_id).status == "succeeded"
+    assert scripted.trials(experiment_id)["CNN_v1/W3"].attempts == 2
 
 
-def test_running_trials_ask_for_no_wake_up(stage: Stage, messages: Redis) -> None:
-    stage.submit(architectures=["CNN_v1"])
-    claim(stage)
+def test_running_trials_ask_for_no_wake_up(scripted: ScriptedWorker, messages: Redis) -> None:
+    scripted.submit(architectures=["CNN_v1"])
+    claim(scripted)
     messages.delete("cpu")
-    wake_for_what_waits(stage.worker)
+    wake_for_what_waits(scripted.worker)
     assert messages.llen("cpu") == 0
 
 
 @pytest.mark.parametrize("minutes", [1e300, "soon", [5]])
 def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_are_swept(
-    stage: Stage, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
+    scripted: ScriptedWorker, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
 ) -> None:
     # Given a row that no sweep can make sense of, and one that is over its time
     messages.delete(broker.SWEEP_FAILURES)
-    bad, overdue = (stage.submit(limits={"experiment_minutes": 1}) for _ in range(2))
-    with stage.database.write() as session:
+    bad, overdue = (scripted.submit(limits={"experiment_minutes": 1}) for _ in range(2))
+    with scripted.database.write() as session:
         session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
         experiment = session.get_one(Experiment, bad)
         experiment.spec = experiment.spec | {"limits": {"experiment_minutes": minutes}}
@@ -168,20 +172,20 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     sweeper.sweep()
 
     # Then the other one has ended, and a row that is no number is told of
-    assert stage.experiment(overdue).status == "failed"
-    assert stage.experiment(bad).status == "running"
+    assert scripted.experiment(overdue).status == "failed"
+    assert scripted.experiment(bad).status == "running"
     told = isinstance(minutes, float)
     assert (f"experiment {bad} was left aside" in caplog.text) is not told
     assert broker.sweep_failures(messages) == (0 if told else 1)
 
 
-def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(stage: Stage, sweeper: Sweeper) -> None:
-    experiment_id = queued_by_an_earlier_version(stage)
-    with stage.database.write() as session:
+def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+    experiment_id = queued_by_an_earlier_version(scripted)
+    with scripted.database.write() as session:
         experiment = session.get_one(Experiment, experiment_id)
         experiment.spec = experiment.spec | {"epochs": "many"}
     sweeper.sweep()
-    ended = stage.experiment(experiment_id)
+    ended = scripted.experiment(experiment_id)
     assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "SpecInvalid")
 
 
@@ -194,14 +198,14 @@ def test_sweep_that_fails_unexpectedly_is_not_the_last(
     assert "this sweep was cut short" in caplog.text
 
 
-def test_sweepers_side_by_side_take_back_each_trial_once(stage: Stage) -> None:
+def test_sweepers_side_by_side_take_back_each_trial_once(scripted: ScriptedWorker) -> None:
     # Given several experiments whose workers all fell silent
-    experiments = [stage.submit(architectures=["CNN_v1"]) for _ in range(6)]
+    experiments = [scripted.submit(architectures=["CNN_v1"]) for _ in range(6)]
     for _ in experiments:
-        claim(stage, lease=timedelta(seconds=-1))
+        claim(scripted, lease=timedelta(seconds=-1))
 
     # When two sweepers look at once, each experiment in a transaction of its own
-    sweepers = [Sweeper(stage.worker) for _ in range(2)]
+    sweepers = [Sweeper(scripted.worker) for _ in range(2)]
     for sweeper in sweepers:
         sweeper._database_answers_since = 0.0
     with ThreadPoolExecutor(2) as pool:
@@ -209,18 +213,18 @@ def test_sweepers_side_by_side_take_back_each_trial_once(stage: Stage) -> None:
             swept.result(timeout=60)
 
     # Then each trial waits again, and has lost one attempt
-    trials = [stage.trials(experiment_id)["CNN_v1/W3"] for experiment_id in experiments]
+    trials = [scripted.trials(experiment_id)["CNN_v1/W3"] for experiment_id in experiments]
     assert {(trial.status, trial.attempts) for trial in trials} == {("queued", 1)}
 
 
 def test_a_sweep_never_holds_the_locks_of_two_experiments(
-    stage: Stage, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedWorker, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given experiments that lost a worker, are over their time, or are being cancelled
     for status in ("running", "running", "cancelling", "cancelling"):
-        experiment_id = stage.submit(architectures=["CNN_v1"], limits={"experiment_minutes": 1})
-        claim(stage, lease=timedelta(seconds=-1))
-        with stage.database.write() as session:
+        experiment_id = scripted.submit(architectures=["CNN_v1"], limits={"experiment_minutes": 1})
+        claim(scripted, lease=timedelta(seconds=-1))
+        with scripted.database.write() as session:
             session.get_one(Experiment, experiment_id).status = status
             session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
 

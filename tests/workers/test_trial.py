@@ -18,7 +18,7 @@ from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
 from models_store.tables import DatasetRow, EpochRow, Trial
 from tests.end_to_end.stack import eventually
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.worker import work
 
 SMALL = (320, 160, 80)
@@ -56,23 +56,23 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def small(stage: Stage, tmp_path: Path) -> None:
+def small(scripted: ScriptedWorker, tmp_path: Path) -> None:
     generate(tmp_path / "small.npz", counts=SMALL)
-    taken = register(tmp_path / "small.npz", "small", storage=stage.worker.storage)
-    with stage.database.write() as session:
+    taken = register(tmp_path / "small.npz", "small", storage=scripted.worker.storage)
+    with scripted.database.write() as session:
         session.add(DatasetRow(**vars(taken), created_at=now(session)))
 
 
-def kill_after_first_epoch(stage: Stage, experiment_id: str, name: str) -> float:
+def kill_after_first_epoch(scripted: ScriptedWorker, experiment_id: str, name: str) -> float:
     """Kills the running trial's whole process group with SIGKILL; returns how long its first epoch took."""
-    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=True)
+    running = Thread(target=work.run_next_trial, args=(scripted.worker, "cpu"), daemon=True)
     running.start()
-    trial_id = stage.trials(experiment_id)[name].id
-    eventually(lambda: 1 <= stage.trials(experiment_id)[name].epochs_done < 3, 120, "the first epoch")
+    trial_id = scripted.trials(experiment_id)[name].id
+    eventually(lambda: 1 <= scripted.trials(experiment_id)[name].epochs_done < 3, 120, "the first epoch")
     os.killpg(process_of(trial_id), signal.SIGKILL)
     running.join(30)
-    assert stage.trials(experiment_id)[name].status == "queued"
-    return seconds_of_first_epoch(stage.database, trial_id)
+    assert scripted.trials(experiment_id)[name].status == "queued"
+    return seconds_of_first_epoch(scripted.database, trial_id)
 
 
 def seconds_of_first_epoch(database: Database, trial_id: str) -> float:
@@ -96,48 +96,50 @@ def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], 
 
 
 @pytest.mark.usefixtures("small")
-def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(stage: Stage) -> None:
+def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(
+    scripted: ScriptedWorker,
+) -> None:
     # Given a study that ran through
-    whole = stage.submit(**STUDY)
-    stage.run_all()
-    told = stage.experiment(whole)
+    whole = scripted.submit(**STUDY)
+    scripted.run_all()
+    told = scripted.experiment(whole)
     assert told.status == "succeeded", told.error
-    expected = learnt(stage.database, stage.trials(whole)["CNN_v1/W3"])
+    expected = learnt(scripted.database, scripted.trials(whole)["CNN_v1/W3"])
     assert [number for number, _, _ in expected] == [1, 2, 3]
 
     # When the same is killed with an epoch behind it, and another worker goes on with it
-    elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "elsewhere")
-    places: dict[str, Callable[[], object]] = {"here": stage.run_all, "elsewhere": elsewhere.run_all}
+    elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
+    places: dict[str, Callable[[], object]] = {"here": scripted.run_all, "elsewhere": elsewhere.run_all}
     for place, go_on in places.items():
-        killed = stage.submit(**STUDY | {"name": place})
-        seconds = kill_after_first_epoch(stage, killed, "CNN_v1/W3")
+        killed = scripted.submit(**STUDY | {"name": place})
+        seconds = kill_after_first_epoch(scripted, killed, "CNN_v1/W3")
         if place == "elsewhere":
-            assert stage.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
+            assert scripted.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
         go_on()
 
         # Then its metrics are the very same, and so is the study's result
-        trial = stage.trials(killed)["CNN_v1/W3"]
+        trial = scripted.trials(killed)["CNN_v1/W3"]
         assert (trial.status, trial.attempts) == ("succeeded", 2)
-        assert learnt(stage.database, trial) == expected
-        assert seconds_of_first_epoch(stage.database, trial.id) == seconds  # it was not trained again
-        first, *_, latest = stage.models()
+        assert learnt(scripted.database, trial) == expected
+        assert seconds_of_first_epoch(scripted.database, trial.id) == seconds  # it was not trained again
+        first, *_, latest = scripted.models()
         assert latest.experiment_id == killed
         assert latest.metrics == first.metrics
-        assert stage.worker.storage.keys("resume") == []
+        assert scripted.worker.storage.keys("resume") == []
 
 
 @pytest.mark.usefixtures("small")
-def test_real_trial_is_cancelled_within_ten_seconds(stage: Stage) -> None:
-    experiment_id = stage.submit(**STUDY | {"epochs": 500, "patience": 500})
-    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=True)
+def test_real_trial_is_cancelled_within_ten_seconds(scripted: ScriptedWorker) -> None:
+    experiment_id = scripted.submit(**STUDY | {"epochs": 500, "patience": 500})
+    running = Thread(target=work.run_next_trial, args=(scripted.worker, "cpu"), daemon=True)
     running.start()
-    trial_id = stage.trials(experiment_id)["CNN_v1/W3"].id
-    eventually(lambda: stage.trials(experiment_id)["CNN_v1/W3"].epochs_done, 120, "the first epoch")
+    trial_id = scripted.trials(experiment_id)["CNN_v1/W3"].id
+    eventually(lambda: scripted.trials(experiment_id)["CNN_v1/W3"].epochs_done, 120, "the first epoch")
     process = process_of(trial_id)
 
-    with stage.database.write() as session:
+    with scripted.database.write() as session:
         runs.cancel(session, experiment_id)
-    eventually(lambda: stage.experiment(experiment_id).status == "cancelled", 10, "the cancellation")
+    eventually(lambda: scripted.experiment(experiment_id).status == "cancelled", 10, "the cancellation")
 
     assert not Path(f"/proc/{process}").exists()
     running.join(10)

@@ -15,7 +15,7 @@ from models_store.contract.outcomes import ResumePoint, Started
 from models_store.runs import Claim
 from models_store.tables import EpochRow, Trial
 from tests.queued_experiment import an_epoch
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.worker.watch import Watch
 
 
@@ -37,9 +37,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def claim(stage: Stage) -> Claim:
-    stage.submit(architectures=["CNN_v1"])
-    with stage.database.write() as session:
+def claim(scripted: ScriptedWorker) -> Claim:
+    scripted.submit(architectures=["CNN_v1"])
+    with scripted.database.write() as session:
         found = runs.claim_next(session, ["cpu"], "here:1", timedelta(minutes=1))
     assert found is not None
     return found
@@ -51,71 +51,71 @@ def away() -> Iterator[Session]:
     yield
 
 
-def take_away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage.database, "write", away)
-    monkeypatch.setattr(stage.database, "read", away)
+def take_away(scripted: ScriptedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripted.database, "write", away)
+    monkeypatch.setattr(scripted.database, "read", away)
 
 
 def test_quiet_trial_writes_only_when_its_lease_wants_renewing(
-    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedWorker, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Watch(stage.worker, claim)
+    watch = Watch(scripted.worker, claim)
 
     def write() -> NoReturn:
         raise AssertionError("it wrote")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.database, "write", write)
+        patch.setattr(scripted.database, "write", write)
         assert watch([]) == "ours"
-        clock.moment += stage.worker.settings.lease_seconds / 4
+        clock.moment += scripted.worker.settings.lease_seconds / 4
         with pytest.raises(AssertionError, match="it wrote"):
             watch([])
     assert watch([]) == "ours"
 
 
 def test_epochs_survive_a_database_that_is_away_for_less_than_the_lease(
-    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedWorker, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Watch(stage.worker, claim)
+    watch = Watch(scripted.worker, claim)
     with monkeypatch.context() as patch:
-        take_away(stage, patch)
+        take_away(scripted, patch)
         for number in (1, 2):
             clock.moment += 1
             assert watch([an_epoch(number)]) == "ours"
     assert watch([]) == "ours"
-    with stage.database.read() as session:
+    with scripted.database.read() as session:
         assert list(session.scalars(select(EpochRow.number).order_by(EpochRow.number))) == [1, 2]
 
 
 @pytest.mark.parametrize("jump", [4, 3600])
 def test_worker_that_cannot_renew_its_lease_gives_the_trial_up(
-    stage: Stage, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch, jump: float
+    scripted: ScriptedWorker, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    watch = Watch(stage.worker, claim)
-    take_away(stage, monkeypatch)
+    watch = Watch(scripted.worker, claim)
+    take_away(scripted, monkeypatch)
     clock.moment += jump
     assert watch([]) == "lost"
 
 
-def test_cancelled_trial_is_seen_without_waiting_for_a_heartbeat(stage: Stage, claim: Claim) -> None:
-    watch = Watch(stage.worker, claim)
-    with stage.database.write() as session:
+def test_cancelled_trial_is_seen_without_waiting_for_a_heartbeat(scripted: ScriptedWorker, claim: Claim) -> None:
+    watch = Watch(scripted.worker, claim)
+    with scripted.database.write() as session:
         runs.cancel(session, claim.experiment_id)
     assert watch([]) == "cancelling"
 
 
-def test_resumed_trial_tells_its_epochs_anew(stage: Stage, claim: Claim) -> None:
-    Watch(stage.worker, claim)([an_epoch(1), an_epoch(2)])
-    Watch(stage.worker, claim)([Started(), an_epoch(1)])
-    with stage.database.read() as session:
+def test_resumed_trial_tells_its_epochs_anew(scripted: ScriptedWorker, claim: Claim) -> None:
+    Watch(scripted.worker, claim)([an_epoch(1), an_epoch(2)])
+    Watch(scripted.worker, claim)([Started(), an_epoch(1)])
+    with scripted.database.read() as session:
         assert list(session.scalars(select(EpochRow.number))) == [1]
         assert session.get_one(Trial, claim.trial_id).epochs_done == 1
 
 
-def test_superseded_resume_point_leaves_the_store(stage: Stage, claim: Claim) -> None:
-    watch, storage = Watch(stage.worker, claim), stage.worker.storage
+def test_superseded_resume_point_leaves_the_store(scripted: ScriptedWorker, claim: Claim) -> None:
+    watch, storage = Watch(scripted.worker, claim), scripted.worker.storage
     for name in ("first", "second"):
-        (stage.script.parent / name).write_text(name)
-        storage.put_file(stage.script.parent / name, f"resume/{claim.trial_id}/{name}.tar")
+        (scripted.script.parent / name).write_text(name)
+        storage.put_file(scripted.script.parent / name, f"resume/{claim.trial_id}/{name}.tar")
         watch([ResumePoint(key=f"resume/{claim.trial_id}/{name}.tar", sha256="0", epochs=1)])
     assert storage.keys("resume") == [f"resume/{claim.trial_id}/second.tar"]

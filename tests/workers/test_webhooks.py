@@ -22,7 +22,7 @@ from models_store import runs
 from models_store.database import now
 from models_store.runs import deliveries
 from models_store.tables import Delivery, Experiment
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers import webhooks
 from workers.sweeper import Sweeper
 from workers.webhooks import WebhookSecretMissing
@@ -61,39 +61,39 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def sender(stage: Stage, receiver: Receiver) -> Stage:
-    return stage.with_settings(webhook_url=receiver.url, webhook_secret=SECRET)
+def sender(scripted: ScriptedWorker, receiver: Receiver) -> ScriptedWorker:
+    return scripted.with_settings(webhook_url=receiver.url, webhook_secret=SECRET)
 
 
-def ended(stage: Stage) -> str:
-    experiment_id = stage.submit()
-    with stage.database.write() as session:
+def ended(scripted: ScriptedWorker) -> str:
+    experiment_id = scripted.submit()
+    with scripted.database.write() as session:
         runs.cancel(session, experiment_id)
     return experiment_id
 
 
-def delivery(stage: Stage) -> Delivery:
-    with stage.database.read() as session:
+def delivery(scripted: ScriptedWorker) -> Delivery:
+    with scripted.database.read() as session:
         return session.scalars(select(Delivery)).one()
 
 
-def make_due(stage: Stage) -> None:
-    with stage.database.write() as session:
+def make_due(scripted: ScriptedWorker) -> None:
+    with scripted.database.write() as session:
         session.execute(update(Delivery).values(due_at=now(session)))
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
-def test_every_end_owes_exactly_one_webhook(stage: Stage, status: str) -> None:
+def test_every_end_owes_exactly_one_webhook(scripted: ScriptedWorker, status: str) -> None:
     if status == "cancelled":
-        ended(stage)
+        ended(scripted)
     else:
-        stage.direct(every={"end": "collapsed" if status == "failed" else "succeeded"})
-        stage.submit(architectures=["CNN_v1"], strategies=[])
-        stage.run_all()
-    assert delivery(stage).status == status
+        scripted.set_script(every={"end": "collapsed" if status == "failed" else "succeeded"})
+        scripted.submit(architectures=["CNN_v1"], strategies=[])
+        scripted.run_all()
+    assert delivery(scripted).status == status
 
 
-def test_webhook_tells_what_ended_and_is_signed(sender: Stage, receiver: Receiver) -> None:
+def test_webhook_tells_what_ended_and_is_signed(sender: ScriptedWorker, receiver: Receiver) -> None:
     experiment_id = ended(sender)
     assert webhooks.send_due(sender.worker) == 1
     ((headers, body),) = receiver.received
@@ -105,9 +105,11 @@ def test_webhook_tells_what_ended_and_is_signed(sender: Stage, receiver: Receive
 
 
 @pytest.mark.parametrize("secret", [SECRET, "whsec_c2VjcmV0IGtleSBvZiB0aGUgcmVjZWl2ZXI="])
-def test_a_library_for_standard_webhooks_verifies_what_is_sent(stage: Stage, receiver: Receiver, secret: str) -> None:
-    ended(stage)
-    webhooks.send_due(stage.with_settings(webhook_url=receiver.url, webhook_secret=secret).worker)
+def test_a_library_for_standard_webhooks_verifies_what_is_sent(
+    scripted: ScriptedWorker, receiver: Receiver, secret: str
+) -> None:
+    ended(scripted)
+    webhooks.send_due(scripted.with_settings(webhook_url=receiver.url, webhook_secret=secret).worker)
     ((headers, body),) = receiver.received
     verifier = Webhook(secret if secret.startswith("whsec_") else secret.encode())
     assert verifier.verify(body, headers)["status"] == "cancelled"
@@ -115,7 +117,7 @@ def test_a_library_for_standard_webhooks_verifies_what_is_sent(stage: Stage, rec
         verifier.verify(body.replace(b"cancelled", b"succeeded"), headers)
 
 
-def test_delivered_webhook_is_not_sent_again(sender: Stage, receiver: Receiver) -> None:
+def test_delivered_webhook_is_not_sent_again(sender: ScriptedWorker, receiver: Receiver) -> None:
     ended(sender)
     webhooks.send_due(sender.worker)
     make_due(sender)
@@ -123,7 +125,7 @@ def test_delivered_webhook_is_not_sent_again(sender: Stage, receiver: Receiver) 
     assert len(receiver.received) == 1
 
 
-def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: Stage, receiver: Receiver) -> None:
+def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: ScriptedWorker, receiver: Receiver) -> None:
     ended(sender)
     receiver.answer = 503
     waits = []
@@ -142,7 +144,7 @@ def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: Stage, 
     assert (delivery(sender).state, delivery(sender).attempts) == ("delivered", 4)
 
 
-def test_webhook_that_is_never_taken_is_given_up(sender: Stage, receiver: Receiver) -> None:
+def test_webhook_that_is_never_taken_is_given_up(sender: ScriptedWorker, receiver: Receiver) -> None:
     ended(sender)
     receiver.answer = 500
     for _ in range(deliveries.MOST_ATTEMPTS + 2):
@@ -152,19 +154,19 @@ def test_webhook_that_is_never_taken_is_given_up(sender: Stage, receiver: Receiv
     assert delivery(sender).state == "given_up"
 
 
-def test_delivery_that_one_sweeper_took_is_not_taken_by_another(sender: Stage) -> None:
+def test_delivery_that_one_sweeper_took_is_not_taken_by_another(sender: ScriptedWorker) -> None:
     ended(sender)
     assert webhooks._next(sender.worker) is not None
     assert webhooks._next(sender.worker) is None
 
 
-def test_webhook_waits_for_an_address(stage: Stage) -> None:
-    ended(stage)
-    assert webhooks.send_due(stage.worker) == 0
-    assert delivery(stage).state == "pending"
+def test_webhook_waits_for_an_address(scripted: ScriptedWorker) -> None:
+    ended(scripted)
+    assert webhooks.send_due(scripted.worker) == 0
+    assert delivery(scripted).state == "pending"
 
 
-def test_address_without_a_secret_is_refused(sender: Stage) -> None:
+def test_address_without_a_secret_is_refused(sender: ScriptedWorker) -> None:
     settings = sender.worker.settings.model_copy(update={"webhook_secret": None})
     with pytest.raises(WebhookSecretMissing, match="DERMATRIAGE_WEBHOOK_SECRET"):
         webhooks.require_secret(settings)
@@ -172,7 +174,7 @@ def test_address_without_a_secret_is_refused(sender: Stage) -> None:
 
 @pytest.mark.parametrize("manner", ["silent", "drip by drip", "body without end"])
 def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
-    sender: Stage, monkeypatch: pytest.MonkeyPatch, manner: str
+    sender: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, manner: str
 ) -> None:
     # Given a receiver that keeps the connection busy, in one of three ways
     monkeypatch.setattr(webhooks, "ANSWER_SECONDS", 0.5)
@@ -204,7 +206,7 @@ def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
         assert (delivery(sender).state, delivery(sender).last_error) == ("pending", "no complete answer within 0.5 s")
 
 
-def test_sweep_does_not_wait_for_a_webhook(sender: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a receiver that answers only when it is allowed to
     ended(sender)
     asked, allowed = Flag(), Flag()

@@ -17,7 +17,7 @@ from models_store import runs
 from models_store.contract.outcomes import Exit, Failed, Finalized, Started
 from models_store.database import Database, now
 from models_store.tables import Trial
-from tests.workers.conftest import Stage
+from tests.workers.conftest import ScriptedWorker
 from workers.sweeper import Sweeper
 from workers.trial import resume_store
 from workers.trial.protocol import append_message, model_version
@@ -26,8 +26,8 @@ from workers.worker.attempt import adopt_earlier
 from workers.worker.context import Slot, attempt_folder, trial_folder
 
 
-def start(stage: Stage, *, daemon: bool = True) -> Thread:
-    running = Thread(target=work.run_next_trial, args=(stage.worker, "cpu"), daemon=daemon)
+def start(scripted: ScriptedWorker, *, daemon: bool = True) -> Thread:
+    running = Thread(target=work.run_next_trial, args=(scripted.worker, "cpu"), daemon=daemon)
     running.start()
     return running
 
@@ -48,8 +48,8 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
-def cancel(stage: Stage, experiment_id: str) -> str:
-    with stage.database.write() as session:
+def cancel(scripted: ScriptedWorker, experiment_id: str) -> str:
+    with scripted.database.write() as session:
         return runs.cancel(session, experiment_id).status
 
 
@@ -60,66 +60,66 @@ def lease_runs_out(database: Database) -> None:
             runs.reclaim_expired(session, experiment_id, max_attempts=3)
 
 
-def test_study_runs_through_its_three_phases(stage: Stage) -> None:
-    stage.direct(CNN_v2_W3={"metrics": {"val_recall": 0.95}})
-    experiment_id = stage.submit()
+def test_study_runs_through_its_three_phases(scripted: ScriptedWorker) -> None:
+    scripted.set_script(CNN_v2_W3={"metrics": {"val_recall": 0.95}})
+    experiment_id = scripted.submit()
 
-    assert stage.run_all() == 5
+    assert scripted.run_all() == 5
 
-    ended = stage.experiment(experiment_id)
+    ended = scripted.experiment(experiment_id)
     assert (ended.status, ended.phase, ended.progress) == ("succeeded", 3, 1.0)
     assert ended.result is not None
     assert ended.result["winner"] == "CNN_v2/W3"
-    assert set(stage.statuses(experiment_id).values()) == {"succeeded"}
-    phases = [data["phase"] for kind, data in stage.events(experiment_id) if kind == "phase"]
+    assert set(scripted.statuses(experiment_id).values()) == {"succeeded"}
+    phases = [data["phase"] for kind, data in scripted.events(experiment_id) if kind == "phase"]
     assert phases == [1, 2, 3]
-    (opening,) = stage.openings()
-    (model,) = stage.models()
+    (opening,) = scripted.openings()
+    (model,) = scripted.models()
     assert (opening.experiment_id, opening.bundle_sha256) == (model.experiment_id, model.bundle_sha256)
 
 
-def test_study_without_strategies_goes_from_screening_to_its_final_trial(stage: Stage) -> None:
-    experiment_id = stage.submit(strategies=[])
-    stage.run_all()
-    assert stage.experiment(experiment_id).status == "succeeded"
-    assert list(stage.statuses(experiment_id)) == ["CNN_v1/W3", "CNN_v2/W3", "final"]
+def test_study_without_strategies_goes_from_screening_to_its_final_trial(scripted: ScriptedWorker) -> None:
+    experiment_id = scripted.submit(strategies=[])
+    scripted.run_all()
+    assert scripted.experiment(experiment_id).status == "succeeded"
+    assert list(scripted.statuses(experiment_id)) == ["CNN_v1/W3", "CNN_v2/W3", "final"]
 
 
-def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(stage: Stage) -> None:
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    work.run_next_trial(stage.worker, "cpu")
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(scripted: ScriptedWorker) -> None:
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    work.run_next_trial(scripted.worker, "cpu")
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.worker, trial.environment) == ("here:1", {"host": "scripted", "gpu": "-1"})
-    assert not trial_folder(stage.worker, trial.id).exists()
+    assert not trial_folder(scripted.worker, trial.id).exists()
 
 
-def test_collapsed_trial_never_wins(stage: Stage) -> None:
-    stage.direct(CNN_v2_W3={"end": "collapsed"}, every={"metrics": {"val_recall": 0.6}})
-    experiment_id = stage.submit()
-    stage.run_all()
-    ended = stage.experiment(experiment_id)
+def test_collapsed_trial_never_wins(scripted: ScriptedWorker) -> None:
+    scripted.set_script(CNN_v2_W3={"end": "collapsed"}, every={"metrics": {"val_recall": 0.6}})
+    experiment_id = scripted.submit()
+    scripted.run_all()
+    ended = scripted.experiment(experiment_id)
     assert ended.result is not None
     assert ended.result["winner"].startswith("CNN_v1/")
     assert ended.result["warnings"] == ["CNN_v2/W3 collapsed: no epoch reached specificity 0.50"]
 
 
-def test_study_whose_trials_all_collapse_fails_and_says_why(stage: Stage) -> None:
-    stage.direct(every={"end": "collapsed"})
-    experiment_id = stage.submit()
-    stage.run_all()
-    ended = stage.experiment(experiment_id)
+def test_study_whose_trials_all_collapse_fails_and_says_why(scripted: ScriptedWorker) -> None:
+    scripted.set_script(every={"end": "collapsed"})
+    experiment_id = scripted.submit()
+    scripted.run_all()
+    ended = scripted.experiment(experiment_id)
     assert ended.status == "failed"
     assert ended.error is not None
     assert ended.error["kind"] == "collapsed"
     assert "CNN_v1/W3 collapsed: no epoch reached specificity 0.50; CNN_v2/W3 collapsed" in ended.error["message"]
 
 
-def test_spec_that_cannot_train_is_tried_once_and_named_in_the_result(stage: Stage) -> None:
-    stage.direct(CNN_v1_W3={"end": "refused"})
-    experiment_id = stage.submit()
-    stage.run_all()
-    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 1
-    ended = stage.experiment(experiment_id)
+def test_spec_that_cannot_train_is_tried_once_and_named_in_the_result(scripted: ScriptedWorker) -> None:
+    scripted.set_script(CNN_v1_W3={"end": "refused"})
+    experiment_id = scripted.submit()
+    scripted.run_all()
+    assert scripted.trials(experiment_id)["CNN_v1/W3"].attempts == 1
+    ended = scripted.experiment(experiment_id)
     assert ended.status == "succeeded"
     assert ended.result is not None
     assert ended.result["warnings"] == ["CNN_v1/W3 failed: it cannot train"]
@@ -134,134 +134,136 @@ def test_spec_that_cannot_train_is_tried_once_and_named_in_the_result(stage: Sta
         ("machine", "it cannot train"),
     ],
 )
-def test_machinery_that_fails_is_tried_again_then_fails_with_its_last_cause(stage: Stage, end: str, cause: str) -> None:
-    stage.direct(every={"end": end})
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    assert stage.run_all() == stage.worker.settings.max_attempts
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+def test_machinery_that_fails_is_tried_again_then_fails_with_its_last_cause(
+    scripted: ScriptedWorker, end: str, cause: str
+) -> None:
+    scripted.set_script(every={"end": end})
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    assert scripted.run_all() == scripted.worker.settings.max_attempts
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts) == ("failed", 3)
     assert trial.error is not None
     assert cause in trial.error["message"]
-    assert stage.experiment(experiment_id).status == "failed"
+    assert scripted.experiment(experiment_id).status == "failed"
 
 
-def test_trial_that_dies_twice_succeeds_at_its_third_attempt(stage: Stage) -> None:
-    stage.direct(CNN_v1_W3={"fails_until_attempt": 3})
-    experiment_id = stage.submit(architectures=["CNN_v1"])
-    stage.run_all()
-    assert stage.trials(experiment_id)["CNN_v1/W3"].attempts == 3
-    assert stage.experiment(experiment_id).status == "succeeded"
+def test_trial_that_dies_twice_succeeds_at_its_third_attempt(scripted: ScriptedWorker) -> None:
+    scripted.set_script(CNN_v1_W3={"fails_until_attempt": 3})
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
+    scripted.run_all()
+    assert scripted.trials(experiment_id)["CNN_v1/W3"].attempts == 3
+    assert scripted.experiment(experiment_id).status == "succeeded"
 
 
-def test_trial_that_loops_is_killed_at_its_limit(stage: Stage) -> None:
-    stage.direct(every={"end": "hangs"})
-    experiment_id = stage.submit(architectures=["CNN_v1"], limits={"trial_minutes": 0.02})
-    stage.run_all()
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+def test_trial_that_loops_is_killed_at_its_limit(scripted: ScriptedWorker) -> None:
+    scripted.set_script(every={"end": "hangs"})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], limits={"trial_minutes": 0.02})
+    scripted.run_all()
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts) == ("failed", 1)
     assert trial.error is not None
     assert trial.error["kind"] == "TimeLimitExceeded"
-    assert is_gone(stage.starts()[0]["pid"])
+    assert is_gone(scripted.starts()[0]["pid"])
 
 
-def test_stopping_worker_hands_its_trial_back_for_another_to_finish(stage: Stage) -> None:
-    stage.direct(every={"end": "hangs"})
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    running = start(stage)
-    eventually(stage.starts)
+def test_stopping_worker_hands_its_trial_back_for_another_to_finish(scripted: ScriptedWorker) -> None:
+    scripted.set_script(every={"end": "hangs"})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(scripted)
+    eventually(scripted.starts)
 
-    stage.worker.stopping.set()
+    scripted.worker.stopping.set()
     running.join(10)
 
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts, trial.worker) == ("queued", 0, None)
-    assert is_gone(stage.starts()[0]["pid"])
-    stage.direct()
-    other = stage.with_settings()
+    assert is_gone(scripted.starts()[0]["pid"])
+    scripted.set_script()
+    other = scripted.with_settings()
     other.run_all()
     assert other.experiment(experiment_id).status == "succeeded"
 
 
 @pytest.mark.parametrize("stage_of_study", ["queued", "between phases"])
-def test_study_that_runs_nowhere_is_cancelled_at_once(stage: Stage, stage_of_study: str) -> None:
-    experiment_id = stage.submit()
+def test_study_that_runs_nowhere_is_cancelled_at_once(scripted: ScriptedWorker, stage_of_study: str) -> None:
+    experiment_id = scripted.submit()
     if stage_of_study == "between phases":
-        work.run_next_trial(stage.worker, "cpu")
-    assert cancel(stage, experiment_id) == "cancelled"
-    assert stage.run_all() == 0
-    assert "queued" not in stage.statuses(experiment_id).values()
+        work.run_next_trial(scripted.worker, "cpu")
+    assert cancel(scripted, experiment_id) == "cancelled"
+    assert scripted.run_all() == 0
+    assert "queued" not in scripted.statuses(experiment_id).values()
 
 
 @pytest.mark.parametrize("name", ["CNN_v1/W3", "CNN_v1/LowLR", "final"])
-def test_running_trial_of_any_phase_is_cancelled_within_ten_seconds(stage: Stage, name: str) -> None:
-    stage.direct(**{name.replace("/", "_"): {"end": "hangs"}})
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=["LowLR"])
-    running = Thread(target=stage.run_all, daemon=True)
+def test_running_trial_of_any_phase_is_cancelled_within_ten_seconds(scripted: ScriptedWorker, name: str) -> None:
+    scripted.set_script(**{name.replace("/", "_"): {"end": "hangs"}})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=["LowLR"])
+    running = Thread(target=scripted.run_all, daemon=True)
     running.start()
-    hanging = eventually(lambda: [start for start in stage.starts() if start["name"] == name])[0]
+    hanging = eventually(lambda: [start for start in scripted.starts() if start["name"] == name])[0]
 
     asked = time.monotonic()
-    assert cancel(stage, experiment_id) == "cancelling"
-    eventually(lambda: stage.experiment(experiment_id).status == "cancelled")
+    assert cancel(scripted, experiment_id) == "cancelling"
+    eventually(lambda: scripted.experiment(experiment_id).status == "cancelled")
 
     assert time.monotonic() - asked < 10
     assert is_gone(hanging["pid"])
-    assert stage.statuses(experiment_id)[name] == "cancelled"
+    assert scripted.statuses(experiment_id)[name] == "cancelled"
     running.join(10)
-    assert stage.openings() == []
+    assert scripted.openings() == []
 
 
-def test_worker_that_lost_its_lease_kills_its_process_and_writes_nothing(stage: Stage) -> None:
+def test_worker_that_lost_its_lease_kills_its_process_and_writes_nothing(scripted: ScriptedWorker) -> None:
     # Given a trial that another worker claims while the first still runs it
-    stage.direct(every={"end": "hangs"})
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    running = start(stage)
-    first = eventually(stage.starts)[0]
-    lease_runs_out(stage.database)
-    stage.direct()
+    scripted.set_script(every={"end": "hangs"})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(scripted)
+    first = eventually(scripted.starts)[0]
+    lease_runs_out(scripted.database)
+    scripted.set_script()
 
     # When the other finishes it
-    other = stage.with_settings()
+    other = scripted.with_settings()
     work.run_next_trial(other.worker, "cpu")
     running.join(15)
 
     # Then the first's process is gone and the record is the other's
     assert is_gone(first["pid"])
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.worker, trial.fence) == ("succeeded", "other:1", 2)
 
 
-def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(stage: Stage) -> None:
+def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(scripted: ScriptedWorker) -> None:
     # Given a final trial whose worker died between its end and its record
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    work.run_next_trial(stage.worker, "cpu")
-    claimed = claim(stage)
-    work._attempt(stage.worker, claimed, stage.worker.free_slots.get())
-    lease_runs_out(stage.database)
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(scripted.worker, "cpu")
+    claimed = claim(scripted)
+    work._attempt(scripted.worker, claimed, scripted.worker.free_slots.get())
+    lease_runs_out(scripted.database)
 
     # When a worker of that machine gets it again
-    other = stage.with_settings()
+    other = scripted.with_settings()
     other.run_all()
 
     # Then the test set was looked at once, and its figures are on record
-    assert [start["name"] for start in stage.starts()].count("final") == 1
-    assert stage.experiment(experiment_id).status == "succeeded"
-    assert len(stage.openings()) == 1
+    assert [start["name"] for start in scripted.starts()].count("final") == 1
+    assert scripted.experiment(experiment_id).status == "succeeded"
+    assert len(scripted.openings()) == 1
 
 
-def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_before(stage: Stage) -> None:
+def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_before(scripted: ScriptedWorker) -> None:
     # Given a trial of which two attempts on this machine left a resume point, the first the further one
-    stage.submit(architectures=["CNN_v1"], strategies=[])
+    scripted.submit(architectures=["CNN_v1"], strategies=[])
     for epochs in (3, 1):
-        lost = claim(stage)
-        folder = attempt_folder(stage.worker, lost)
+        lost = claim(scripted)
+        folder = attempt_folder(scripted.worker, lost)
         folder.mkdir(parents=True)
         resume_point(folder, epochs)
-        lease_runs_out(stage.database)
+        lease_runs_out(scripted.database)
 
     # When a third one begins
-    third = claim(stage)
-    folder = attempt_folder(stage.worker, third)
+    third = claim(scripted)
+    folder = attempt_folder(scripted.worker, third)
     adopt_earlier(folder)
 
     # Then it has the first one's epochs, and the second one's folder is still the second one's
@@ -269,118 +271,120 @@ def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_befo
     assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
 
 
-def test_attempt_that_lives_on_after_its_lease_writes_into_no_later_ones_files(stage: Stage) -> None:
+def test_attempt_that_lives_on_after_its_lease_writes_into_no_later_ones_files(scripted: ScriptedWorker) -> None:
     # Given an attempt that hangs while its worker, too, has fallen silent
-    stage.direct(every={"end": "hangs"})
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    slow = claim(stage)
-    supervised = Thread(target=work._attempt, args=(stage.worker, slow, Slot()), daemon=True)
+    scripted.set_script(every={"end": "hangs"})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    slow = claim(scripted)
+    supervised = Thread(target=work._attempt, args=(scripted.worker, slow, Slot()), daemon=True)
     supervised.start()
-    eventually(stage.starts)
-    eventually((attempt_folder(stage.worker, slow) / "messages.jsonl").exists)
-    lease_runs_out(stage.database)
+    eventually(scripted.starts)
+    eventually((attempt_folder(scripted.worker, slow) / "messages.jsonl").exists)
+    lease_runs_out(scripted.database)
 
     # When a later one runs on the same machine, and then the first one writes again
-    stage.direct()
-    assert work.run_next_trial(stage.with_settings().worker, "cpu")
+    scripted.set_script()
+    assert work.run_next_trial(scripted.with_settings().worker, "cpu")
     with pytest.raises(FileNotFoundError):
-        append_message(attempt_folder(stage.worker, slow), Started())
+        append_message(attempt_folder(scripted.worker, slow), Started())
 
     # Then the record is the later one's alone
     supervised.join(15)
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.fence, trial.epochs_done) == ("succeeded", 2, 2)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "lease lost", "failed to record"])
-def test_bundle_that_is_not_recorded_is_removed_from_the_store(stage: Stage, end: str) -> None:
+def test_bundle_that_is_not_recorded_is_removed_from_the_store(scripted: ScriptedWorker, end: str) -> None:
     # Given a final trial that has stored its bundle
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    work.run_next_trial(stage.worker, "cpu")
-    final = claim(stage)
-    ended = work._attempt(stage.worker, final, Slot())
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(scripted.worker, "cpu")
+    final = claim(scripted)
+    ended = work._attempt(scripted.worker, final, Slot())
     assert isinstance(ended.outcome, Finalized)
     store_key = ended.outcome.store_key
-    stage.worker.storage.put_file(stage.script, f"{store_key}/model.onnx")
+    scripted.worker.storage.put_file(scripted.script, f"{store_key}/model.onnx")
 
     # When its result may not be recorded
     if end == "cancelled":
-        cancel(stage, experiment_id)
+        cancel(scripted, experiment_id)
     elif end == "lease lost":
-        shutil.rmtree(attempt_folder(stage.worker, final))
-        lease_runs_out(stage.database)
-        assert stage.run_all() == 1
+        shutil.rmtree(attempt_folder(scripted.worker, final))
+        lease_runs_out(scripted.database)
+        assert scripted.run_all() == 1
     else:
         ended = Exit(reason="finished", outcome=Failed(error_kind="Refused", message=""))
-    work._record(stage.worker, final, ended)
-    work._follow_up(stage.worker, final)
+    work._record(scripted.worker, final, ended)
+    work._follow_up(scripted.worker, final)
 
     # Then the store holds no bundle that no model names
-    assert not stage.worker.storage.exists(store_key)
-    assert len(stage.models()) == (1 if end == "lease lost" else 0)
+    assert not scripted.worker.storage.exists(store_key)
+    assert len(scripted.models()) == (1 if end == "lease lost" else 0)
 
 
-def test_bundle_of_a_worker_that_died_is_removed_when_its_experiment_is_cancelled(stage: Stage) -> None:
+def test_bundle_of_a_worker_that_died_is_removed_when_its_experiment_is_cancelled(scripted: ScriptedWorker) -> None:
     # Given a worker that died after its final trial stored a bundle, and a cancellation
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    work.run_next_trial(stage.worker, "cpu")
-    final = claim(stage)
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    work.run_next_trial(scripted.worker, "cpu")
+    final = claim(scripted)
     store_key = f"models/{model_version(final.trial_id, final.fence)}"
-    stage.worker.storage.put_file(stage.script, f"{store_key}/model.onnx")
-    cancel(stage, experiment_id)
-    with stage.database.write() as session:
+    scripted.worker.storage.put_file(scripted.script, f"{store_key}/model.onnx")
+    cancel(scripted, experiment_id)
+    with scripted.database.write() as session:
         session.execute(update(Trial).where(Trial.id == final.trial_id).values(lease_expires_at=now(session)))
 
     # When the sweeper takes its trial back
-    sweeper = Sweeper(stage.worker)
+    sweeper = Sweeper(scripted.worker)
     sweeper._database_answers_since = 0.0
     sweeper.sweep()
 
     # Then the experiment is cancelled, and the store holds nothing of it
-    assert stage.experiment(experiment_id).status == "cancelled"
-    assert not stage.worker.storage.exists(store_key)
+    assert scripted.experiment(experiment_id).status == "cancelled"
+    assert not scripted.worker.storage.exists(store_key)
 
 
-def test_full_disk_beside_the_job_fails_the_attempt_clearly(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_beside_the_job_fails_the_attempt_clearly(
+    scripted: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    experiment_id = stage.submit(architectures=["CNN_v1"])
+    experiment_id = scripted.submit(architectures=["CNN_v1"])
     with monkeypatch.context() as patch:
         patch.setattr("workers.trial.protocol.write", full)
-        stage.run_all()
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+        scripted.run_all()
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.attempts) == ("failed", 3)
     assert trial.error is not None
     assert "No space left on device" in trial.error["message"]
 
 
-def test_resume_point_goes_with_a_trial_that_is_handed_back(stage: Stage) -> None:
+def test_resume_point_goes_with_a_trial_that_is_handed_back(scripted: ScriptedWorker) -> None:
     # Given a trial that has three epochs behind it when its worker stops
-    stage.direct(every={"end": "hangs"})
-    experiment_id = stage.submit(architectures=["CNN_v1"], strategies=[])
-    running = start(stage)
-    trial_id = eventually(stage.starts)[0]["trial_id"]
-    resume_point(trial_folder(stage.worker, trial_id) / "1", epochs=3)
-    Timer(0.1, stage.worker.stopping.set).start()
+    scripted.set_script(every={"end": "hangs"})
+    experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
+    running = start(scripted)
+    trial_id = eventually(scripted.starts)[0]["trial_id"]
+    resume_point(trial_folder(scripted.worker, trial_id) / "1", epochs=3)
+    Timer(0.1, scripted.worker.stopping.set).start()
     running.join(10)
 
     # When a worker with another disk goes on
-    stage.direct()
-    elsewhere = stage.with_settings(work_root=stage.worker.settings.work_root / "elsewhere")
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
-    assert (trial.resume_epochs, stage.worker.storage.keys(f"resume/{trial_id}")) == (3, [trial.resume_key])
+    scripted.set_script()
+    elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
+    assert (trial.resume_epochs, scripted.worker.storage.keys(f"resume/{trial_id}")) == (3, [trial.resume_key])
     work.run_next_trial(elsewhere.worker, "cpu")
 
     # Then nothing of it is left once the trial has ended
-    trial = stage.trials(experiment_id)["CNN_v1/W3"]
+    trial = scripted.trials(experiment_id)["CNN_v1/W3"]
     assert (trial.status, trial.resume_key, trial.resume_epochs) == ("succeeded", None, 0)
-    assert stage.worker.storage.keys(f"resume/{trial_id}") == []
+    assert scripted.worker.storage.keys(f"resume/{trial_id}") == []
 
 
-def test_trial_on_each_gpu_sees_that_one_alone(stage: Stage) -> None:
-    stage.direct(every={"seconds": 0.3})
-    owner = stage.with_settings(gpus="4, 7")
+def test_trial_on_each_gpu_sees_that_one_alone(scripted: ScriptedWorker) -> None:
+    scripted.set_script(every={"seconds": 0.3})
+    owner = scripted.with_settings(gpus="4, 7")
     owner.submit(architectures=["CNN_v1", "CNN_v2"], queue="gpu")
     threads = [Thread(target=work.run_next_trial, args=(owner.worker, "gpu")) for _ in range(2)]
     for thread in threads:
@@ -390,11 +394,11 @@ def test_trial_on_each_gpu_sees_that_one_alone(stage: Stage) -> None:
     assert sorted(start["gpu"] for start in owner.starts()) == ["4", "7"]
 
 
-def claim(stage: Stage) -> runs.Claim:
+def claim(scripted: ScriptedWorker) -> runs.Claim:
     from datetime import timedelta
 
-    with stage.database.write() as session:
-        found = runs.claim_next(session, ["cpu"], stage.worker.name, timedelta(minutes=1))
+    with scripted.database.write() as session:
+        found = runs.claim_next(session, ["cpu"], scripted.worker.name, timedelta(minutes=1))
     assert found is not None
     return found
 
@@ -405,10 +409,12 @@ def resume_point(folder: Path, epochs: int) -> None:
     np.savez(folder / "resume" / "state.npz", history=np.frombuffer(history, dtype=np.uint8))
 
 
-def test_a_worker_whose_disk_is_full_leaves_trials_to_others(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    experiment_id = stage.submit()
-    full = stage.with_settings(least_scratch_bytes=2**60)
+def test_a_worker_whose_disk_is_full_leaves_trials_to_others(
+    scripted: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment_id = scripted.submit()
+    full = scripted.with_settings(least_scratch_bytes=2**60)
     assert full.run_all() == 0
     assert "no trial is taken" in caplog.text
-    assert {trial.attempts for trial in stage.trials(experiment_id).values()} == {0}
-    assert stage.run_all() > 0
+    assert {trial.attempts for trial in scripted.trials(experiment_id).values()} == {0}
+    assert scripted.run_all() > 0

@@ -14,7 +14,7 @@ from models_store.database import Database
 from models_store.settings import Settings
 from service.access import keys
 from service.app import create_app
-from tests.service.served import Play, Scripted, served
+from tests.service.served import Scripted, ScriptedAnswer, served
 
 Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]
@@ -68,7 +68,7 @@ def test_missing_unknown_and_narrow_keys_are_exit_code_4_and_say_how_to_make_one
 
 
 def test_server_of_another_kind_is_told_from_a_refusal(dermatriage: Dermatriage) -> None:
-    with served(Scripted([Play(404, b"<html>", {"content-type": "text/html"})])) as url:
+    with served(Scripted([ScriptedAnswer(404, b"<html>", {"content-type": "text/html"})])) as url:
         ended = dermatriage("models", "--url", url)
 
     assert ended.exit_code == 2

@@ -8,8 +8,8 @@ import pytest
 
 from models_store.database import Database
 from models_store.store.storage import Storage
-from tests.fabricated_study import FinalRecord, a_final_record, a_spec, store_experiment, store_finished
-from tests.furnished import spot_network
+from tests.finished_experiment import FinalRecord, a_final_record, a_spec, store_experiment, store_finished
+from tests.populated_service import spot_network
 
 MakeExperiment = Callable[..., str]
 

@@ -15,7 +15,7 @@ from models_store.tables import Model
 from service.access import keys
 from service.app import create_app
 from service.dashboard.models import card_html
-from tests.fabricated_study import FinalRecord, a_final_record
+from tests.finished_experiment import FinalRecord, a_final_record
 from tests.service.dashboard.test_result_page import words
 from tests.service.dashboard.test_sign_in import sign_in
 

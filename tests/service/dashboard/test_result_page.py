@@ -14,7 +14,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Model, TestOpening
 from models_store.wording import rate
 from service.models.validation import outcome
-from tests.fabricated_study import FinalRecord, a_spec, store_experiment
+from tests.finished_experiment import FinalRecord, a_spec, store_experiment
 
 
 def words(page: str) -> str:

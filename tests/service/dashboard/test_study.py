@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.tables import EpochRow, Experiment, Trial, TrialLog
-from tests.fabricated_study import COLLAPSE
+from tests.finished_experiment import COLLAPSE
 from tests.service.dashboard.conftest import MakeExperiment
 
 

@@ -13,7 +13,7 @@ from models_store.presence import take_back, tell
 from models_store.store import registry
 from models_store.store.storage import Storage
 from service.dashboard.try_it import SAMPLES, sample
-from tests.furnished import WORKER, furnish
+from tests.populated_service import WORKER, populate
 from tests.service.dashboard.test_result_page import words
 
 
@@ -60,7 +60,7 @@ def test_system_page_shows_the_same_as_the_api(
     app: FastAPI, client: TestClient, database: Database, storage: Storage, tmp_path: Any
 ) -> None:
     broker_url = app.state.service.settings.broker_url
-    furnish(database, storage, broker_url, tmp_path / "furnished")
+    populate(database, storage, broker_url, tmp_path / "furnished")
     client.get("/readyz")
     with Redis.from_url(broker_url) as broker:
         tell(broker, WORKER)

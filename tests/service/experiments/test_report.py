@@ -21,7 +21,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
 from service.presentation.experiment import ranked
 from service.report import REPORT_POLICY, report_page
-from tests.fabricated_study import (
+from tests.finished_experiment import (
     COLLAPSE,
     FinalRecord,
     a_final_record,

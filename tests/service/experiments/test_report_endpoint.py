@@ -3,7 +3,7 @@
 from typing import Any
 
 from models_store.database import Database
-from tests.fabricated_study import a_spec, store_experiment
+from tests.finished_experiment import a_spec, store_experiment
 
 
 def test_a_report_is_html_that_may_load_nothing(client: Any, database: Database) -> None:

@@ -17,7 +17,7 @@ from models_store.experiment import phases
 from models_store.presence import Presence, take_back, tell
 from models_store.tables import Event, PredictionRow, Trial
 from service.system.drift import DAYS, chance_distance
-from tests.fabricated_study import a_spec, store_experiment, store_trial
+from tests.finished_experiment import a_spec, store_experiment, store_trial
 
 pytestmark = pytest.mark.both_databases
 

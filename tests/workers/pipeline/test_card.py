@@ -13,7 +13,7 @@ from PIL import Image
 
 from models_store import wording
 from models_store.contract.figures import Miss
-from tests.fabricated_study import FinalRecord, a_final_record, a_spec
+from tests.finished_experiment import FinalRecord, a_final_record, a_spec
 from workers.pipeline.evaluation.evaluation import pictured
 
 

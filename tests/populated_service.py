@@ -18,7 +18,7 @@ from models_store.presence import Presence, tell
 from models_store.store import registry
 from models_store.store.storage import Storage
 from models_store.tables import Event, PredictionRow
-from tests.fabricated_study import a_final_record, a_spec, store_experiment, store_finished, store_trial
+from tests.finished_experiment import a_final_record, a_spec, store_experiment, store_finished, store_trial
 
 SIZE = 28
 STUDIES = (("cnn screen", "CNN_v1", 1.4), ("deeper networks", "CNN_v2", 1.9), ("transfer, small", "VGG_v3", 1.1))
@@ -36,7 +36,7 @@ WORKER = Presence(
 )
 
 
-def furnish(database: Database, storage: Storage, broker_url: str, folder: Path) -> list[str]:
+def populate(database: Database, storage: Storage, broker_url: str, folder: Path) -> list[str]:
     """Fills empty servers; returns the finished experiments' ids, the first of them the champion's."""
     studies, validations = [], []
     with database.write() as session:
