@@ -133,8 +133,6 @@ class Stack:
         named = {
             "*" if name == "every" else "/".join(name.rsplit("_", 1)): behaviour for name, behaviour in parts.items()
         }
-            "*" if name == "every" else "/".join(name.rsplit("_", 1)): behaviour for name, behaviour in parts.items()
-        }
         beside = self.script.with_suffix(".part")
         beside.write_text(json.dumps(named))
         beside.replace(self.script)

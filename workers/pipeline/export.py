@@ -55,19 +55,16 @@ def check_parity(model: keras.Model, onnx_path: Path, images: NDArray[np.float32
     """
     expected = model.predict(images, verbose=0)[:, 1]
     answered = onnx_probabilities(onnx_path, images)
-    parity = Parity(
-        max_abs_difference=float(np.max(np.abs(expected - answered))),
-        images=len(images),
-        decisions_differ=int(np.sum((expected >= threshold) != (answered >= threshold))),
-    )
+    difference = float(np.max(np.abs(expected - answered)))
+    decisions = int(np.sum((expected >= threshold) != (answered >= threshold)))
     # Written so that a NaN, which compares as false, is refused too.
-    if not (parity.max_abs_difference <= LARGEST_DIFFERENCE and parity.decisions_differ == 0):
+    if not (difference <= LARGEST_DIFFERENCE and decisions == 0):
         raise ExportNotFaithful(
-            f"{onnx_path.name} differs from {model.name} by up to {parity.max_abs_difference:.2e} (allowed "
-            f"{LARGEST_DIFFERENCE:.0e}) and in {parity.decisions_differ} of {parity.images} decisions at the threshold "
-            f"{threshold:.4f}; the model is not packaged: export it again, and report it if it stays"
+            f"{onnx_path.name} differs from {model.name} by up to {difference:.2e} (allowed {LARGEST_DIFFERENCE:.0e}) "
+            f"and in {decisions} of {len(images)} decisions at the threshold {threshold:.4f}; the model is not "
+            "packaged: export it again, and report it if it stays"
         )
-    return parity
+    return Parity(max_abs_difference=difference, images=len(images), decisions_differ=decisions)
 
 
 def onnx_probabilities(onnx_path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) 
     np.testing.assert_array_equal(
         again.distances(scorer.features(data.train.images)), likeness.distances(scorer.features(data.train.images))
     )
-    assert (told["cut"], told["features"], told["calibration_images"]) == (likeness.cut, 4, 60)
+    assert (told.cut, told.features, told.calibration_images) == (likeness.cut, 4, 60)
 
 
 def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_path: Path) -> None:

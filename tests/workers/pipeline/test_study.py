@@ -16,7 +16,7 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer, Trusted, make_keys
-from workers.pipeline.data import SealedTestSet
+from workers.pipeline.data import Opening, SealedTestSet
 from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
 
 pytestmark = pytest.mark.filterwarnings(
@@ -111,7 +111,7 @@ def test_recorded_figures_are_those_of_the_bundle_that_will_serve(
     }
     assert any("synthetic" in warning for warning in final.warnings)
     with pytest.raises(TestSetAlreadyOpened):
-        sealed.open(final.opening)
+        sealed.open(Opening(final.about.experiment_id, final.opening.bundle_sha256, final.opening.threshold))
 
 
 def test_finalizing_again_after_a_crash_gives_the_same_threshold_and_figures(
