@@ -30,8 +30,8 @@ ON_BOTH = [
         "service/dashboard/test_studies.py",
     )
 ]
-# What a terminal or a test runner says of itself there changes what the command line prints.
-SAID_BY_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+# A terminal or a test runner sets these; they change what the command line prints.
+TERMINAL_VARIABLES = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 NUMBERS = count(1)
 
 
@@ -59,7 +59,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _same_everywhere() -> Iterator[None]:
     """Tests, and the processes they start in any folder, see the same terminal and import this checkout."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in SAID_BY_TERMINALS:
+        for name in TERMINAL_VARIABLES:
             patch.delenv(name, raising=False)
         patch.setenv("TERM", "xterm")
         patch.setenv("PYTHONPATH", str(REPOSITORY))

@@ -167,7 +167,7 @@ def test_no_connection_to_the_database_is_held_while_the_store_is_read(
     get_file, pool = Storage.get_file, cast(QueuePool, database.engine.pool)
 
     def noted(self: Storage, key: str, target: Path) -> None:
-        held.append(not eventually(lambda: pool.checkedout() == 0))  # threads that look for news hold one shortly
+        held.append(not eventually(lambda: pool.checkedout() == 0))  # other threads hold one for milliseconds
         get_file(self, key, target)
 
     monkeypatch.setattr(Storage, "get_file", noted)
