@@ -193,9 +193,9 @@ class Stack:
         return False
 
     def _listeners(self) -> int:
-        """Connections blocked on a queue; each worker has one on its work queues and one on the control queue."""
+        """Connections blocked on the work queues; each worker has one."""
         with suppress(RedisError), self.redis() as redis:
-            return sum("brpop" in str(client["cmd"]) for client in redis.client_list()) // 2
+            return sum("brpop" in str(client["cmd"]) for client in redis.client_list())
         return 0
 
     def _command(self, entry: Path) -> str:
