@@ -35,7 +35,7 @@ class Measured:
 
 
 def measure(url: str) -> Measured:
-    """Fills an empty database with a few small studies and times each step, committed."""
+    """Fills an empty database with a few small experiments and times each step, committed."""
     database = Database(url)
     opened = [_timed(database, _submit_and_open) for _ in range(EXPERIMENTS)]
     claimed = [_timed(database, _claim) for _ in range(EXPERIMENTS)]

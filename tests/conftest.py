@@ -25,9 +25,9 @@ ON_BOTH = [
     REPOSITORY / "tests" / place
     for place in (
         "workers",
-        "service/dashboard/test_new_study.py",
+        "service/dashboard/test_new_experiment.py",
         "service/dashboard/test_sign_in.py",
-        "service/dashboard/test_studies.py",
+        "service/dashboard/test_experiments.py",
     )
 ]
 # A terminal or a test runner sets these; they change what the command line prints.

@@ -1,4 +1,4 @@
-"""A finished study as its rows and bundle tell it, from fabricated scores but with real arithmetic; nothing is trained.
+"""A finished experiment as its rows and bundle tell it, from fabricated scores but with real arithmetic; nothing is trained.
 
 Its figures mean nothing and never leave the tests.
 """
@@ -143,7 +143,7 @@ def a_final_record(
 def store_finished(
     session: Session, storage: Storage, folder: Path, spec: ExperimentSpec, final: FinalRecord, onnx: bytes = NO_NETWORK
 ) -> str:
-    """Rows of a study in which one trial collapsed and one failed, and its winner's bundle; returns its id."""
+    """Rows of an experiment in which one trial collapsed and one failed, and its winner's bundle; returns its id."""
     experiment = store_experiment(session, spec, "succeeded", phase=3)
     architecture = final.about["architecture"]
     screening, tuning = _trials(spec, architecture)

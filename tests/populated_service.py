@@ -1,4 +1,4 @@
-"""A service with something to look at: finished studies, a champion that answers, predictions, a worker and a queue.
+"""A service with something to look at: finished experiments, a champion, predictions, a worker and a queue.
 
 Every figure is fabricated and means nothing.
 """
@@ -38,20 +38,22 @@ WORKER = Presence(
 
 def populate(database: Database, storage: Storage, broker_url: str, folder: Path) -> list[str]:
     """Fills empty servers; returns the finished experiments' ids, the first of them the champion's."""
-    studies, validations = [], []
+    experiments, validations = [], []
     with database.write() as session:
         for number, (name, architecture, separation) in enumerate(STUDIES):
             spec = a_spec(name=name)
             final = a_final_record(spec, architecture=architecture, separation=separation)
             validations.append(final.validation["calibration"]["scores"])
-            studies.append(store_finished(session, storage, folder / str(number), spec, final, spot_network()))
-        for study, reason in zip(studies[1::-1], ("the first that is good enough", "found more cancers"), strict=True):
-            registry.promote(session, f"mdl_{study}", actor="local", reason=reason)
-        _store_predictions(session, f"mdl_{studies[0]}", validations[0])
+            experiments.append(store_finished(session, storage, folder / str(number), spec, final, spot_network()))
+        for experiment, reason in zip(
+            experiments[1::-1], ("the first that is good enough", "found more cancers"), strict=True
+        ):
+            registry.promote(session, f"mdl_{experiment}", actor="local", reason=reason)
+        _store_predictions(session, f"mdl_{experiments[0]}", validations[0])
         _store_running(session)
     with Redis.from_url(broker_url) as broker:
         tell(broker, WORKER, lasts_seconds=3600)
-    return studies
+    return experiments
 
 
 def spot_network() -> bytes:

@@ -27,7 +27,7 @@ from workers.worker.context import Worker, create_worker
 
 log = logging.getLogger(__name__)
 MOST_WAKE_UPS_A_SWEEP = 100
-MOST_ADVANCES_A_SWEEP = 500
+MOST_EXPERIMENTS_A_SWEEP = 500
 
 
 class Sweeper:
@@ -116,7 +116,7 @@ def ready_to_advance(session: Session) -> list[str]:
     """Experiments none of whose trials is under way, the oldest first."""
     busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
     ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
-    return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_ADVANCES_A_SWEEP)))
+    return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_EXPERIMENTS_A_SWEEP)))
 
 
 def wake_for_what_waits(worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""A model to attack: its study is fabricated, and its network costs as much time as a small convolutional one."""
+"""A model to attack: its experiment is fabricated, and its network costs as much time as a small convolutional one."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def populate(database: Database, folder: Path, models: int) -> list[str]:
     storage, final, network, versions = Storage(str(folder / "store")), a_final_record(images=200), costly_network(), []
     with database.write() as session:
         for number in range(models):
-            spec = a_spec(name=f"study {number}")
-            study = store_finished(session, storage, folder / f"bundle{number}", spec, final, network)
-            versions.append(f"mdl_{study}")
+            spec = a_spec(name=f"experiment {number}")
+            experiment = store_finished(session, storage, folder / f"bundle{number}", spec, final, network)
+            versions.append(f"mdl_{experiment}")
         registry.promote(session, versions[0], actor="local", reason="to be attacked")
     return versions
 

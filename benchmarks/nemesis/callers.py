@@ -13,7 +13,7 @@ from benchmarks.attack.forged import small_png
 from benchmarks.nemesis.history import History
 from tests.end_to_end.stack import SPEC, Stack
 
-STUDY = SPEC | {"architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"]}
+EXPERIMENT = SPEC | {"architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"]}
 CANCELLED_SHARE = 0.15
 SUBMIT_SECONDS, PREDICT_SECONDS, PROMOTE_SECONDS = 0.6, 0.1, 4.0
 
@@ -48,7 +48,7 @@ class Callers:
         for _ in range(self._most):
             key = uuid.UUID(int=chance.getrandbits(128)).hex
             answer = self._insist(
-                lambda key=key: self._post("/v1/experiments", json=STUDY, headers={"Idempotency-Key": key})
+                lambda key=key: self._post("/v1/experiments", json=EXPERIMENT, headers={"Idempotency-Key": key})
             )
             if answer is None:
                 return

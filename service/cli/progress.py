@@ -29,18 +29,18 @@ def follow(
     client: Client, experiment_id: str, console: Console, check: Callable[[], None] = lambda: None
 ) -> ExperimentRead:
     """Shows the experiment until it has ended, and returns it. `check` is called twice a second and may raise."""
-    study = Study(client, experiment_id)
-    study.read()
+    followed = FollowedExperiment(client, experiment_id)
+    followed.read()
     arriving = _events(client, experiment_id)
     with _display(console) as display:
         while True:
             check()
-            study.take(_arrived(arriving))
-            study.refresh()
-            if study.is_whole:
-                display.show(study.experiment, study.trials)
-            if study.over and not study.outdated:
-                return study.experiment
+            followed.take(_arrived(arriving))
+            followed.refresh()
+            if followed.is_whole:
+                display.show(followed.experiment, followed.trials)
+            if followed.over and not followed.outdated:
+                return followed.experiment
 
 
 def _events(client: Client, experiment_id: str) -> SimpleQueue[Arrived]:
@@ -70,7 +70,7 @@ def _arrived(arriving: SimpleQueue[Arrived]) -> list[Arrived]:
 
 
 @dataclass
-class Study:
+class FollowedExperiment:
     """An experiment and its trials as they were last read, with the epochs that events brought.
 
     It is `outdated` between an event that changes more than an epoch and the next answer of the server.
@@ -184,9 +184,9 @@ class Bars:
         self.progress.stop()
 
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
-        study = self._bar("study", PHASES[experiment.phase], 1.0)
+        bar = self._bar("experiment", PHASES[experiment.phase], 1.0)
         self.progress.update(
-            study,
+            bar,
             description=f"[bold]{PHASES[experiment.phase]}",
             completed=experiment.progress,
             figures=f"{experiment.progress:.0%}",
@@ -227,7 +227,7 @@ class Lines:
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
         """Also what happened between two looks is said in its order: a phase, then its trials."""
         for phase in range(max(experiment.phase, *(trial.phase for trial in trials), 0) + 1):
-            self._say(("study", phase), PHASES[phase])
+            self._say(("experiment", phase), PHASES[phase])
             for trial in trials:
                 if trial.phase == phase:
                     self._say_trial(trial, experiment.spec["epochs"])

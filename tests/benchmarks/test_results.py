@@ -44,7 +44,7 @@ def final() -> FinalRecord:
 
 @pytest.fixture
 def write(database: Database, settings: Settings, tmp_path: Path) -> Write:
-    """Stores a finished study, writes its page beside the tests, and gives the exit status and the page."""
+    """Stores a finished experiment, writes its page beside the tests, and gives the exit status and the page."""
 
     def stored(final: FinalRecord) -> tuple[int, str]:
         with database.write() as session:
@@ -166,7 +166,7 @@ def test_synthetic_figures_are_never_written(write: Write, capsys: pytest.Captur
     assert "is generated: its figures are no results" in capsys.readouterr().err
 
 
-def test_an_unfinished_or_unknown_study_is_refused(
+def test_an_unfinished_or_unknown_experiment_is_refused(
     database: Database, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.write() as session:
@@ -208,7 +208,7 @@ def test_a_bundle_changed_in_the_store_is_refused(
 
 
 def test_earlier_looks_at_the_same_test_set_are_told(write: Write, final: FinalRecord) -> None:
-    # Given a study on a data set that was looked at before, and one on another
+    # Given an experiment on a data set that was looked at before, and one on another
     _, looked_at = write(replace(final, about=final.about | {"dataset": "ham10000_28"}))
     _, fresh = write(final)
 

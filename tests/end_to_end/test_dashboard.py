@@ -39,10 +39,10 @@ class Journey:
 
 
 @pytest.fixture(scope="session")
-def journey(browser: Browser, studio: Stack) -> Journey:
+def journey(browser: Browser, training_stack: Stack) -> Journey:
     """Submits an experiment with one network in the form and follows it to its end; its model becomes the champion."""
     statuses: list[str] = []
-    home = f"http://127.0.0.1:{studio.web_port}"
+    home = f"http://127.0.0.1:{training_stack.web_port}"
     with visit(browser, home) as visitor:
         page = visitor.page
         visitor.open("/")

@@ -20,7 +20,7 @@ from models_store.tables import Event, Trial
 from tests.end_to_end import invariants
 from tests.end_to_end.stack import Stack, eventually
 
-STUDY = {"architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"]}
+EXPERIMENT = {"architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"]}
 PHASES = ("CNN_v1/W3", "CNN_v1/LowLR", "final")
 LAST_PHASE_OFTEN = [*(pytest.param(name, marks=pytest.mark.slow) for name in PHASES[:-1]), PHASES[-1]]
 SECONDS_AN_EPOCH = 0.4
@@ -84,7 +84,7 @@ def ends(stack: Stack, experiment_id: str, seconds: float = 60) -> str:
 @pytest.mark.parametrize("name", LAST_PHASE_OFTEN)
 def test_killed_trial_is_tried_again(stack: Stack, name: str) -> None:
     stack.start()
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
     os.killpg(eventually(lambda: stack.running(name))["pid"], signal.SIGKILL)
     assert ends(stack, experiment_id) == "succeeded"
     invariants.hold(stack, [experiment_id], most_starts=2)
@@ -96,9 +96,9 @@ def test_killed_trial_is_tried_again(stack: Stack, name: str) -> None:
     [("worker0", "sqlite"), ("worker0", "postgresql"), ("broker", "postgresql"), ("web", "sqlite")],
     indirect=["database_url"],
 )
-def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_study_ends(stack: Stack, victim: str) -> None:
+def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_experiment_ends(stack: Stack, victim: str) -> None:
     stack.start()
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
 
     for moment in moments(stack, experiment_id):
         eventually(moment, what=f"the moment to kill the {victim}")
@@ -116,7 +116,7 @@ def test_whatever_is_killed_in_each_phase_and_at_each_boundary_the_study_ends(st
 @on_postgresql
 def test_losing_everything_the_broker_knew_loses_nothing(stack: Stack) -> None:
     stack.start()
-    experiment_ids = [stack.submit(**STUDY) for _ in range(2)]
+    experiment_ids = [stack.submit(**EXPERIMENT) for _ in range(2)]
     for name in PHASES:
         eventually(lambda name=name: stack.running(name))
         with stack.redis() as redis:
@@ -132,7 +132,7 @@ def test_messages_that_come_twice_start_nothing_twice(stack: Stack) -> None:
     stack.start()
     stack.kill("worker0")
     stack.processes["sweeper"].send_signal(signal.SIGSTOP)
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
     with stack.redis() as redis:
         messages = eventually(lambda: redis.lrange("cpu", 0, -1))
         redis.rpush("cpu", *messages)
@@ -156,7 +156,7 @@ def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(sta
     stack.settings["lease_seconds"] = "600"
     stack.direct(CNN_v1_W3={"end": "hangs"})
     stack.start(workers=2)
-    experiment_id = stack.submit(**STUDY | {"architectures": ["CNN_v1"]})
+    experiment_id = stack.submit(**EXPERIMENT | {"architectures": ["CNN_v1"]})
     start = eventually(lambda: stack.running("CNN_v1/W3"))
     stack.direct()
     database = Database(stack.database_url)
@@ -179,7 +179,7 @@ def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(sta
 def test_cancelled_experiment_ends_within_ten_seconds_and_leaves_no_process(stack: Stack, name: str) -> None:
     stack.direct(**{name.replace("/", "_"): {"end": "hangs"}})
     stack.start()
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
     eventually(lambda: stack.running(name))
     stack.cancel(experiment_id)
     assert stack.read(experiment_id)["status"] in ("cancelling", "cancelled")
@@ -193,7 +193,7 @@ def test_cancelled_experiment_ends_within_ten_seconds_and_leaves_no_process(stac
 def test_cancelled_experiment_ends_though_its_worker_was_killed(stack: Stack) -> None:
     stack.direct(every={"end": "hangs"})
     stack.start()
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
     eventually(lambda: stack.running("CNN_v1/W3"))
     stack.kill("worker0")
     stack.cancel(experiment_id)
@@ -205,7 +205,7 @@ def test_cancelled_experiment_ends_though_its_worker_was_killed(stack: Stack) ->
 @on_sqlite
 def test_web_server_with_an_open_stream_stops_at_once_and_the_stream_goes_on_elsewhere(stack: Stack) -> None:
     stack.start()
-    experiment_id = stack.submit(**STUDY)
+    experiment_id = stack.submit(**EXPERIMENT)
     seen: list[int] = []
 
     def listen() -> None:
@@ -244,9 +244,9 @@ def test_database_that_is_away_for_twenty_seconds_loses_nothing(tmp_path: Path) 
         stack = Stack(tmp_path, url, {"lease_seconds": "4"})
         stack.direct(every={"seconds": 2.0})
         try:
-            # Given a study whose first trial runs
+            # Given an experiment whose first trial runs
             stack.start()
-            experiment_id = stack.submit(**STUDY)
+            experiment_id = stack.submit(**EXPERIMENT)
             eventually(lambda: stack.running("CNN_v1/W3"))
 
             # When the database goes without a word, and comes back
@@ -256,7 +256,7 @@ def test_database_that_is_away_for_twenty_seconds_loses_nothing(tmp_path: Path) 
             time.sleep(DATABASE_AWAY_SECONDS)
             server.ensure_postgres_running()
 
-            # Then the study goes on to its end, and no attempt was spent on the database's absence
+            # Then the experiment goes on to its end, and no attempt was spent on the database's absence
             assert ends(stack, experiment_id, 90) == "succeeded"
             invariants.hold(stack, [experiment_id], most_starts=2)
             attempts = [data.get("attempt", 1) for kind, data in told(stack, experiment_id) if kind == "trial"]

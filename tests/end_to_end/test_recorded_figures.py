@@ -23,7 +23,7 @@ from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from tests.end_to_end.stack import Stack, eventually
 
-STUDY: dict[str, Any] = {
+EXPERIMENT: dict[str, Any] = {
     "dataset": "ham10000_28",
     "architectures": ["CNN_v1"],
     "strategies": [],
@@ -41,7 +41,7 @@ def stack(real_data: Path, migrated_sqlite: Path, tmp_path: Path) -> Iterator[St
     shutil.copyfile(migrated_sqlite, tmp_path / "test.db")
     settings = {"trial_module": "workers.trial", "lease_seconds": "60", "web_processes": "2"}
     stack = Stack(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", settings)
-    taken = register(real_data, STUDY["dataset"], storage=Storage(str(tmp_path / "store")))
+    taken = register(real_data, EXPERIMENT["dataset"], storage=Storage(str(tmp_path / "store")))
     database = Database(stack.database_url)
     with database.write() as session:
         session.add(DatasetRow(**vars(taken), created_at=now(session)))
@@ -77,11 +77,11 @@ def judged_in_zips(client: httpx.Client, images: list[bytes]) -> list[dict[str, 
 def test_decisions_over_http_on_every_test_image_are_the_recorded_confusion_matrix(
     stack: Stack, real_data: Path
 ) -> None:
-    # Given a study of the real images whose final evaluation is on record
-    experiment_id = stack.submit(**STUDY)
-    study = eventually(lambda: _ended(stack.read(experiment_id)), 300, "the end of the study")
-    assert study["status"] == "succeeded", study
-    result = study["result"]
+    # Given an experiment of the real images whose final evaluation is on record
+    experiment_id = stack.submit(**EXPERIMENT)
+    experiment = eventually(lambda: _ended(stack.read(experiment_id)), 300, "the end of the experiment")
+    assert experiment["status"] == "succeeded", experiment
+    result = experiment["result"]
 
     # When all its test images are judged over HTTP, many at once and some by themselves
     test = read_split(real_data, "test")
@@ -112,8 +112,8 @@ def test_decisions_over_http_on_every_test_image_are_the_recorded_confusion_matr
     assert all(answer["unlikeness"] > 0 for answer in judged)
 
 
-def _ended(study: dict[str, Any]) -> dict[str, Any] | None:
-    return study if study["status"] in ("succeeded", "failed", "cancelled") else None
+def _ended(experiment: dict[str, Any]) -> dict[str, Any] | None:
+    return experiment if experiment["status"] in ("succeeded", "failed", "cancelled") else None
 
 
 def _version(client: httpx.Client, image: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees of a running study: bars with recall first and the time left; lines where there is no terminal."""
+"""What a person sees of a running experiment: bars, recall first, and the time left; lines without a terminal."""
 
 import io
 import itertools
@@ -180,35 +180,35 @@ def test_epochs_come_from_events_alone(follow: Follow) -> None:
 
 def test_pace_is_the_time_between_events() -> None:
     client: Any = None
-    study = progress.Study(client, "exp_1")
-    study._trials = [trial(0, id="trl_1")]
+    experiment = progress.FollowedExperiment(client, "exp_1")
+    experiment._trials = [trial(0, id="trl_1")]
 
-    study.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
+    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
 
-    [shown] = study.trials
+    [shown] = experiment.trials
     assert [each.seconds for each in shown.epochs or ()] == [4, 6]
 
 
 def test_attempt_that_starts_again_replaces_the_epochs_of_the_one_before() -> None:
     client: Any = None
-    study = progress.Study(client, "exp_1")
-    study._trials = [trial(0, id="trl_1")]
+    experiment = progress.FollowedExperiment(client, "exp_1")
+    experiment._trials = [trial(0, id="trl_1")]
 
-    study.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
+    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
 
-    [shown] = study.trials
+    [shown] = experiment.trials
     assert [each.number for each in shown.epochs or ()] == [1]
 
 
 def test_nothing_is_shown_ahead_of_epochs_that_have_not_arrived() -> None:
     client: Any = None
-    study = progress.Study(client, "exp_1")
-    study._trials = [trial(2, id="trl_1", status="succeeded", finished_at=AT)]
+    experiment = progress.FollowedExperiment(client, "exp_1")
+    experiment._trials = [trial(2, id="trl_1", status="succeeded", finished_at=AT)]
 
-    study.take([epoch_event(2, 1, 4)])
-    assert not study.is_whole
-    study.take([epoch_event(3, 2, 8)])
-    assert study.is_whole
+    experiment.take([epoch_event(2, 1, 4)])
+    assert not experiment.is_whole
+    experiment.take([epoch_event(3, 2, 8)])
+    assert experiment.is_whole
 
 
 def test_check_is_called_while_no_event_comes(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:

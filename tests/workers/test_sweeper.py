@@ -142,7 +142,7 @@ def test_clock_that_jumps_an_hour_costs_an_attempt_and_nothing_else(
     with scripted.database.write() as session:
         assert runs.heartbeat(session, jumped, timedelta(minutes=1)) == "lost"
 
-    # Then the next attempt ends the study as usual
+    # Then the next attempt ends the experiment as usual
     scripted.run_all()
     assert scripted.experiment(experiment_id).status == "succeeded"
     assert scripted.trials(experiment_id)["CNN_v1/W3"].attempts == 2

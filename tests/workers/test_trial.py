@@ -22,7 +22,7 @@ from tests.workers.conftest import ScriptedWorker
 from workers.worker import work
 
 SMALL = (320, 160, 80)
-STUDY: dict[str, Any] = {
+EXPERIMENT: dict[str, Any] = {
     "dataset": "small",
     "architectures": ["CNN_v1"],
     "strategies": [],
@@ -99,8 +99,8 @@ def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], 
 def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(
     scripted: ScriptedWorker,
 ) -> None:
-    # Given a study that ran through
-    whole = scripted.submit(**STUDY)
+    # Given an experiment that ran through
+    whole = scripted.submit(**EXPERIMENT)
     scripted.run_all()
     told = scripted.experiment(whole)
     assert told.status == "succeeded", told.error
@@ -111,13 +111,13 @@ def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_s
     elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
     places: dict[str, Callable[[], object]] = {"here": scripted.run_all, "elsewhere": elsewhere.run_all}
     for place, go_on in places.items():
-        killed = scripted.submit(**STUDY | {"name": place})
+        killed = scripted.submit(**EXPERIMENT | {"name": place})
         seconds = kill_after_first_epoch(scripted, killed, "CNN_v1/W3")
         if place == "elsewhere":
             assert scripted.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
         go_on()
 
-        # Then its metrics are the very same, and so is the study's result
+        # Then its metrics are the very same, and so is the experiment's result
         trial = scripted.trials(killed)["CNN_v1/W3"]
         assert (trial.status, trial.attempts) == ("succeeded", 2)
         assert learnt(scripted.database, trial) == expected
@@ -130,7 +130,7 @@ def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_s
 
 @pytest.mark.usefixtures("small")
 def test_real_trial_is_cancelled_within_ten_seconds(scripted: ScriptedWorker) -> None:
-    experiment_id = scripted.submit(**STUDY | {"epochs": 500, "patience": 500})
+    experiment_id = scripted.submit(**EXPERIMENT | {"epochs": 500, "patience": 500})
     running = Thread(target=work.run_next_trial, args=(scripted.worker, "cpu"), daemon=True)
     running.start()
     trial_id = scripted.trials(experiment_id)["CNN_v1/W3"].id

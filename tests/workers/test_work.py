@@ -1,4 +1,4 @@
-"""A study from its submission to its end, its trials' processes real, nothing trained in them."""
+"""An experiment from its submission to its end, its trials' processes real, nothing trained in them."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def lease_runs_out(database: Database) -> None:
             runs.reclaim_expired(session, experiment_id, max_attempts=3)
 
 
-def test_study_runs_through_its_three_phases(scripted: ScriptedWorker) -> None:
+def test_experiment_runs_through_its_three_phases(scripted: ScriptedWorker) -> None:
     scripted.set_script(CNN_v2_W3={"metrics": {"val_recall": 0.95}})
     experiment_id = scripted.submit()
 
@@ -78,7 +78,7 @@ def test_study_runs_through_its_three_phases(scripted: ScriptedWorker) -> None:
     assert (opening.experiment_id, opening.bundle_sha256) == (model.experiment_id, model.bundle_sha256)
 
 
-def test_study_without_strategies_goes_from_screening_to_its_final_trial(scripted: ScriptedWorker) -> None:
+def test_experiment_without_strategies_goes_from_screening_to_its_final_trial(scripted: ScriptedWorker) -> None:
     experiment_id = scripted.submit(strategies=[])
     scripted.run_all()
     assert scripted.experiment(experiment_id).status == "succeeded"
@@ -103,7 +103,7 @@ def test_collapsed_trial_never_wins(scripted: ScriptedWorker) -> None:
     assert ended.result["warnings"] == ["CNN_v2/W3 collapsed: no epoch reached specificity 0.50"]
 
 
-def test_study_whose_trials_all_collapse_fails_and_says_why(scripted: ScriptedWorker) -> None:
+def test_experiment_whose_trials_all_collapse_fails_and_says_why(scripted: ScriptedWorker) -> None:
     scripted.set_script(every={"end": "collapsed"})
     experiment_id = scripted.submit()
     scripted.run_all()
@@ -184,10 +184,10 @@ def test_stopping_worker_hands_its_trial_back_for_another_to_finish(scripted: Sc
     assert other.experiment(experiment_id).status == "succeeded"
 
 
-@pytest.mark.parametrize("stage_of_study", ["queued", "between phases"])
-def test_study_that_runs_nowhere_is_cancelled_at_once(scripted: ScriptedWorker, stage_of_study: str) -> None:
+@pytest.mark.parametrize("stage_of_experiment", ["queued", "between phases"])
+def test_experiment_that_runs_nowhere_is_cancelled_at_once(scripted: ScriptedWorker, stage_of_experiment: str) -> None:
     experiment_id = scripted.submit()
-    if stage_of_study == "between phases":
+    if stage_of_experiment == "between phases":
         work.run_next_trial(scripted.worker, "cpu")
     assert cancel(scripted, experiment_id) == "cancelled"
     assert scripted.run_all() == 0

@@ -7,7 +7,7 @@ import pytest
 
 from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.layout import Split
-from tests.workers.pipeline.small_study import MELANOMA, NEVUS, small_split
+from tests.workers.pipeline.small_experiment import MELANOMA, NEVUS, small_split
 from workers.pipeline.data import HoldOutImpossible, experiment_data, hold_out, scaled
 
 

@@ -13,7 +13,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.experiment import phases
 from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.scorer import Scorer
-from tests.workers.pipeline.small_study import NUMPY_COPY, small_data, small_model
+from tests.workers.pipeline.small_experiment import NUMPY_COPY, small_data, small_model
 from workers.pipeline import calibration as fitting
 from workers.pipeline.calibration import USUAL_SHARE, fit_distribution, fitted_to
 from workers.pipeline.export import export_onnx, with_features

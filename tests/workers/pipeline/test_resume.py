@@ -10,7 +10,14 @@ import pytest
 
 from models_store.contract.outcomes import Epoch
 from models_store.files import replacing
-from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
+from tests.workers.pipeline.small_experiment import (
+    NUMPY_COPY,
+    schedule,
+    small_data,
+    small_model,
+    still_model,
+    unguarded,
+)
 from workers.pipeline.backend import configure
 from workers.pipeline.networks.building import load_model
 from workers.pipeline.training.resume import ResumePointMismatch, save_resume_point
@@ -178,7 +185,7 @@ def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
         from workers.pipeline.backend import configure
         configure("jax", seed=0)
         from workers.pipeline.training.training import train
-        from tests.workers.pipeline.small_study import schedule, small_data, small_model, unguarded
+        from tests.workers.pipeline.small_experiment import schedule, small_data, small_model, unguarded
 
         whole, killed = Path(sys.argv[1], "whole"), Path(sys.argv[1], "killed")
 

@@ -9,7 +9,14 @@ import pytest
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import SelectionSpec
 from models_store.experiment.selection import choose, policy_for
-from tests.workers.pipeline.small_study import NUMPY_COPY, schedule, small_data, small_model, still_model, unguarded
+from tests.workers.pipeline.small_experiment import (
+    NUMPY_COPY,
+    schedule,
+    small_data,
+    small_model,
+    still_model,
+    unguarded,
+)
 from workers.pipeline.backend import configure
 from workers.pipeline.data import scaled
 from workers.pipeline.training.epoch_metrics import binary_metrics

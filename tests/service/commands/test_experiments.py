@@ -1,4 +1,4 @@
-"""Submitting with changes, listing and looking at studies."""
+"""Submitting with changes, listing and looking at experiments."""
 
 import json
 from collections.abc import Callable
@@ -86,14 +86,14 @@ def test_same_idempotency_key_submits_once(dermatriage: Dermatriage) -> None:
 
 @pytest.mark.parametrize("verb", ["experiments", "studies"])
 def test_experiments_are_listed_newest_first_and_by_status(dermatriage: Dermatriage, verb: str) -> None:
-    made = [dermatriage(*SUBMIT, "--name", f"study {number}").json["id"] for number in range(3)]
+    made = [dermatriage(*SUBMIT, "--name", f"experiment {number}").json["id"] for number in range(3)]
     dermatriage("cancel", made[0])
 
     assert [each["id"] for each in dermatriage(verb, "--json").json] == made[::-1]
     assert [each["id"] for each in dermatriage(verb, "--limit", "1", "--json").json] == made[2:]
     assert [each["id"] for each in dermatriage(verb, "--status", "cancelled", "--json").json] == made[:1]
     table = dermatriage(verb).out
-    assert all(each in table for each in (*made, "study 2", "cancelled", "queued"))
+    assert all(each in table for each in (*made, "experiment 2", "cancelled", "queued"))
 
 
 def test_unknown_status_is_exit_code_2_with_the_known_ones(dermatriage: Dermatriage) -> None:
@@ -103,7 +103,7 @@ def test_unknown_status_is_exit_code_2_with_the_known_ones(dermatriage: Dermatri
     assert "succeeded" in ended.err
 
 
-def test_one_study_shows_recall_first_its_promise_and_why_a_trial_collapsed(
+def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed(
     dermatriage: Dermatriage, database: Database
 ) -> None:
     submitted = dermatriage(*SUBMIT, "--name", "[red]first").json
@@ -122,7 +122,9 @@ def test_one_study_shows_recall_first_its_promise_and_why_a_trial_collapsed(
     assert "no epoch was eligible" in trial
 
 
-def test_one_study_as_json_holds_the_experiment_and_its_trials(dermatriage: Dermatriage, database: Database) -> None:
+def test_one_experiment_as_json_holds_the_experiment_and_its_trials(
+    dermatriage: Dermatriage, database: Database
+) -> None:
     submitted = dermatriage(*SUBMIT).json
     fail_trial(database, submitted["id"])
 
@@ -147,7 +149,7 @@ def test_events_are_lines_of_json_to_the_end(dermatriage: Dermatriage) -> None:
 def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path: Path) -> None:
     submitted = dermatriage(*SUBMIT).json
 
-    ended = dermatriage("report", submitted["id"], "--output", "study.html")
+    ended = dermatriage("report", submitted["id"], "--output", "experiment.html")
 
     assert ended.exit_code == 0
-    assert (tmp_path / "study.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "experiment.html").read_text().startswith("<!doctype html>")

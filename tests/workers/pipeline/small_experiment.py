@@ -1,4 +1,4 @@
-"""A study small enough to train in a test: 96 images of 8x8 in which malignant ones are darker on average."""
+"""An experiment small enough to train in a test: 96 images of 8x8 in which malignant ones are darker on average."""
 
 import keras
 import numpy as np

@@ -90,7 +90,7 @@ def test_model_and_threshold_are_frozen_before_the_test_set_is_touched(
 def test_recorded_figures_are_those_of_the_bundle_that_will_serve(
     candidate: Candidate, dataset: Path, tmp_path: Path
 ) -> None:
-    # Given the final model of a study
+    # Given the final model of an experiment
     sealed = SealedTestSet(dataset)
     final = finalize(candidate, SPEC, dataset, sealed, tmp_path)
 

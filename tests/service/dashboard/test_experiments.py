@@ -45,7 +45,7 @@ def test_an_unfinished_experiment_shows_the_best_recall_on_validation(
     assert "fine-tuning, 100 %" in page
 
 
-def test_studies_are_found_by_state_and_by_every_word_of_a_text(
+def test_experiments_are_found_by_state_and_by_every_word_of_a_text(
     client: TestClient, make_experiment: MakeExperiment
 ) -> None:
     lesions = make_experiment("failed", name="First look", dataset="lesions")
