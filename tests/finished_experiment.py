@@ -1,4 +1,4 @@
-"""A finished experiment as its rows and bundle tell it, from fabricated scores but with real arithmetic; nothing is trained.
+"""A finished experiment as its rows and bundle hold it, its scores fabricated, its arithmetic real; nothing is trained.
 
 Its figures mean nothing and never leave the tests.
 """

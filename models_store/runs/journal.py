@@ -49,7 +49,7 @@ def lock(session: Session, experiment_id: str) -> Experiment:
 
 
 def trials_of(session: Session, experiment_id: str) -> list[Trial]:
-    """In the order of the phases."""
+    """The trials of an experiment by phase and position, as the database holds them now."""
     chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
     return list(session.scalars(chosen.execution_options(populate_existing=True)))
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment.selection import policy_for
 from models_store.runs import ExperimentNotFound
+from models_store.runs.journal import trials_of
 from models_store.store import bundles
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
@@ -74,12 +75,6 @@ def find_experiment(session: Session, experiment_id: str) -> Experiment:
     if experiment is None:
         raise ExperimentNotFound(f"there is no experiment {experiment_id}")
     return experiment
-
-
-def trials_of(session: Session, experiment_id: str) -> list[Trial]:
-    """The trials of an experiment by phase and position."""
-    chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
-    return list(session.scalars(chosen))
 
 
 def ranked(spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Trial]:
