@@ -137,7 +137,7 @@ def test_a_mistake_is_shown_beside_its_field(browser: Browser, journey: Journey)
         wrong = visitor.page.get_by_label("Epochs")
         expect(wrong).to_have_attribute("aria-invalid", "true")
         expect(visitor.page.locator("#epochs-wrong")).to_contain_text("Enter a whole number from 1 to 500")
-        assert visitor.page.evaluate("document.activeElement.id") == "mistakes"
+        expect(visitor.page.locator("#mistakes")).to_be_focused()
         assert visitor.accessibility_violations() == []
 
 
