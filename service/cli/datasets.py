@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from migrations import upgrade
+from migrations import migrated
 from models_store.database import Database, now
 from models_store.datasets.describe import DatasetDescription, describe
 from models_store.datasets.errors import DatasetError, DatasetNameRefused
@@ -51,13 +51,9 @@ def register_file(path: Path, name: str, settings: Settings) -> RegisteredDatase
 
     Raises `DatasetError`.
     """
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
+    with migrated(settings.database_url) as database:
         registered = register(path, name, storage=Storage(settings.store_url))
         _record(database, registered)
-    finally:
-        database.close()
     return registered
 
 
@@ -90,13 +86,8 @@ def _file(dataset: str, settings: Settings) -> Path:
 
 
 def _registered(name: str, settings: Settings) -> DatasetRow | None:
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
-        with database.read() as session:
-            return session.get(DatasetRow, name)
-    finally:
-        database.close()
+    with migrated(settings.database_url) as database, database.read() as session:
+        return session.get(DatasetRow, name)
 
 
 def _show(description: DatasetDescription) -> None:

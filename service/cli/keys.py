@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import select
 
-from migrations import upgrade
+from migrations import migrated
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.tables import ApiKey
@@ -78,14 +78,11 @@ def revoke(key: Key, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _database() -> Iterator[Database]:
-    database = Database(Settings().database_url)
     try:
-        upgrade(database)
-        yield database
+        with migrated(Settings().database_url) as database:
+            yield database
     except (KeyNotFound, KeyRefused) as error:
         raise BadInput(str(error)) from error
-    finally:
-        database.close()
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrate
 from models_store.settings import Settings
 from models_store.store.signatures import make_keys
 from service.embedded import probes
@@ -99,7 +98,7 @@ def embedded_stack(
         stack = Stack(settings.model_copy(update={"port": port}), (var / "log").resolve())
         try:
             say("Bringing the database up to date ...")
-            _migrate(settings)
+            migrate(settings.database_url)
             stack.settings = _with_signing_key(stack.settings, var)
             say("Starting broker, worker, sweeper and web server ...")
             _start_broker(stack)
@@ -160,14 +159,6 @@ def _with_signing_key(settings: Settings, var: Path) -> Settings:
     key = var.resolve() / "signing-key.pem"
     make_keys(key, var.resolve() / "verify-keys.pem")
     return settings.model_copy(update={"signing_key": key})
-
-
-def _migrate(settings: Settings) -> None:
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
-    finally:
-        database.close()
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

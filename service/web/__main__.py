@@ -27,8 +27,7 @@ def main() -> None:
 def _serve(settings: Settings) -> None:
     import uvicorn
 
-    from migrations import upgrade
-    from models_store.database import Database
+    from migrations import migrate
     from service.access.gate import OpenAccessRefused, refuse_open_access
     from service.web import requests
 
@@ -37,9 +36,7 @@ def _serve(settings: Settings) -> None:
         refuse_open_access(settings)
     except OpenAccessRefused as refused:
         sys.exit(str(refused))
-    database = Database(settings.database_url)
-    upgrade(database)
-    database.close()
+    migrate(settings.database_url)
     uvicorn.run(
         "service.app:create",
         factory=True,

