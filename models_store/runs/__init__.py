@@ -18,7 +18,16 @@ from models_store.runs.experiments import (
     finish_experiment,
     submit,
 )
-from models_store.runs.journal import UNFINISHED, Claim, ExperimentNotFound, IdempotencyKeyReused, LeaseLost, Standing
+from models_store.runs.journal import (
+    UNFINISHED,
+    Claim,
+    ExperimentNotFound,
+    IdempotencyKeyReused,
+    LeaseLost,
+    Standing,
+    find_experiment,
+    trials_of,
+)
 from models_store.runs.recording import record
 from models_store.runs.sweeping import cancelling, reclaim_expired, stop_overdue, with_expired_leases, with_time_limit
 from models_store.runs.trials import (
@@ -52,6 +61,7 @@ __all__ = [
     "end_if_cancelled",
     "fail_experiment",
     "fail_trial",
+    "find_experiment",
     "finish_experiment",
     "finish_trial",
     "forget_epochs",
@@ -66,6 +76,7 @@ __all__ = [
     "store_resume_point",
     "submit",
     "take_due",
+    "trials_of",
     "with_expired_leases",
     "with_time_limit",
 ]

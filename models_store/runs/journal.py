@@ -40,12 +40,18 @@ class IdempotencyKeyReused(ValueError):
     """The same Idempotency-Key arrived with another experiment."""
 
 
-def lock(session: Session, experiment_id: str) -> Experiment:
-    session.flush()
-    experiment = session.get(Experiment, experiment_id, with_for_update=True, populate_existing=True)
+def find_experiment(session: Session, experiment_id: str, **options: Any) -> Experiment:
+    """`options` are those of `Session.get`. Raises `ExperimentNotFound`."""
+    experiment = session.get(Experiment, experiment_id, **options)
     if experiment is None:
         raise ExperimentNotFound(f"there is no experiment {experiment_id}")
     return experiment
+
+
+def lock(session: Session, experiment_id: str) -> Experiment:
+    """The experiment, its row locked until the transaction ends. Raises `ExperimentNotFound`."""
+    session.flush()
+    return find_experiment(session, experiment_id, with_for_update=True, populate_existing=True)
 
 
 def trials_of(session: Session, experiment_id: str) -> list[Trial]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from dermatriage_client.schemas import ENDED
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
-from models_store.runs.journal import trials_of
+from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
 from service.dashboard.leaderboard import leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
@@ -20,7 +20,6 @@ from service.dependencies import Identifier, Reading, Writing
 from service.errors import Problem
 from service.presentation.descriptions import configuration, remedy
 from service.presentation.drawing import COLOURS
-from service.presentation.experiment import find_experiment
 
 router = APIRouter(route_class=PageRoute)
 

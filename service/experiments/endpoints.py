@@ -71,7 +71,7 @@ def list_experiments(
 
 @router.get("/v1/experiments/{experiment_id}", responses=problems(404, 422))
 def read_experiment(experiment_id: Identifier, session: Reading) -> ExperimentRead:
-    return show_experiment(session, _experiment(session, experiment_id))
+    return show_experiment(session, runs.find_experiment(session, experiment_id))
 
 
 @router.post("/v1/experiments/{experiment_id}/cancel", responses=problems(404, 409, 422))
@@ -99,7 +99,7 @@ def list_trials(
     epochs: Annotated[bool, Query(description="Whether to give the metrics of every epoch.")] = False,
 ) -> TrialList:
     """Every trial of the experiment, in the order of its phases."""
-    _experiment(session, experiment_id)
+    runs.find_experiment(session, experiment_id)
     chosen = select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
     return TrialList(items=show_trials(session, session.scalars(chosen).all(), epochs=epochs))
 
@@ -146,13 +146,6 @@ def _owned(key: str | None, request: Request) -> str | None:
     """The key as it is stored: each caller has their own. Without API keys everyone is the same caller."""
     caller = request.scope.get(KEY_ID)
     return key if key is None or caller is None else f"{caller}:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _experiment(session: Session, experiment_id: str) -> Experiment:
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None:
-        raise runs.ExperimentNotFound(f"there is no experiment {experiment_id}")
-    return experiment
 
 
 def _trial(session: Session, trial_id: str) -> Trial:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dermatriage_client.schemas import ENDED
 from models_store.database import Database
-from models_store.runs import ExperimentNotFound
+from models_store.runs import find_experiment
 from models_store.tables import Event, Experiment
 from service.access.gate import still_admitted
 from service.dependencies import Identifier, Services
@@ -185,9 +185,7 @@ def _read_events(database: Database, experiment_id: str, seen: int) -> Sequence[
 
 def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
     with database.read() as session:
-        experiment = session.get(Experiment, experiment_id)
-        if experiment is None:
-            raise ExperimentNotFound(f"there is no experiment {experiment_id}")
+        experiment = find_experiment(session, experiment_id)
         return experiment.status in ENDED and experiment.events <= seen
 
 

@@ -2,7 +2,7 @@
 
 from models_store.tables import Model
 from models_store.wording import rate
-from service.presentation.drawing import CHANCE, COLOURS, Plot, as_json, empty_figure
+from service.presentation.drawing import CHANCE, COLOURS, Plot, as_json, empty_figure, precision_recall_curve, roc_curve
 
 STYLES = ((COLOURS[0], "solid", "diamond"), (COLOURS[1], "dash", "square"))
 
@@ -19,13 +19,7 @@ def _roc(a: Model, b: Model) -> Plot:
     figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
     for letter, model, (colour, dash, symbol) in zip("AB", (a, b), STYLES, strict=True):
         test = model.metrics
-        figure.add_scatter(
-            x=[0.0, *(point["false_positive_rate"] for point in test["curve"])],
-            y=[0.0, *(point["recall"] for point in test["curve"])],
-            mode="lines",
-            name=letter,
-            line={"color": colour, "width": 2.5, "dash": dash},
-        )
+        figure.add_scatter(**roc_curve(test, letter, colour, dash))
         figure.add_scatter(**_point(1 - test["specificity"], test["recall"], letter, symbol, colour))
     alt = (
         f"ROC curves. A, solid with a diamond: area {rate(a.metrics['roc_auc'])}, recall {rate(a.metrics['recall'])} "
@@ -39,13 +33,7 @@ def _precision_recall(a: Model, b: Model) -> Plot:
     figure = empty_figure("Recall (sensitivity)", "Precision")
     for letter, model, (colour, dash, symbol) in zip("AB", (a, b), STYLES, strict=True):
         test = model.metrics
-        figure.add_scatter(
-            x=[point["recall"] for point in test["curve"]],
-            y=[point["precision"] for point in test["curve"]],
-            mode="lines",
-            name=letter,
-            line={"color": colour, "width": 2.5, "dash": dash},
-        )
+        figure.add_scatter(**precision_recall_curve(test, letter, colour, dash))
         figure.add_scatter(**_point(test["recall"], test["precision"], letter, symbol, colour))
     alt = (
         f"Precision-recall curves. A, solid with a diamond: average precision {rate(a.metrics['pr_auc'])}. B, dashed "

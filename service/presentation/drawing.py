@@ -38,6 +38,19 @@ def empty_figure(x: str, y: str) -> Any:
     return figure
 
 
+def roc_curve(test: Json, name: str, colour: str, dash: str = "solid") -> dict[str, Any]:
+    """The recorded ROC curve as a line, recall against 1 - specificity."""
+    curve = test["curve"]
+    x = [0.0, *(point["false_positive_rate"] for point in curve)]
+    return _line(x, [0.0, *(point["recall"] for point in curve)], name, colour, dash)
+
+
+def precision_recall_curve(test: Json, name: str, colour: str, dash: str = "solid") -> dict[str, Any]:
+    """The recorded precision-recall curve as a line."""
+    curve = test["curve"]
+    return _line([point["recall"] for point in curve], [point["precision"] for point in curve], name, colour, dash)
+
+
 def as_json(figure: Any, *, unit_axes: bool = False) -> Json:
     """Plain data and layout; with `unit_axes`, both axes run from 0 to 1."""
     if unit_axes:
@@ -57,3 +70,7 @@ def interval_bars(values: Sequence[tuple[float, Json]]) -> dict[str, Any]:
         "thickness": 1.5,
         "width": 4,
     }
+
+
+def _line(x: Sequence[float], y: Sequence[float], name: str, colour: str, dash: str) -> dict[str, Any]:
+    return {"x": x, "y": y, "mode": "lines", "name": name, "line": {"color": colour, "width": 2.5, "dash": dash}}

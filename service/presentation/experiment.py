@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment.selection import policy_for
-from models_store.runs import ExperimentNotFound
-from models_store.runs.journal import trials_of
+from models_store.runs import find_experiment, trials_of
 from models_store.store import bundles
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
@@ -67,14 +66,6 @@ def read_record(session: Session, experiment_id: str) -> ExperimentRecord:
         opening=opening,
         other_openings=[] if opening is None else _other_openings(session, opening),
     )
-
-
-def find_experiment(session: Session, experiment_id: str) -> Experiment:
-    """Raises `ExperimentNotFound`."""
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None:
-        raise ExperimentNotFound(f"there is no experiment {experiment_id}")
-    return experiment
 
 
 def ranked(spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Trial]:

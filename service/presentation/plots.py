@@ -3,7 +3,17 @@
 from typing import Any
 
 from models_store.wording import DIAGNOSES, interval, rate
-from service.presentation.drawing import CHANCE, COLOURS, Json, Plot, as_json, empty_figure, interval_bars
+from service.presentation.drawing import (
+    CHANCE,
+    COLOURS,
+    Json,
+    Plot,
+    as_json,
+    empty_figure,
+    interval_bars,
+    precision_recall_curve,
+    roc_curve,
+)
 
 
 def result_plots(test: Json) -> list[Plot]:
@@ -14,16 +24,10 @@ def result_plots(test: Json) -> list[Plot]:
 
 def roc(test: Json) -> Plot:
     """The ROC curve with both operating points; needs a recorded curve."""
-    points, half = test["curve"], test["at_half"]
+    half = test["at_half"]
     figure = empty_figure("1 - specificity", "Recall (sensitivity)")
     figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
-    figure.add_scatter(
-        x=[0.0, *(point["false_positive_rate"] for point in points)],
-        y=[0.0, *(point["recall"] for point in points)],
-        mode="lines",
-        name="ROC",
-        line={"color": COLOURS[0], "width": 2.5},
-    )
+    figure.add_scatter(**roc_curve(test, "ROC", COLOURS[0]))
     figure.add_scatter(**_operating_point(1 - half["specificity"], half["recall"], "threshold 0.5", "circle-open", 3))
     chosen = _operating_point(1 - test["specificity"], test["recall"], "chosen threshold", "diamond", 1)
     figure.add_scatter(**chosen, error_x=_error(test, "specificity", mirrored=True), error_y=_error(test, "recall"))
@@ -40,13 +44,7 @@ def precision_recall(test: Json) -> Plot:
     half, share = test["at_half"], test["malignant_images"] / test["images"]
     figure = empty_figure("Recall (sensitivity)", "Precision")
     figure.add_scatter(x=[0, 1], y=[share, share], **CHANCE)
-    figure.add_scatter(
-        x=[point["recall"] for point in test["curve"]],
-        y=[point["precision"] for point in test["curve"]],
-        mode="lines",
-        name="PR",
-        line={"color": COLOURS[0], "width": 2.5},
-    )
+    figure.add_scatter(**precision_recall_curve(test, "PR", COLOURS[0]))
     figure.add_scatter(**_operating_point(half["recall"], half["precision"], "threshold 0.5", "circle-open", 3))
     chosen = _operating_point(test["recall"], test["precision"], "chosen threshold", "diamond", 1)
     figure.add_scatter(**chosen, error_x=_error(test, "recall"), error_y=_error(test, "precision"))
