@@ -176,6 +176,7 @@ def test_a_full_disk_leaves_the_previous_file_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
     # Given the resume point of the first epoch of a run that goes on to its end
     script = dedent("""
