@@ -263,7 +263,7 @@ def score_held_out_half(dataset: Path, scores: Path, seed: int = 1) -> None:
         if outcome.checkpoint is None or outcome.best is None:
             raise SystemExit(f"the training collapsed: {outcome.collapsed}; try another seed")
         export_onnx(load_model(outcome.checkpoint), Path(folder) / "model.onnx")
-        found = Scorer(Path(folder) / "model.onnx").raw(pool.images)
+        found = Scorer(Path(folder) / "model.onnx")(pool.images)
     np.savez(scores, scores=found, malignant=pool.malignant, lesions=pool.lesion_ids, epoch=outcome.best.number)
 
 

@@ -82,6 +82,17 @@ class CalibrationSpec(Spec):
         return self
 
 
+class FinalModelSpec(Spec):
+    """What Phase 3 packs into one graph."""
+
+    views: Literal[1, 8] = Field(
+        1, description="8 averages the eight rotations and reflections of an image, 1 takes it as it is."
+    )
+    ensemble: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="Averages up to so many different trials of the experiment, chosen on the selection split."
+    )
+
+
 class LimitsSpec(Spec):
     """How long anything may take before it is killed and recorded as failed."""
 
@@ -114,6 +125,7 @@ class ExperimentSpec(Spec):
     selection: SelectionSpec = SelectionSpec()
     strategies: tuple[str, ...] = Field(tuple(STRATEGIES), description="Fine-tuning strategies that Phase 2 tries.")
     calibration: CalibrationSpec = CalibrationSpec()
+    final: FinalModelSpec = FinalModelSpec()
     limits: LimitsSpec = LimitsSpec()
     queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
     promote: Literal["never", "if_better", "always"] = Field(
@@ -165,9 +177,21 @@ class TrialSpec(Spec):
     seed: int
 
 
+class TrainedNetwork(Spec):
+    """A trial that has ended well, and its weights."""
+
+    name: str
+    trial: TrialSpec
+    checkpoint: Checkpoint
+
+
 class FinalSpec(Spec):
-    """Phase 3: the winner, not retrained, is exported, calibrated, frozen and tested once."""
+    """Phase 3: the winner, not retrained, is exported, calibrated, frozen and tested once.
+
+    `others`: the trials behind the winner, best first, from which an ensemble takes its further members.
+    """
 
     winner: str
     trial: TrialSpec
     checkpoint: Checkpoint
+    others: tuple[TrainedNetwork, ...] = ()

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from models_store.contract.catalog import ARCHITECTURES, STRATEGIES, CustomCNN, Strategy
-from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrialSpec
-from models_store.experiment.selection import choose, policy_for
+from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrainedNetwork, TrialSpec
+from models_store.experiment.selection import policy_for, ranked
 
 if TYPE_CHECKING:
     from models_store.tables import Trial
+
+
+# An ensemble chooses its members among so many of the best trials.
+MOST_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def next_phase(spec: ExperimentSpec, phase: int, trials: "Sequence[Trial]") -> O
     checkpoint, trial = _checkpoint(winner), TrialSpec.model_validate(winner.spec)
     if phase == 1 and spec.strategies:
         return _training(2, spec, fine_tuning(spec, trial, checkpoint))
-    final = FinalSpec(winner=winner.name, trial=trial, checkpoint=checkpoint)
+    final = FinalSpec(winner=winner.name, trial=trial, checkpoint=checkpoint, others=_others(spec, trials))
     # Phase 3 exports through TensorFlow and takes a minute; it never needs a GPU, which may have JAX alone.
     return OpenPhase(3, [PlannedTrial("final", "finalize", "cpu", final.model_dump(mode="json"))])
 
@@ -84,9 +88,23 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
 
 def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | None":
     """The best of all trained trials: the winner of Phase 1 competes in Phase 2 as well."""
+    return next(iter(_ranked(spec, trials)), None)
+
+
+def _ranked(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "list[Trial]":
     trained = {trial.id: trial for trial in trials if trial.kind == "train" and trial.status == "succeeded"}
-    best = choose(policy_for(spec.selection), {key: trial.metrics or {} for key, trial in trained.items()})
-    return None if best is None else trained[best]
+    order = ranked(policy_for(spec.selection), {key: trial.metrics or {} for key, trial in trained.items()})
+    return [trained[key] for key in order]
+
+
+def _others(spec: ExperimentSpec, trials: "Sequence[Trial]") -> tuple[TrainedNetwork, ...]:
+    """What an ensemble may add to the winner; nothing where none was asked for."""
+    if spec.final.ensemble == 1:
+        return ()
+    return tuple(
+        TrainedNetwork(name=trial.name, trial=TrialSpec.model_validate(trial.spec), checkpoint=_checkpoint(trial))
+        for trial in _ranked(spec, trials)[1 : MOST_CANDIDATES + 1]
+    )
 
 
 def _training(phase: int, spec: ExperimentSpec, trials: dict[str, TrialSpec]) -> OpenPhase:

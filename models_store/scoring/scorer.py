@@ -10,6 +10,9 @@ from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
 CHUNK = 256
+IMAGE, PROBABILITY, FEATURES, DIAGNOSES = "image", "probability_malignant", "features", "diagnoses"
+# Graphs of before 0.3 take float32 in [0, 1] and give `probabilities` (N, 2) that are not calibrated yet.
+OLDER_PROBABILITY = "probabilities"
 
 
 class ImagesRefused(ValueError):
@@ -19,9 +22,10 @@ class ImagesRefused(ValueError):
 class Scorer:
     """An ONNX classifier that answers with calibrated probabilities of malignant.
 
-    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, and
-    `features` float32 (N, D), which older graphs lack. `distribution` is that of the training images' features;
-    without it nothing is known of that. Raises ValueError for a graph of another kind.
+    The graph takes `image` uint8 (N, S, S, 3) and gives `probability_malignant` float32 (N,), `features` float32 (N, D)
+    and, where its networks predict diagnoses, `diagnoses` float32 (N, 7). An older graph gives probabilities that
+    `calibration` maps to calibrated ones. `distribution` is that of the training images' features; without it there
+    are no out-of-distribution scores. Raises ValueError for a graph of another kind.
     """
 
     def __init__(
@@ -32,7 +36,6 @@ class Scorer:
         distribution: FeatureDistribution | None = None,
         intra_op_threads: int = 1,
     ) -> None:
-        self.calibration = calibration or ProbabilityCalibration()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.inter_op_num_threads = 1
@@ -40,13 +43,18 @@ class Scorer:
             onnx if isinstance(onnx, bytes) else str(onnx), options, providers=["CPUExecutionProvider"]
         )
         self.input_size = _input_size(self.session)
+        self.is_older = self.session.get_inputs()[0].type == "tensor(float)"
+        self.has_diagnoses = any(output.name == DIAGNOSES for output in self.session.get_outputs())
+        self._calibration = (calibration if self.is_older else None) or ProbabilityCalibration()
+        self._probability = OLDER_PROBABILITY if self.is_older else PROBABILITY
         self.distribution = distribution
         if distribution is not None:
             _require_features(self.session, distribution.features)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probability of malignant, float64 (N,), of images uint8 (N, S, S, 3); raises `ImagesRefused` for others."""
-        return self.calibration(self.raw(images))
+        (answered,) = self._run(images, self._probability)
+        return self._calibrated(answered)
 
     def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """The probabilities and, from the same run, the out-of-distribution scores (above 1: out of distribution).
@@ -55,18 +63,16 @@ class Scorer:
         """
         if self.distribution is None:
             return self(images), None
-        probabilities, features = self._run(images, "probabilities", "features")
-        return self.calibration(probabilities[:, 1].astype(np.float64)), self.distribution.score(features)
+        answered, features = self._run(images, self._probability, FEATURES)
+        return self._calibrated(answered), self.distribution.score(features)
 
-    def raw(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The network's own probability of malignant, before its calibration; float64 (N,)."""
-        (probabilities,) = self._run(images, "probabilities")
-        malignant: NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
-        return malignant
+    def _calibrated(self, answered: NDArray[np.float32]) -> NDArray[np.float64]:
+        malignant = answered[:, 1] if self.is_older else answered
+        return self._calibration(malignant.astype(np.float64))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The features of the images, float32 (N, D)."""
-        (features,) = self._run(images, "features")
+        (features,) = self._run(images, FEATURES)
         return features
 
     def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
@@ -75,10 +81,13 @@ class Scorer:
         if len(images) == 0:  # not every operator takes nothing
             return [output[:0] for output in self._run(np.zeros((1, *images.shape[1:]), np.uint8), *outputs)]
         chunks = [
-            self.session.run(list(outputs), {"image": images[start : start + CHUNK].astype(np.float32) / 255})
+            self.session.run(list(outputs), {IMAGE: self._as_taken(images[start : start + CHUNK])})
             for start in range(0, len(images), CHUNK)
         ]
         return chunks[0] if len(chunks) == 1 else [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+    def _as_taken(self, images: NDArray[np.uint8]) -> NDArray[np.uint8 | np.float32]:
+        return images.astype(np.float32) / np.float32(255) if self.is_older else images
 
     def _refuse_wrong(self, images: NDArray[np.uint8]) -> None:
         size = self.input_size
@@ -93,17 +102,18 @@ def _input_size(session: onnxruntime.InferenceSession) -> int:
     inputs = {node.name: list(node.shape) for node in session.get_inputs()}
     outputs = {node.name: list(node.shape) for node in session.get_outputs()}
     shape = inputs.get("image", [])
-    fits = list(inputs) == ["image"] and len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
-    if not fits or not isinstance(shape[1], int) or outputs.get("probabilities", [0])[-1] != 2:
+    fits = list(inputs) == [IMAGE] and len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+    answers = len(outputs.get(PROBABILITY, [])) == 1 or outputs.get(OLDER_PROBABILITY, [0])[-1] == 2
+    if not fits or not isinstance(shape[1], int) or not answers:
         raise ValueError(
             f"the ONNX graph has inputs {inputs} and outputs {outputs}; it needs `image` (N, S, S, 3) with a fixed S "
-            "and `probabilities` (N, 2); export it again"
+            f"and `{PROBABILITY}` (N,); export it again"
         )
     return shape[1]
 
 
 def _require_features(session: onnxruntime.InferenceSession, number: int) -> None:
-    found = {node.name: list(node.shape) for node in session.get_outputs()}.get("features")
+    found = {node.name: list(node.shape) for node in session.get_outputs()}.get(FEATURES)
     if found is None or len(found) != 2 or found[1] != number:
         raise ValueError(
             f"the ONNX graph has the features {found}, and the distribution of training images has {number}; they "

@@ -1,13 +1,15 @@
 """A trained model on disk: frozen before the test set is opened, complete once it was evaluated, verified when loaded.
 
 frozen.json     what was trained and the sha256 of every frozen file; its own sha256 identifies the frozen bundle
-model.onnx      answers requests
-model.keras     for further training
+model.onnx      answers requests: uint8 pixels in, the calibrated probability out
+model.keras     for further training; of an ensemble the first network, the others are model-2.keras and so on
 calibration.json    threshold, guarantee and probability calibration
 likeness.npz    distribution of the training images' features; bundles of version 0.1 lack it
 validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
+test_scores.csv     index, label and score of every test image
+predict.py, preprocessing.json, check.png, check.json, README.md    to use the model without this product
 card.md         the model card
 manifest.json   the sha256 of every file above, and whose signature it has; its own sha256 is in the database
 signature.json  the signature of the manifest; older bundles, and those of workers without a key, lack it
@@ -29,7 +31,10 @@ from models_store.store.storage import Storage
 
 DISTRIBUTION = "likeness.npz"
 FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", DISTRIBUTION)
-COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, "metrics.json", "misses.json", "card.md")
+FURTHER_NETWORKS = "model-*.keras"
+STANDALONE_FILES = ("predict.py", "preprocessing.json", "check.png", "check.json", "README.md")
+EVALUATED_FILES = ("metrics.json", "misses.json", "test_scores.csv", "card.md")
+COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, *EVALUATED_FILES, *STANDALONE_FILES)
 MANIFEST, SIGNATURE, SIGNED_BY = "manifest.json", "signature.json", "signed_by"
 SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", DISTRIBUTION)
 
@@ -71,7 +76,8 @@ def read_json(path: Path) -> Any:
 def freeze(folder: Path, about: About) -> str:
     """Fixes model and threshold by their sha256s. Returns the sha256 that the test set is opened for."""
     write_json(
-        folder / "frozen.json", {"about": about.model_dump(mode="json"), "files": _digests(folder, FROZEN_FILES)}
+        folder / "frozen.json",
+        {"about": about.model_dump(mode="json"), "files": _digests(folder, (*FROZEN_FILES, *_further(folder)))},
     )
     return sha256_of(folder / "frozen.json")
 
@@ -82,7 +88,7 @@ def complete(folder: Path, signer: Signer | None = None) -> str:
     Returns its sha256, the root of all later verification. The manifest names its signer, so that a signature cannot be
     taken away unnoticed.
     """
-    files = {"files": _digests(folder, COMPLETED_FILES)}
+    files = {"files": _digests(folder, (*COMPLETED_FILES, *_further(folder)))}
     write_json(folder / MANIFEST, files if signer is None else files | {SIGNED_BY: signer.key_id})
     if signer is not None:
         write_json(folder / SIGNATURE, signer.sign((folder / MANIFEST).read_bytes()))
@@ -92,7 +98,7 @@ def complete(folder: Path, signer: Signer | None = None) -> str:
 def upload(folder: Path, storage: Storage, store_key: str) -> None:
     """Stores a completed bundle; the manifest goes last, so that a bundle without one was never whole."""
     signature = (SIGNATURE,) if (folder / SIGNATURE).exists() else ()
-    for name in (*COMPLETED_FILES, *signature, MANIFEST):
+    for name in (*read_json(folder / MANIFEST)["files"], *signature, MANIFEST):
         storage.put_file(folder / name, f"{store_key}/{name}")
 
 
@@ -170,6 +176,10 @@ def fetch_files(
             raise NotInBundle(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
         storage.get_verified(f"{store_key}/{name}", digests[name], folder / name)
     return (*wanted, MANIFEST)
+
+
+def _further(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in folder.glob(FURTHER_NETWORKS)))
 
 
 def _digests(folder: Path, names: tuple[str, ...]) -> dict[str, str]:

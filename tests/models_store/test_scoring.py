@@ -90,15 +90,27 @@ def test_a_graph_of_another_shape_is_refused(graph: dict[str, int | str]) -> Non
 def test_the_calibration_applies_after_the_network() -> None:
     images = some_images(5)
     calibration = ProbabilityCalibration(method="platt", slope=2.0, intercept=-1.0)
-    scorer = Scorer(a_graph(), calibration)
-    np.testing.assert_array_equal(scorer(images), calibration(scorer.raw(images)))
-    assert not np.allclose(scorer(images), scorer.raw(images))
+    calibrated, own = Scorer(a_graph(), calibration)(images), Scorer(a_graph())(images)
+    np.testing.assert_array_equal(calibrated, calibration(own))
+    assert not np.allclose(calibrated, own)
 
 
-def test_identity_returns_the_network_s_own_numbers() -> None:
-    images = some_images(5)
-    scorer = Scorer(a_graph())
-    np.testing.assert_array_equal(scorer(images), scorer.raw(images))
+def test_a_graph_that_calibrates_by_itself_takes_pixels_and_is_not_calibrated_twice() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Div", ["mean", "largest"], ["probability_malignant"]),
+        ],
+        "brightness",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
+        [helper.make_tensor_value_info("probability_malignant", TensorProto.FLOAT, ["N"])],
+        [numpy_helper.from_array(np.float32(255), "largest")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    images = some_images(CHUNK + 1)
+    scorer = Scorer(model.SerializeToString(), ProbabilityCalibration(method="platt", slope=2.0, intercept=-1.0))
+    np.testing.assert_allclose(scorer(images), images.mean(axis=(1, 2, 3)) / 255, rtol=1e-5)
 
 
 def test_temperature_divides_the_log_odds() -> None:

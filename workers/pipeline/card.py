@@ -58,7 +58,7 @@ def model_card(
         test=figures,
         environment=environment,
         disclaimer=DISCLAIMER,
-        licence=LICENCE_OF_THE_PROGRAM if about.synthetic else LICENCE_OF_THE_DATA,
+        licence=licence_of(about),
         architecture=_architecture(about),
         class_weight=CLASS_WEIGHTS[about.trial.class_weight],
         strategy=STRATEGIES.get(about.trial.strategy or ""),
@@ -70,6 +70,11 @@ def model_card(
         leak_free=None if evaluation.leak_free is None else wording.figure_rows(figures["leak_free"]),
         at_half=wording.figure_rows(figures["at_half"]),
     )
+
+
+def licence_of(about: About) -> str:
+    """The SPDX identifier, in lower case, of a model and of what it was made from."""
+    return LICENCE_OF_THE_PROGRAM if about.synthetic else LICENCE_OF_THE_DATA
 
 
 def _architecture(about: About) -> str:

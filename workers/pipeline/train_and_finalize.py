@@ -1,12 +1,13 @@
 """The three phases as functions that read top to bottom. Knows no database, no queue and no store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
 from models_store.contract.figures import Evaluation
@@ -14,7 +15,7 @@ from models_store.contract.outcomes import Epoch, FinalModel
 from models_store.contract.records import (
     About,
     CalibrationRecord,
-    Parity,
+    Member,
     ProbabilityChoice,
     TestSetOpening,
     ThresholdDecision,
@@ -29,11 +30,14 @@ from models_store.store import bundles
 from models_store.store.signatures import Signer
 from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
-from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, scaled, sizes
-from workers.pipeline.evaluation.evaluation import evaluate, pictured
-from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx
+from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
+from workers.pipeline.ensemble import Network, choose_members
+from workers.pipeline.evaluation.evaluation import evaluate, pictured, write_test_scores
+from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
+from workers.pipeline.serving_graph import save, serving_graph
+from workers.pipeline.standalone import metadata, write_standalone
 from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.training.epoch_metrics import binary_metrics
 from workers.pipeline.training.training import Schedule, TrainingOutcome, train
@@ -41,12 +45,13 @@ from workers.pipeline.training.training import Schedule, TrainingOutcome, train
 
 @dataclass(frozen=True)
 class Candidate:
-    """The Phase-2 winner as Phase 3 gets it."""
+    """The Phase-2 winner as Phase 3 gets it, and the networks that an ensemble may add, best first."""
 
     name: str
     trial: TrialSpec
     checkpoint: Path
     experiment_id: str
+    others: Sequence[Network] = ()
 
 
 def train_trial(
@@ -96,14 +101,28 @@ def finalize(
     `TooFewMalignantImages` or `TestSetAlreadyOpened`.
     """
     data = experiment_data(dataset, spec.calibration, spec.seed)
-    model = load_model(candidate.checkpoint)
-    model.save(folder / "model.keras")
-    export_onnx(model, folder / "model.onnx")
+    members = choose_members(_networks(candidate), data.selection, spec.final)
+    models = [load_model(member.checkpoint) for member in members]
+    for number, model in enumerate(models, start=1):
+        model.save(folder / ("model.keras" if number == 1 else f"model-{number}.keras"))
+    onnx_path, views = folder / "model.onnx", spec.final.views
+    networks = [onnx_network(model) for model in models]
 
-    probabilities, decision = _calibrate(Scorer(folder / "model.onnx"), data, spec)
-    parity = _parity(model, folder / "model.onnx", data, probabilities.calibration, decision.threshold)
-    about = _about(candidate, spec, dataset, data)
-    scorer = Scorer(folder / "model.onnx", probabilities.calibration)
+    save(serving_graph(networks, ProbabilityCalibration(), views=views), onnx_path)
+    probabilities = _calibrated(Scorer(onnx_path), data, spec)
+    graph = serving_graph(networks, probabilities.calibration, views=views)
+    save(graph, onnx_path)
+    scorer = Scorer(onnx_path)
+    decision = _decided(scorer, data, spec)
+    parity = check_parity(
+        models,
+        onnx_path,
+        _parity_images(data),
+        decision.threshold,
+        calibration=probabilities.calibration,
+        views=views,
+    )
+    about = _about(candidate, members, spec, dataset, data)
     distribution, fit = fit_distribution(scorer, data, spec.seed)
     distribution.save(folder / bundles.DISTRIBUTION)
     calibration = CalibrationRecord(
@@ -117,13 +136,17 @@ def finalize(
     bundles.write_json(folder / "calibration.json", calibration)
     validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
     bundles.write_json(folder / "validation.json", validation)
+    save(graph, onnx_path, metadata(about, calibration, environment or {}, diagnoses=scorer.has_diagnoses))
+    write_standalone(folder, about, calibration, scorer, signed=signer is not None)
     frozen_sha256 = bundles.freeze(folder, about)
 
     opened_at = datetime.now(UTC)
     test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
-    evaluation = evaluate(scorer(test.images), test, decision, train_lesions=train_lesions, seed=spec.seed)
+    scores = scorer(test.images)
+    evaluation = evaluate(scores, test, decision, train_lesions=train_lesions, seed=spec.seed)
 
+    write_test_scores(folder / "test_scores.csv", test, scores)
     bundles.write_json(folder / "metrics.json", evaluation)
     bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
     card = model_card(about, calibration, evaluation, environment or {})
@@ -158,25 +181,30 @@ def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | N
     return locate_base_weights(architecture.base, weights_root)
 
 
-def _calibrate(
-    scorer: Scorer, data: ExperimentData, spec: ExperimentSpec
-) -> tuple[ProbabilityChoice, ThresholdDecision]:
+def _networks(candidate: Candidate) -> list[Network]:
+    return [Network(candidate.name, candidate.trial, candidate.checkpoint), *candidate.others]
+
+
+def _calibrated(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> ProbabilityChoice:
     split = data.calibration
-    raw = scorer.raw(split.images)
-    chosen = calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
-    scores = chosen.calibration(raw)
-    return chosen, choose_threshold(scores, split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+    raw = scorer(split.images)
+    return calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
 
 
-def _parity(
-    model: Any, onnx: Path, data: ExperimentData, calibration: ProbabilityCalibration, threshold: float
-) -> Parity:
-    """Compares the networks on calibration images first, then on train images where those are too few."""
+def _decided(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
+    split = data.calibration
+    return choose_threshold(scorer(split.images), split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+
+
+def _parity_images(data: ExperimentData) -> NDArray[np.uint8]:
+    """Calibration images first, then train images where those are too few."""
     pool = np.concatenate([data.calibration.images[:PARITY_IMAGES], data.train.images[:PARITY_IMAGES]])
-    return check_parity(model, onnx, scaled(pool[:PARITY_IMAGES]), calibration.inverse(threshold))
+    return pool[:PARITY_IMAGES]
 
 
-def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: ExperimentData) -> About:
+def _about(
+    candidate: Candidate, members: Sequence[Network], spec: ExperimentSpec, dataset: Path, data: ExperimentData
+) -> About:
     asked = {name: getattr(spec, name) for name in ("dataset", "weights", "seed", "epochs", "patience")}
     return About(
         **asked,
@@ -190,6 +218,8 @@ def _about(candidate: Candidate, spec: ExperimentSpec, dataset: Path, data: Expe
         synthetic=verify_layout(dataset).synthetic,
         image_size=data.image_size,
         data=sizes(data),
+        views=spec.final.views,
+        members=tuple(Member(name=member.name, trial=member.trial) for member in members),
     )
 
 

@@ -87,6 +87,7 @@ def _upload_resume_point(job: Job, storage: Storage, folder: Path) -> None:
 def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
     """Exports, calibrates, freezes and tests the winner, and stores its bundle under a version nobody had before."""
     from workers.pipeline.data import SealedTestSet
+    from workers.pipeline.ensemble import Network
     from workers.pipeline.train_and_finalize import Candidate, finalize
 
     signer = None if settings.signing_key is None else Signer.of(settings.signing_key)
@@ -96,7 +97,11 @@ def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storag
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=folder) as name:
         bundle = Path(name)
         checkpoint = fetch(final.checkpoint, storage, bundle / "winner.keras")
-        candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id)
+        others = [
+            Network(other.name, other.trial, fetch(other.checkpoint, storage, bundle / f"other-{number}.keras"))
+            for number, other in enumerate(final.others)
+        ]
+        candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id, others)
         sealed = SealedTestSet(dataset)
         model = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=where, signer=signer)
         bundles.upload(bundle, storage, f"models/{version}")

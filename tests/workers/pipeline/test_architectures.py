@@ -10,8 +10,10 @@ import pytest
 
 from models_store.contract.catalog import ARCHITECTURES, Architecture, TransferModel
 from models_store.contract.specs import TrialSpec
+from models_store.scoring.scorer import Scorer
 from workers.pipeline.backend import OUTPUT_NAME
-from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx, onnx_probabilities
+from workers.pipeline.data import scaled
+from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx
 from workers.pipeline.networks.architectures import base_of, imagenet_base
 from workers.pipeline.networks.building import build_model, load_model
 from workers.pipeline.networks.imagenet_weights import WEIGHTS_FILES, locate_base_weights
@@ -19,7 +21,8 @@ from workers.pipeline.networks.imagenet_weights import WEIGHTS_FILES, locate_bas
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-IMAGES = np.random.default_rng(0).random((PARITY_IMAGES, 28, 28, 3), dtype=np.float32)
+PIXELS = np.random.default_rng(0).integers(0, 256, (PARITY_IMAGES, 28, 28, 3), dtype=np.uint8)
+IMAGES = scaled(PIXELS)
 LABELS = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
 # Architectures on one base differ in what trains and in the width of the head: one of each base, of which none, some or
 # all layers train, and each custom CNN stand for all thirteen where a network is saved and exported.
@@ -148,12 +151,13 @@ def test_reloaded_network_exports_and_answers_like_the_trained_one(
     trained: Trained, reloaded: keras.Model, tmp_path: Path
 ) -> None:
     export_onnx(reloaded, tmp_path / "model.onnx")
-    probabilities = onnx_probabilities(tmp_path / "model.onnx", IMAGES)
+    probabilities = Scorer(tmp_path / "model.onnx")(PIXELS)
     threshold = widest_gap_near_the_median(probabilities)
 
-    parity = check_parity(trained.model, tmp_path / "model.onnx", IMAGES, threshold)
+    parity = check_parity([trained.model], tmp_path / "model.onnx", PIXELS, threshold)
 
     assert parity.images == PARITY_IMAGES
+    assert parity.max_abs_difference <= 1e-5
     assert np.std(probabilities) > 100 * parity.max_abs_difference, "images that look alike would show nothing"
 
 

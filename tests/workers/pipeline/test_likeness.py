@@ -62,7 +62,7 @@ def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_
     likeness.save(tmp_path / "likeness.npz")
     scorer = Scorer(tmp_path / "model.onnx", distribution=load_distribution(tmp_path / "likeness.npz"))
     probabilities, unlikeness = scorer.judge(data.train.images)
-    np.testing.assert_array_equal(probabilities, scorer.raw(data.train.images))
+    np.testing.assert_array_equal(probabilities, scorer(data.train.images))
     assert unlikeness is not None
     np.testing.assert_array_equal(unlikeness, likeness.score(scorer.features(data.train.images)))
 
@@ -92,8 +92,8 @@ def test_every_kind_of_network_has_features(name: str) -> None:
 def test_export_serves_features_beside_probabilities_from_one_run(tmp_path: Path) -> None:
     export_onnx(small_model(), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    images = np.random.default_rng(0).random((3, 8, 8, 3), dtype=np.float32)
-    alone = session.run(["probabilities"], {"image": images})[0]
-    together, features = session.run(["probabilities", "features"], {"image": images})
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    alone = session.run(["probability_malignant"], {"image": images})[0]
+    together, features = session.run(["probability_malignant", "features"], {"image": images})
     np.testing.assert_array_equal(alone, together)
     assert features.shape == (3, 4)
