@@ -11,7 +11,7 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 
 CHUNK = 256
 IMAGE, PROBABILITY, FEATURES, DIAGNOSES = "image", "probability_malignant", "features", "diagnoses"
-# Graphs of before 0.3 take float32 in [0, 1] and give `probabilities` (N, 2) that are not calibrated yet.
+# Older graphs take float32 in [0, 1] and give `probabilities` (N, 2) that are not calibrated yet.
 OLDER_PROBABILITY = "probabilities"
 
 

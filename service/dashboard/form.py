@@ -137,6 +137,8 @@ def parsed(form: FormData, fields: Iterable[Field]) -> tuple[dict[str, Any], dic
         else:
             value = str(form.get(field.name, "")).strip()
         values[field.name] = value
+        if field.kind == "select" and field.is_whole and value.isascii() and value.isdigit():
+            value = int(value)
         if value != "":
             (spec.setdefault(outer, {}) if inner else spec)[inner or outer] = value
     return spec, values
@@ -173,7 +175,8 @@ def _field(name: str, property: Json, schema: Json, datasets: Sequence[Choice]) 
         return Field(kind="checks", choices=_catalog_choices(name), **base)
     if "enum" in typed:
         empty = [Choice("", "none")] if len(kinds) < len(property.get("anyOf", [property])) else []
-        return Field(kind="select", choices=empty + [Choice(v, v, NOTES.get(v, "")) for v in typed["enum"]], **base)
+        choices = empty + [Choice(str(v), str(v), NOTES.get(str(v), "")) for v in typed["enum"]]
+        return Field(kind="select", choices=choices, is_whole=typed.get("type") == "integer", **base)
     if typed.get("type") == "boolean":
         return Field(kind="check", **base)
     if typed.get("type") in ("integer", "number"):

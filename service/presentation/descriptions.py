@@ -1,7 +1,7 @@
 """The configuration and the state of an experiment in sentences, for readers who do not know the specification."""
 
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, CustomCNN
-from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, FinalModelSpec, SelectionSpec
 from models_store.wording import percent
 from service.presentation.experiment import ExperimentRecord
 
@@ -41,6 +41,7 @@ def configuration(spec: ExperimentSpec) -> list[tuple[str, str]]:
         ),
         ("Best epoch and network", _selection(spec.selection)),
         ("Fine-tuning of the winner", "; ".join(_strategy(name) for name in spec.strategies) or "none"),
+        ("Final model", _final(spec.final)),
         ("Threshold", _threshold(spec.calibration)),
         ("Images for the threshold", _threshold_images(spec.calibration)),
     ]
@@ -95,6 +96,15 @@ def cautions(record: ExperimentRecord) -> list[tuple[str, str]]:
         text = "Recall alone chose epoch and network, which favours networks that classify everything as malignant."
         found.append(("Unguarded selection", text))
     return found
+
+
+def _final(spec: FinalModelSpec) -> str:
+    networks = (
+        "the winner"
+        if spec.ensemble == 1
+        else f"the average of the winner and up to {spec.ensemble - 1} other networks"
+    )
+    return networks + (", averaged over eight rotations and reflections of the image" if spec.views > 1 else "")
 
 
 def _selection(spec: SelectionSpec) -> str:

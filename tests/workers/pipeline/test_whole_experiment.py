@@ -1,6 +1,8 @@
 """The three phases on a small synthetic set, as one story: the test set stays sealed until its one opening."""
 
+import csv
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from models_store.contract.outcomes import Epoch
 from models_store.contract.records import TestSetAlreadyOpened
-from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, FinalModelSpec, SelectionSpec
 from models_store.datasets.layout import DatasetInvalid, read_split
 from models_store.datasets.synthetic import generate
 from models_store.experiment import phases
@@ -17,6 +19,7 @@ from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer, Trusted, make_keys
 from workers.pipeline.data import Opening, SealedTestSet
+from workers.pipeline.ensemble import Network
 from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
 
 pytestmark = pytest.mark.filterwarnings(
@@ -112,6 +115,30 @@ def test_recorded_figures_are_those_of_the_bundle_that_will_serve(
     assert any("synthetic" in warning for warning in final.warnings)
     with pytest.raises(TestSetAlreadyOpened):
         sealed.open(Opening(final.about.experiment_id, final.opening.bundle_sha256, final.opening.threshold))
+
+
+def test_an_ensemble_with_eight_views_is_one_graph_that_answers_as_recorded(
+    candidate: Candidate, dataset: Path, tmp_path: Path
+) -> None:
+    # Given a winner, another network behind it, and a spec that asks for both
+    spec = SPEC.model_copy(update={"final": FinalModelSpec(views=8, ensemble=2)})
+    both = replace(candidate, others=[Network("another", candidate.trial, candidate.checkpoint)])
+
+    # When they are finalized
+    (tmp_path / "bundle").mkdir()
+    final = finalize(both, spec, dataset, SealedTestSet(dataset), tmp_path / "bundle")
+
+    # Then the bundle names both, holds both for further training, and its graph gives the recorded scores
+    folder = tmp_path / "bundle"
+    assert [member.name for member in final.about.members] == [candidate.name, "another"]
+    assert final.about.views == 8
+    assert "model-2.keras" in bundles.read_json(folder / "manifest.json")["files"]
+    assert "2 networks are averaged" in (folder / "card.md").read_text()
+    test = read_split(dataset, "test")
+    with (folder / "test_scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["probability_malignant"]) for row in rows] == Scorer(folder / "model.onnx")(test.images).tolist()
+    assert [int(row["malignant"]) for row in rows] == test.malignant.tolist()
 
 
 def test_finalizing_again_after_a_crash_gives_the_same_threshold_and_figures(
