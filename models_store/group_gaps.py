@@ -43,6 +43,14 @@ def gap_sentences(grouping: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def described(groupings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Recorded groupings with a `title` and their `sentences`."""
+    return [
+        {**grouping, "title": f"By {grouping['column'].replace('_', ' ')}", "sentences": gap_sentences(grouping)}
+        for grouping in groupings
+    ]
+
+
 def _gap_sentence(groups: Sequence[Group], figure: str) -> str:
     found = extremes(groups, figure)
     if found is None:
