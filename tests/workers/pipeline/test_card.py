@@ -84,7 +84,7 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert str(final.calibration["threshold"]) in text
     assert final.calibration["guarantee"]["sentence"] in text
     assert "at least 95 % of the thresholds" in text
-    assert "Of all thresholds with this specificity on the calibration images it is the lowest" in text
+    assert "Among thresholds with the same specificity on the calibration images the lowest was chosen" in text
     assert "NO GUARANTEE" not in final.card()
 
 
