@@ -4,6 +4,7 @@
 
 Trains CNN_v1 with W3 on half of train (whole lesions; the epoch is chosen on val) and scores the other half, unless
 `--scores` already holds them: about three minutes on two cores, then one more for the draws. The test set is not read.
+The last section of the page comes from `benchmarks.correlated_photographs`, which writes it alone as well.
 Expected: the share of broken promises is at most 5 % for np_sensitivity in the first table, and the mean miss rate
 of conformal_risk_control at most 1 - target; otherwise the exit status is 1.
 """
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import correlated_photographs
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.files import sha256_of
 from models_store.scoring.scorer import Scorer
@@ -87,7 +89,8 @@ def main() -> int:
     text = report(pool, arguments.dataset, drawn, split)
     print(text)
     if arguments.report:
-        arguments.report.write_text(text, encoding="utf-8")
+        simulated = correlated_photographs.simulated()
+        arguments.report.write_text(f"{text}\n{correlated_photographs.section(simulated, seed=0)}", encoding="utf-8")
     return 0 if all(map(kept, drawn)) else 1
 
 

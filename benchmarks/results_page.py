@@ -140,18 +140,18 @@ def limits(results: Results) -> Sequence[str]:
             f"On the test set's own curve, which no honest choice may look at, a recall of {at_goal['recall']:.3f} "
             f"goes with a specificity of {possible:.3f}: {limit}."
         )
-    sentences.append(leakage(test))
+    sentences.append(leakage(test, results.model.dataset))
     return ("What limits it: " + " ".join(sentences),)
 
 
-def leakage(test: Json) -> str:
-    """How much known lesions add."""
-    if test["leak_free"] is None:
-        return "Lesions shared between train and test are not known or cannot be left out."
+def leakage(test: Json, dataset: str) -> str:
+    """Whether the figures speak for new lesions, and those of the part of which training saw none."""
+    said = wording.new_lesions(test, dataset)
+    if not test["leaking_images"] or test["leak_free"] is None:
+        return said
     free = test["leak_free"]
     return (
-        f"{test['leaking_images']:,} of {test['images']:,} test images show a lesion of which training saw another "
-        f"image; on the other {free['images']:,} recall is {_cell(free, 'recall')} and specificity "
+        f"{said} {wording.rest_of_test_set(test)} There recall is {_cell(free, 'recall')} and specificity "
         f"{_cell(free, 'specificity')}."
     )
 

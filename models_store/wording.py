@@ -60,6 +60,31 @@ def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
     }
 
 
+def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
+    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw."""
+    leaking, images = test["leaking_images"], test["images"]
+    if leaking is None:
+        return (
+            "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
+            "test images show a lesion that training saw."
+        )
+    if leaking == 0:
+        return "Every test lesion is new to the network."
+    return (
+        f"{leaking:,} of {images:,} test images show a lesion that training saw: these figures do not speak for new "
+        f"lesions; make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0` and run the "
+        "experiment on it."
+    )
+
+
+def rest_of_test_set(test: Mapping[str, Any]) -> str:
+    """What the figures without leaking images are, and are not."""
+    return (
+        f"The part of the test set without such lesions, {test['leak_free']['images']:,} images; not an estimate for "
+        "new lesions, because lesions photographed once are easier."
+    )
+
+
 def rate(value: float | None) -> str:
     """Three decimals, which is finer than any interval of a few thousand images."""
     return UNDEFINED if value is None else f"{value:.3f}"

@@ -85,6 +85,7 @@ def a_final_record(
     architecture: str = "CNN_v1",
     lesions: bool = True,
     synthetic: bool = False,
+    people: bool = False,
     images: int = 600,
     separation: float = 1.4,
 ) -> FinalRecord:
@@ -95,7 +96,8 @@ def a_final_record(
     decided = choose_threshold(chosen.calibration(raw), held.malignant, spec.calibration, lesion_ids=held.lesion_ids)
     known = {f"lesion{i}" for i in range(60)} if lesions else None
     scores = chosen.calibration(_scores(random, test, separation))
-    evaluation = evaluate(scores, test, decided, train_lesions=known)
+    more = _of_people_and_diagnoses(random, test) if people else {}
+    evaluation = evaluate(scores, test, decided, train_lesions=known, **more)
     overlap = 25 if lesions else None
     return FinalRecord(
         about={
@@ -326,6 +328,19 @@ def _split(random: np.random.Generator, images: int, lesions: bool) -> Split:
     pixels = random.integers(60, 220, (images, 8, 8, 3), dtype=np.uint8)
     ids = np.array([f"lesion{i}" for i in random.integers(0, images, images)]) if lesions else None
     return Split(pixels, labels, ids)
+
+
+def _of_people_and_diagnoses(random: np.random.Generator, test: Split) -> dict[str, Any]:
+    """What `evaluate` needs for its tables by group and by diagnosis; few of the images show a young person."""
+    images, classes = len(test.labels), len(CLASS_NAMES)
+    logits = random.normal(size=(images, classes)) + 2 * np.eye(classes)[test.labels]
+    return {
+        "probabilities": np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
+        "columns": {
+            "sex": random.choice(["female", "male"], images),
+            "age_group": random.choice(["0|39", "40 to 69", "70 and over"], images, p=[0.05, 0.6, 0.35]),
+        },
+    }
 
 
 def _scores(random: np.random.Generator, split: Split, separation: float) -> NDArray[np.float64]:

@@ -116,9 +116,10 @@ def _threshold(spec: CalibrationSpec) -> str:
     recall = percent(spec.target_recall)
     fallback = f"; if that is impossible, {spec.fallback}" if spec.fallback else ""
     rules = {
-        "np_sensitivity": f"the highest that keeps a recall of at least {recall} with {percent(spec.confidence)} "
+        "np_sensitivity": f"the most specific that keeps a recall of at least {recall} with {percent(spec.confidence)} "
         "confidence (Neyman-Pearson)",
-        "conformal_risk_control": f"the highest whose expected recall is at least {recall} (conformal risk control)",
+        "conformal_risk_control": f"the most specific whose expected recall is at least {recall} (conformal risk "
+        "control)",
         "recall_at_precision": f"the highest recall with a precision of at least {percent(spec.min_precision)}",
         "f_beta": f"the best F score with recall weighted {spec.beta:g} times",
         "cost": f"the lowest cost, where a missed malignancy costs {spec.false_negative_cost:g} extra biopsies",

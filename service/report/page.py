@@ -7,7 +7,7 @@ import plotly.offline
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from models_store import wording
+from models_store import group_gaps, wording
 from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
@@ -70,6 +70,10 @@ def _test_results(model: Model | None) -> dict[str, Any]:
         "operating_points": _operating_points(test),
         "reliability": plots.reliability(test),
         "diagnoses": plots.diagnoses(test),
+        "new_lesions": wording.new_lesions(test, model.dataset),
+        "rest_of_test_set": test["leak_free"] and wording.rest_of_test_set(test),
+        "groupings": group_gaps.described(test.get("groupings", ())),
+        "seven": test.get("seven"),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from models_store import wording
+from models_store import group_gaps, wording
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
 from models_store.contract.figures import Evaluation
 from models_store.contract.records import About, CalibrationRecord
@@ -30,7 +30,7 @@ METRIC_TYPES = {
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
-    autoescape=False,  # Markdown; every name in it comes from the catalog or matches a strict pattern
+    autoescape=False,  # Markdown; names come from the catalog, match a strict pattern, or pass `_in_a_table`
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
@@ -69,12 +69,22 @@ def model_card(
         at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
         leak_free=None if evaluation.leak_free is None else wording.figure_rows(figures["leak_free"]),
         at_half=wording.figure_rows(figures["at_half"]),
+        new_lesions=wording.new_lesions(figures, about.dataset),
+        rest_of_test_set=None if evaluation.leak_free is None else wording.rest_of_test_set(figures),
+        groupings=group_gaps.described([_in_a_table(grouping) for grouping in figures["groupings"]]),
+        seven=figures["seven"],
     )
 
 
 def licence_of(about: About) -> str:
     """The SPDX identifier, in lower case, of a model and of what it was made from."""
     return LICENCE_OF_THE_PROGRAM if about.synthetic else LICENCE_OF_THE_DATA
+
+
+def _in_a_table(grouping: Mapping[str, Any]) -> dict[str, Any]:
+    """With names of groups, which come from a file, that cannot end a cell or a line."""
+    named = ({**group, "group": " ".join(group["group"].replace("|", "/").split())} for group in grouping["groups"])
+    return {**grouping, "groups": list(named)}
 
 
 def _architecture(about: About) -> str:

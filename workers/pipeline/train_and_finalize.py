@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store import wording
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
 from models_store.contract.figures import Evaluation
 from models_store.contract.outcomes import Epoch, FinalModel
@@ -237,10 +238,8 @@ def _warnings(
         "trained and tested on synthetic images: no figure here says anything about lesions": about.synthetic,
         "the base started from random weights, not from ImageNet": is_transfer and about.weights == "none",
         f"the guarantee is void: {decision.void_reason}": decision.void,
-        f"{calibration_leaks} calibration images show a lesion that was also trained on: the guarantee is for images "
-        "like those, and optimistic for lesions never seen": calibration_leaks,
-        f"{evaluation.leaking_images} test images show a lesion that was also trained on; see the leak-free figures": (
-            evaluation.leaking_images
-        ),
+        f"{calibration_leaks} calibration images show a lesion that was also trained on: the guarantee does "
+        "not speak for new lesions": calibration_leaks,
+        wording.new_lesions(evaluation.model_dump(), about.dataset): evaluation.leaking_images,
     }
     return tuple(sentence for sentence, applies in said.items() if applies)

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Model, TestOpening
 from models_store.wording import rate
 from service.models.validation import outcome
-from tests.finished_experiment import FinalRecord, a_spec, store_experiment
+from tests.finished_experiment import FinalRecord, a_final_record, a_spec, store_experiment
 
 
 def words(page: str) -> str:
@@ -51,6 +52,31 @@ def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_r
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
     plots = re.findall(r'<div class="plot" id="(plot-[a-z-]+)" role="img" aria-label="([^"]{30,})"', page)
     assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
+
+
+def test_the_result_page_says_whether_it_speaks_for_new_lesions(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    leaking = client.get(f"/experiments/{make_result()}/result").text
+    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in leaking
+    assert "not an estimate for new lesions" in leaking
+    grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
+    clean = client.get(f"/experiments/{make_result('grouped', grouped)}/result").text
+    assert "Every test lesion is new to the network." in clean
+    assert "not an estimate for new lesions" not in clean
+
+
+def test_people_and_diagnoses_are_shown_where_they_are_recorded_and_older_records_stand(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    shown = words(client.get(f"/experiments/{make_result('people', a_final_record(people=True))}/result").text)
+    assert "Who is missed By sex The largest gap in recall is" in shown
+    assert "too few to say anything about recall" in shown
+    assert "Seven diagnoses The most probable of the seven diagnoses is the right one" in shown
+    older = {name: value for name, value in final.evaluation.items() if name not in ("seven", "groupings")}
+    page = client.get(f"/experiments/{make_result('older', replace(final, evaluation=older))}/result").text
+    assert "Test results" in page
+    assert "Who is missed" not in page
 
 
 def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(

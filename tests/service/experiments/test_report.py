@@ -114,7 +114,7 @@ def finished(database: Database, tmp_path_factory: pytest.TempPathFactory, final
 
 
 def reported(database: Database, storage: Storage, tmp_path: Path, **changes: Any) -> str:
-    record = {name: changes.pop(name) for name in ("synthetic", "lesions", "architecture") if name in changes}
+    record = {name: changes.pop(name) for name in ("synthetic", "lesions", "people", "architecture") if name in changes}
     spec = a_spec(**changes)
     with database.write() as session:
         experiment_id = store_finished(session, storage, tmp_path / "bundle", spec, a_final_record(spec, **record))
@@ -151,8 +151,8 @@ def test_both_confusion_matrices_equal_the_record(finished: str, final: FinalRec
 @pytest.mark.parametrize(
     ("caption", "column", "part"),
     [
-        ("Leak-free results and results on all images", 1, "leak_free"),
-        ("Leak-free results and results on all images", 2, None),
+        ("The part without lesions that training saw, and all images", 1, "leak_free"),
+        ("The part without lesions that training saw, and all images", 2, None),
         ("Both thresholds on all test images", 1, None),
         ("Both thresholds on all test images", 2, "at_half"),
     ],
@@ -275,7 +275,7 @@ def test_guarantee_and_frozen_bundle_are_as_recorded(
     assert str(final.calibration["threshold"]) in page
     assert "no other recorded experiment has opened this test set" in page
     assert "25 of 500 images for the threshold show a lesion that is also in train" in page
-    assert flags(page) == []
+    assert flags(page) == ["New lesions."]
 
 
 def test_a_second_opening_of_the_same_test_set_is_a_warning(
@@ -336,7 +336,33 @@ def test_without_lesion_ids_the_report_states_that_leakage_is_unknown(
     database: Database, storage: Storage, tmp_path: Path
 ) -> None:
     page = reported(database, storage, tmp_path, lesions=False)
-    assert "Lesion ids are not known for this data set" in page
+    assert "It is unknown whether these figures speak for new lesions" in page
+
+
+def test_the_report_offers_a_lesion_grouped_data_set_where_test_lesions_were_trained_on(
+    finished: str, final: FinalRecord
+) -> None:
+    summary = finished.split('id="summary"')[1].split("</section>")[0]
+    assert f"{final.evaluation['leaking_images']} of 600 test images show a lesion that training saw" in summary
+    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in summary
+    assert "not an estimate for new lesions, because lesions photographed once are easier" in finished
+
+
+def test_the_report_says_who_is_missed_and_shows_seven_diagnoses_where_they_are_recorded(
+    finished: str, database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    final = a_final_record(people=True)
+    page = reported(database, storage, tmp_path, people=True)
+    sex, age = final.evaluation["groupings"]
+    assert f"The largest gap in recall is {sex['largest_recall_gap']:.3f}" in page
+    tables = Page(page).tables
+    young = tables["Recall and specificity by age group, exact 95 % intervals over images"][1]
+    assert young[0] == f"{age['groups'][0]['group']} (too few images)"
+    assert "too few to say anything about recall" in page
+    counts = tables["Images by true diagnosis (rows) and most probable diagnosis (columns)"][1:]
+    assert [[int(cell) for cell in row[1:]] for row in counts] == final.evaluation["seven"]["confusion"]
+    assert "Who is missed" not in finished
+    assert "Seven diagnoses" not in finished
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,30 @@ def test_allowed_misses_are_used_up_when_no_scores_tie(policy: CalibrationPolicy
     assert f"it may miss {misses} of them, and misses {misses}." in calibration.guarantee.sentence
 
 
+@pytest.mark.parametrize("policy", RANKING_POLICIES)
+def test_no_malignant_image_is_thrown_away_on_a_perfectly_separable_set(policy: CalibrationPolicy) -> None:
+    # Given 196 malignant images that all score above every benign one
+    scores = np.concatenate([np.linspace(0.6, 0.9, 196), np.linspace(0.1, 0.4, 100)])
+    # When a policy that would allow misses chooses the threshold
+    calibration = choose_threshold(scores, np.repeat([1, 0], [196, 100]), spec(policy, min_precision=0.999))
+    # Then it misses none, because missing one buys no specificity
+    assert (calibration.recall, calibration.specificity, calibration.seen_misses) == (1.0, 1.0, 0)
+    assert calibration.threshold == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("policy", RANKING_POLICIES)
+@given(sample=samples())
+@settings(max_examples=20, deadline=None)
+def test_no_lower_threshold_has_the_same_specificity_and_a_higher_recall(
+    policy: CalibrationPolicy, sample: Sample
+) -> None:
+    scores, malignant = sample
+    calibration = choose_threshold(scores, malignant, spec(policy))
+    lower = scores[scores < calibration.threshold]
+    benign = scores[malignant == 0]
+    assert all(np.mean(benign < score) < calibration.specificity for score in lower)
+
+
 def test_a_promise_is_kept_on_new_images_as_often_as_it_says() -> None:
     # Given a population whose miss rate at a threshold t is exactly t
     random = np.random.default_rng(5)

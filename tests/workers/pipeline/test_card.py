@@ -51,7 +51,7 @@ def test_metadata_is_yaml_that_repeats_the_test_figures_recall_first(final: Fina
     ("title", "part"),
     [
         ("Test figures", None),
-        ("On lesions that training never saw", "leak_free"),
+        ("New lesions", "leak_free"),
         ("At the threshold 0.5, which nobody calibrated", "at_half"),
     ],
 )
@@ -84,6 +84,7 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert str(final.calibration["threshold"]) in text
     assert final.calibration["guarantee"]["sentence"] in text
     assert "at least 95 % of the thresholds" in text
+    assert "Among thresholds with the same specificity on the calibration images the lowest was chosen" in text
     assert "NO GUARANTEE" not in final.card()
 
 
@@ -121,7 +122,42 @@ def test_a_base_without_its_imagenet_weights_is_loud(architecture: str, loud: bo
 def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
     card = a_final_record(lesions=False).card()
     assert "**Leakage: not known.**" in card
-    assert "these figures cannot be given" in section(card, "On lesions that training never saw")
+    assert "It is unknown whether these figures speak for new lesions" in section(card, "New lesions")
+
+
+def test_a_test_set_with_trained_lesions_is_no_answer_for_new_ones_on_the_card(final: FinalRecord) -> None:
+    leaking, images = final.evaluation["leaking_images"], final.evaluation["images"]
+    said = f"{leaking} of {images} test images show a lesion that training saw"
+    assert said in final.card().split("## Intended use")[0]
+    assert "`dermatriage dataset split fabricated_28 --seed 0`" in section(final.card(), "New lesions")
+    assert "not an estimate for new lesions" in section(final.card(), "New lesions")
+
+
+def test_a_test_set_of_new_lesions_is_said_to_be_one_and_shown_once(final: FinalRecord) -> None:
+    grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
+    shown = section(grouped.card(), "New lesions")
+    assert shown.strip() == "Every test lesion is new to the network."
+
+
+def test_who_is_missed_is_on_the_card_where_groups_are_known(final: FinalRecord) -> None:
+    people = a_final_record(people=True)
+    shown = section(people.card(), "Who is missed")
+    sex, age = people.evaluation["groupings"]
+    assert f"The largest gap in recall is {sex['largest_recall_gap']:.3f}" in shown
+    assert "0/39 (too few images)" in shown
+    assert "too few to say anything about recall" in shown
+    tables = [row for row in rows(shown) if row[0] != "Group"]
+    assert [len(row) for row in tables] == [7] * (len(sex["groups"]) + len(age["groups"]))
+    assert "Who is missed" not in final.card()
+
+
+def test_seven_diagnoses_are_on_the_card_where_the_network_predicts_them(final: FinalRecord) -> None:
+    people = a_final_record(people=True)
+    shown = section(people.card(), "Seven diagnoses")
+    seven = people.evaluation["seven"]
+    assert [[int(cell) for cell in row[1:]] for row in rows(shown)[1:]] == [list(row) for row in seven["confusion"]]
+    assert wording.rate(seven["macro_auc"]) in shown
+    assert "Seven diagnoses" not in final.card()
 
 
 def test_card_tells_the_cut_of_the_likeness_or_that_it_is_not_known(final: FinalRecord) -> None:

@@ -13,7 +13,8 @@ from models_store.contract.records import ThresholdDecision
 from models_store.contract.specs import CalibrationSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split, verify_layout
-from workers.pipeline.evaluation.evaluation import ScoresMismatch, evaluate
+from workers.pipeline.evaluation.evaluation import evaluate
+from workers.pipeline.evaluation.figures import ScoresMismatch
 from workers.pipeline.threshold import choose_threshold
 
 MEL, BCC, AKIEC, NV, BKL = (CLASS_NAMES.index(name) for name in ("mel", "bcc", "akiec", "nv", "bkl"))
@@ -161,6 +162,20 @@ def test_a_rule_that_calls_nothing_malignant_has_no_precision() -> None:
 def test_scores_of_something_else_are_refused(scores: NDArray[np.float64]) -> None:
     with pytest.raises(ScoresMismatch, match="2 images"):
         evaluate(scores, a_split([MEL, NV]), at(0.5))
+
+
+def test_diagnoses_and_groups_are_measured_where_they_are_given() -> None:
+    scores, split = a_large_one()
+    probabilities = np.full((1000, 7), 1 / 7)
+    columns = {"sex": np.repeat(["female", "male"], 500)}
+    plain = evaluate(scores, split, at(0.4))
+    full = evaluate(scores, split, at(0.4), probabilities=probabilities, columns=columns)
+    assert (plain.seven, plain.groupings) == (None, ())
+    assert full.seven is not None
+    assert full.seven.macro_auc == 0.5
+    assert [grouping.column for grouping in full.groupings] == ["sex"]
+    assert plain == full.model_copy(update={"seven": None, "groupings": ()})
+    assert Evaluation.model_validate(json.loads(full.model_dump_json())) == full
 
 
 def test_the_same_arguments_give_the_same_figures_and_json_keeps_them() -> None:

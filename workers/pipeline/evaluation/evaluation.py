@@ -3,12 +3,12 @@
 import base64
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, Miss
@@ -16,7 +16,9 @@ from models_store.contract.records import ThresholdDecision
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.datasets.layout import Split
 from workers.pipeline.evaluation.curves import curve_points
-from workers.pipeline.evaluation.figures import measure
+from workers.pipeline.evaluation.diagnosis_table import diagnosis_table
+from workers.pipeline.evaluation.figures import ScoresMismatch, measure
+from workers.pipeline.evaluation.groups import groupings
 from workers.pipeline.evaluation.intervals import (
     brier,
     clopper_pearson,
@@ -30,10 +32,6 @@ UNCALIBRATED_THRESHOLD = 0.5
 MISSES_SHOWN = 12
 
 
-class ScoresMismatch(ValueError):
-    """Scores that do not belong to the split."""
-
-
 def evaluate(
     scores: NDArray[np.float64],
     split: Split,
@@ -42,10 +40,14 @@ def evaluate(
     train_lesions: Collection[str] | None = None,
     prevalence: float = ASSUMED_PREVALENCE,
     seed: int = 0,
+    probabilities: NDArray[np.float64] | None = None,
+    columns: Mapping[str, ArrayLike] | None = None,
 ) -> Evaluation:
     """Evaluate calibrated probabilities (N,) of the split's N images at the calibrated threshold.
 
-    `train_lesions` are the lesions that training saw. Same arguments, same figures. Raises `ScoresMismatch`.
+    `train_lesions` are the lesions that training saw. `probabilities` (N, 7) of the diagnoses and `columns` of group
+    names (N,), from the patients file, add `seven` and `groupings`. Same arguments, same figures. Raises
+    `ScoresMismatch`.
     """
     malignant, threshold = split.malignant.astype(bool), decision.threshold
     if scores.shape != malignant.shape or not np.all((scores >= 0) & (scores <= 1)):
@@ -73,6 +75,10 @@ def evaluate(
         reliability=reliability_bins(scores, malignant),
         curve=curve_points(scores, malignant) if 0 < malignant.sum() < len(malignant) else (),
         confident_misses=confident_misses(scores, split.labels, malignant & (scores < threshold)),
+        seven=None
+        if probabilities is None
+        else diagnosis_table(probabilities, split.labels, lesion_ids=lesions, seed=seed),
+        groupings=groupings(columns or {}, scores, malignant, threshold),
     )
 
 

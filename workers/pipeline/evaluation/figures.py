@@ -12,6 +12,10 @@ from workers.pipeline.evaluation.intervals import bootstrap, clopper_pearson
 Floats = NDArray[np.float64]
 
 
+class ScoresMismatch(ValueError):
+    """Scores that do not belong to the split."""
+
+
 def measure(
     scores: Floats,
     malignant: NDArray[Any],

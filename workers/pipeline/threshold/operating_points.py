@@ -51,6 +51,15 @@ class OperatingPoints:
         below = threshold - self.scores[index - 1] if index > 0 else np.inf
         return float(min(self.scores[index] - threshold, below))
 
+    def lowest_as_specific(self, index: int) -> int:
+        """Index of the lowest score that calls no more benign images malignant than the given one does.
+
+        Without benign images there is no specificity to keep, and the index stays.
+        """
+        if self.negatives == 0:
+            return index
+        return int(np.argmax(self.false_positives == self.false_positives[index]))
+
     def deciding(self, score: float) -> int:
         """Index of a score that is known to be in the set."""
         return int(np.searchsorted(self.scores, score))

@@ -1,4 +1,9 @@
-"""The calibration policies: each turns the operating points of a calibration set into one choice."""
+"""The calibration policies: each turns the operating points of a calibration set into one choice.
+
+Among thresholds with the same specificity on the calibration set, every policy but `fixed` takes the lowest: a higher
+one misses malignant images and spares no benign one. A promise about recall still holds, because lowering the threshold
+can only raise recall.
+"""
 
 import math
 from collections.abc import Callable
@@ -41,7 +46,7 @@ Policy = Callable[[OperatingPoints, Floats, CalibrationSpec], Choice]
 
 
 def np_sensitivity(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
-    """Highest threshold whose recall is at least the target with the stated confidence (Neyman-Pearson)."""
+    """Highest specificity at a recall of at least the target with the stated confidence (Neyman-Pearson)."""
     allowed = misses_with_confidence(len(units), spec.target_recall, spec.confidence)
     if allowed < 0:
         needed = positives_needed_with_confidence(spec.target_recall, spec.confidence)
@@ -50,7 +55,7 @@ def np_sensitivity(points: OperatingPoints, units: Floats, spec: CalibrationSpec
 
 
 def conformal_risk_control(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
-    """Highest threshold whose expected miss rate, over calibration samples, is at most 1 - target."""
+    """Highest specificity at an expected miss rate, over calibration samples, of at most 1 - target."""
     allowed = misses_in_expectation(len(units), spec.target_recall)
     if allowed < 0:
         needed = positives_needed_in_expectation(spec.target_recall)
@@ -108,13 +113,16 @@ POLICIES: dict[CalibrationPolicy, Policy] = {
 
 
 def _after_misses(points: OperatingPoints, units: Floats, allowed: int) -> Choice:
-    """Miss what lies below the (allowed + 1)-th lowest malignant score; with ties, fewer than allowed."""
-    index = points.deciding(np.sort(units)[allowed])
+    """Miss at most what lies below the (allowed + 1)-th lowest malignant score, and nothing that costs no specificity.
+
+    The misses are fewer than allowed where scores tie, or where no benign image lies between two malignant ones.
+    """
+    index = points.lowest_as_specific(points.deciding(np.sort(units)[allowed]))
     return Choice(points.threshold(index), points.margin(index), float(points.recall[index]), allowed)
 
 
 def _maximise(points: OperatingPoints, objective: Floats) -> Choice:
-    """Best objective; a tie goes to the higher recall, then to the higher precision."""
+    """Best objective; a tie goes to the higher recall, which is the lower threshold, then to the higher precision."""
     index = int(np.lexsort((points.precision, points.recall, np.round(objective, 12)))[-1])
     return Choice(points.threshold(index), points.margin(index), float(objective[index]))
 
