@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models_store.datasets.errors import DatasetInvalid
 from models_store.datasets.labels import CLASS_NAMES, SPLITS
 from models_store.datasets.layout import SYNTHETIC_MEMBER, Layout, verify_layout
-from models_store.datasets.lesions import lesions_path
+from models_store.datasets.lesions import COLUMNS, lesions_path
 from models_store.datasets.npz import created, members, opened, read_array, write_array
 from models_store.datasets.patients import patients_path
 
@@ -31,8 +31,8 @@ class LesionsUnknown(DatasetInvalid):
         super().__init__(
             path,
             "the data set has no lesion ids, so its images cannot be split by lesion",
-            f"Put the file {lesions_path(path).name} (split, index, image_id, lesion_id) beside the npz file and "
-            "register it under a new name",
+            f"Put {lesions_path(path).name} with the columns {', '.join(COLUMNS)} beside the npz file and register it "
+            "again",
         )
 
 

@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from migrations import migrated
-from models_store.database import Database, now
 from models_store.datasets.describe import DatasetDescription, describe
-from models_store.datasets.errors import DatasetError, DatasetNameRefused
+from models_store.datasets.errors import DatasetError
+from models_store.datasets.lesions import SharedLesions
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import is_builtin, resolve
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from service.cli.output import AsJson, console, show_json, show_table
+from service.datasets.recording import record
+from service.datasets.sharing import sharing_sentence, split_command
 
 app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
 
@@ -30,6 +32,7 @@ def describe_dataset(
         show_json(description.to_json())
     else:
         _show(description)
+        _show_sharing(description.shared_lesions, "NAME" if _is_file(dataset) else dataset)
 
 
 @app.command("register")
@@ -41,9 +44,12 @@ def register_dataset(
     """Check a file and take it into the store, with the lesions CSV beside it if there is one."""
     registered = register_file(path, name, Settings())
     if as_json:
-        show_json({"name": registered.name, "sha256": registered.sha256, "synthetic": registered.synthetic})
+        shown = ("name", "sha256", "synthetic", "shared_lesions", "made_from")
+        show_json({field: getattr(registered, field) for field in shown})
     else:
         console().print(f"Registered {registered.name} (sha256 {registered.sha256}).", soft_wrap=True)
+        shared = registered.shared_lesions
+        _show_sharing(None if shared is None else SharedLesions(**shared), registered.name)
 
 
 def register_file(path: Path, name: str, settings: Settings) -> RegisteredDataset:
@@ -53,26 +59,13 @@ def register_file(path: Path, name: str, settings: Settings) -> RegisteredDatase
     """
     with migrated(settings.database_url) as database:
         registered = register(path, name, storage=Storage(settings.store_url))
-        _record(database, registered)
+        record(database, registered)
     return registered
 
 
-def _record(database: Database, registered: RegisteredDataset) -> None:
-    with database.write() as session:
-        known = session.get(DatasetRow, registered.name)
-        if known is not None and known.sha256 != registered.sha256:
-            raise DatasetNameRefused(
-                f"'{registered.name}' already names a data set with sha256 {known.sha256}; this file has "
-                f"{registered.sha256}",
-                "Register it under a new name, so that old results keep their data",
-            )
-        session.merge(DatasetRow(**vars(registered), created_at=known.created_at if known else now(session)))
-
-
 def _file(dataset: str, settings: Settings) -> Path:
-    path = Path(dataset)
-    if path.suffix == ".npz" or path.exists():
-        return path
+    if _is_file(dataset):
+        return Path(dataset)
     registered, storage = None, None
     if not is_builtin(dataset):
         registered, storage = _registered(dataset, settings), Storage(settings.store_url)
@@ -83,6 +76,10 @@ def _file(dataset: str, settings: Settings) -> Path:
         registered=registered,
         storage=storage,
     )
+
+
+def _is_file(dataset: str) -> bool:
+    return dataset.endswith(".npz") or Path(dataset).exists()
 
 
 def _registered(name: str, settings: Settings) -> DatasetRow | None:
@@ -107,10 +104,19 @@ def _show(description: DatasetDescription) -> None:
     )
     for pair, number in description.duplicates.items():
         out.print(f"identical images in {pair.replace('-', ' and ')}: {number}")
-    if description.lesions_shared_with_train is None:
+
+
+def _show_sharing(shared: SharedLesions | None, name: str) -> None:
+    """Say whether the splits share lesions, and how to make a split that does not."""
+    out = console()
+    if shared is None:
         out.print("lesions shared between splits: unknown, no lesions CSV lies beside the file")
-    for split, number in (description.lesions_shared_with_train or {}).items():
-        out.print(f"{split} images whose lesion is also in train: {number}")
+    elif shared.lesions == 0:
+        out.print("lesions shared between splits: none")
+    else:
+        out.print(f"[bold]{sharing_sentence(shared)}[/bold]", soft_wrap=True)
+        first = "Register the file, then make" if name == "NAME" else "Make"
+        out.print(f"{first} a split without shared lesions: {split_command(name)}", soft_wrap=True)
 
 
 __all__ = ["DatasetError", "app", "register_file"]

@@ -15,6 +15,7 @@ from models_store.contract.specs import ExperimentSpec
 from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
+from service.datasets.sharing import shared_datasets
 from service.dependencies import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
 from service.system.worker_status import heard_workers
@@ -33,7 +34,7 @@ def new_experiment_page(
     values = initial_values(start, all_fields(fields, groups))
     # The demonstration needs no download.
     values["dataset"] = "synthetic" if chosen == "demo" else ""
-    return _page(viewer, fields, groups, values, preset=chosen)
+    return _page(viewer, session, fields, groups, values, preset=chosen)
 
 
 @router.post("/experiments")
@@ -43,7 +44,9 @@ def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
     if spec is None:
-        return _page(viewer, fields, groups, values, wrong=wrong, status_code=422, key=str(form.get("key", "")))
+        return _page(
+            viewer, session, fields, groups, values, wrong=wrong, status_code=422, key=str(form.get("key", ""))
+        )
     # A double click submits one experiment; a changed form from the same page submits another.
     experiment = runs.submit(session, spec, key=f"form-{form.get('key', '')}-{runs.digest_of(spec)[:16]}")
     return RedirectResponse(f"/experiments/{experiment.id}", 303)
@@ -64,7 +67,9 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
             estimated=estimated,
             queue=None if spec is None else spec.queue,
         )
-    return _page(viewer, fields, groups, values, wrong=wrong, estimated=estimated, key=str(form.get("key", "")))
+    return _page(
+        viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, key=str(form.get("key", ""))
+    )
 
 
 def datasets(session: Session) -> list[Choice]:
@@ -98,6 +103,7 @@ def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Esti
 
 def _page(
     viewer: Viewing,
+    session: Session,
     fields: Sequence[Field],
     groups: Sequence[Group],
     values: dict[str, Any],
@@ -120,6 +126,7 @@ def _page(
         estimated=estimated,
         queue=values.get("queue"),
         presets=PRESETS,
+        shared=shared_datasets(session),
         preset=preset,
         key=key or uuid.uuid4().hex,
     )

@@ -13,6 +13,7 @@ from models_store.datasets.errors import (
     DatasetUnknown,
 )
 from models_store.datasets.layout import read_split, verify_layout
+from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import resolve
 from models_store.files import sha256_of
@@ -50,12 +51,25 @@ def test_registration_records_what_the_file_holds(generated: Path, store: Store)
     assert registered.image_size == 28
     assert registered.counts["train"]["mel"] == 11
     assert registered.synthetic
+    assert registered.shared_lesions is not None
+    assert registered.shared_lesions.keys() == {"lesions", "val_images", "test_images"}
+    assert registered.made_from is None
+
+
+def test_lesions_on_two_sides_are_counted_by_lesion_and_by_image() -> None:
+    lesion_ids = {
+        "train": np.array(["A", "A", "B", "C"]),
+        "val": np.array(["B", "D", "D"]),
+        "test": np.array(["A", "A", "A", "D", "E", "B"]),
+    }
+    assert count_shared_lesions(lesion_ids) == SharedLesions(lesions=3, val_images=1, test_images=4)
 
 
 def test_file_without_a_lesions_table_is_registered_without_one(small: Path, store: Store, tmp_path: Path) -> None:
     registered = register(small, "clinic_28", storage=store)
 
     assert registered.lesions_store_key is None
+    assert registered.shared_lesions is None
     assert read_split(fetch(registered, store, tmp_path / "cache"), "val").lesion_ids is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store.datasets.describe import describe, lesions_shared_with_train
+from models_store.datasets.describe import describe
 from models_store.datasets.errors import DatasetInvalid
 from models_store.datasets.labels import SPLITS
 from models_store.datasets.layout import verify_layout
@@ -122,7 +122,7 @@ def test_patients_file_moves_along_with_its_images(generated: Path, tmp_path: Pa
 
 
 def test_set_without_lesion_ids_is_refused_with_the_remedy(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(LesionsUnknown, match=r"no lesion ids.*small_lesions\.csv.*register it under a new name"):
+    with pytest.raises(LesionsUnknown, match=r"no lesion ids.*small_lesions\.csv.*register it again"):
         split_by_lesion(small, tmp_path / "new.npz", seed=0)
 
 
@@ -138,9 +138,10 @@ def test_set_of_too_few_lesions_is_refused(small: Path, tmp_path: Path) -> None:
 def test_real_images_keep_their_shares_and_share_no_lesion(real_data: Path, tmp_path: Path) -> None:
     split_by_lesion(real_data, tmp_path / "new.npz", seed=0)
 
-    layout = verify_layout(tmp_path / "new.npz")
-    assert lesions_shared_with_train(layout.lesion_ids) == {"val": 0, "test": 0}
-    before, after = describe(real_data).splits, describe(tmp_path / "new.npz").splits
+    description = describe(tmp_path / "new.npz")
+    assert description.lesions_on_two_sides == 0
+    assert description.lesions_shared_with_train == {"val": 0, "test": 0}
+    before, after = describe(real_data).splits, description.splits
     for name in before["train"].classes:
         total = sum(before[side].classes[name] for side in SPLITS)
         assert sum(after[side].classes[name] for side in SPLITS) == total

@@ -251,6 +251,33 @@ def test_registered_dataset_is_described_by_name(dermatriage: Dermatriage, tmp_p
     assert [split["images"] for split in by_name["splits"].values()] == list(SMALL)
 
 
+def test_lesions_on_two_sides_are_told_with_the_command_that_mends_them(
+    dermatriage: Dermatriage, tmp_path: Path
+) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+
+    registered = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+    described = dermatriage("dataset", "describe", "clinic")
+    by_path = dermatriage("dataset", "describe", "clinic.npz")
+
+    for said in (registered.out, described.out):
+        assert "lesions have images in more than one split" in said
+        assert "dermatriage dataset split clinic --seed 0" in said
+    assert "Register the file, then make a split" in by_path.out
+
+
+def test_registering_a_file_again_adds_its_lesions(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    lesions = (tmp_path / "clinic_lesions.csv").rename(tmp_path / "kept.csv")
+    first = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+    lesions.rename(tmp_path / "clinic_lesions.csv")
+
+    again = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+
+    assert first.json["shared_lesions"] is None
+    assert again.json["shared_lesions"]["lesions"] > 0
+
+
 def test_registering_the_same_file_again_changes_nothing(dermatriage: Dermatriage, tmp_path: Path) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
     first = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")

@@ -123,6 +123,24 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
 
 
+def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends_it(
+    client: TestClient, database: Database
+) -> None:
+    described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
+    counted = {"lesions": 1991, "val_images": 344, "test_images": 695}
+    none = {"lesions": 0, "val_images": 0, "test_images": 0}
+    with database.write() as session:
+        for name, shared in (("leaky", counted), ("grouped", none), ("uncounted", None)):
+            session.add(DatasetRow(name=name, sha256="0" * 64, store_key="d.npz", shared_lesions=shared, **described))
+
+    page = client.get("/experiments/new").text
+
+    assert re.findall(r'shares-lesions" data-dataset="(\w+)"', page) == ["leaky"]
+    assert "1,991 lesions have images in more than one split" in page
+    assert "695 test images and 344 validation images" in page
+    assert "<code>dermatriage dataset split leaky --seed 0</code>" in page
+
+
 def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Database) -> None:
     first, second = (submitted(client, database, key="k1"), submitted(client, database, key="k1"))
     assert first == second
