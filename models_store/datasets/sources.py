@@ -64,10 +64,14 @@ def resolve(
     return _fetched(registered, storage, cache_root)
 
 
+def local_copies(name: str, data_root: Path) -> tuple[Path, Path]:
+    """Return where an official file may lie on this machine: in `data_root`, and in MedMNIST's own cache."""
+    return data_root / f"{name}.npz", Path.home() / ".medmnist" / f"{name}.npz"
+
+
 def _official(name: str, data_root: Path) -> Path:
     source = official_file(name)
-    local = data_root / f"{name}.npz"
-    cached = Path.home() / ".medmnist" / f"{name}.npz"
+    local, cached = local_copies(name, data_root)
     path = next((candidate for candidate in (local, cached) if candidate.exists()), None)
     if path is None:
         path = local

@@ -1,6 +1,7 @@
 """A split of whole lesions: no lesion that a model is tested on has a photograph it was trained on."""
 
 import csv
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from models_store.datasets.npz import created, members, opened, read_array, writ
 from models_store.datasets.patients import patients_path
 
 TEST_SHARE, VAL_SHARE = 1 / 5, 1 / 10
+LONGEST_NAME = 64
 LARGEST_SEED = 2**32 - 1
 
 Integers = NDArray[np.int64]
@@ -31,9 +33,18 @@ class LesionsUnknown(DatasetInvalid):
         super().__init__(
             path,
             "the data set has no lesion ids, so its images cannot be split by lesion",
-            f"Put {lesions_path(path).name} with the columns {', '.join(COLUMNS)} beside the npz file and register it "
-            "again",
+            f"Put {lesions_path(path).name} with the columns {', '.join(COLUMNS)} beside the npz file; if the data set "
+            "is registered, register it again",
         )
+
+
+def split_name(name: str, seed: int) -> str:
+    """Return the name of the split that `seed` makes of the data set `name`; a long name is cut and gets a digest."""
+    suffix = f"_new_lesions_{seed}"
+    if len(name) + len(suffix) <= LONGEST_NAME:
+        return name + suffix
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - len(suffix) - len(digest) - 1]}-{digest}{suffix}"
 
 
 @dataclass(frozen=True)

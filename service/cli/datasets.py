@@ -11,12 +11,15 @@ from models_store.datasets.errors import DatasetError
 from models_store.datasets.lesions import SharedLesions
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import is_builtin, resolve
+from models_store.datasets.splitting import LARGEST_SEED
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from service.cli.output import AsJson, console, show_json, show_table
+from service.datasets.reading import show_dataset
 from service.datasets.recording import record
-from service.datasets.sharing import sharing_sentence, split_command
+from service.datasets.sharing import shared_lesions, sharing_sentence, split_command
+from service.datasets.splitting import make_split
 
 app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
 
@@ -48,8 +51,26 @@ def register_dataset(
         show_json({field: getattr(registered, field) for field in shown})
     else:
         console().print(f"Registered {registered.name} (sha256 {registered.sha256}).", soft_wrap=True)
-        shared = registered.shared_lesions
-        _show_sharing(None if shared is None else SharedLesions(**shared), registered.name)
+        _show_sharing(shared_lesions(registered.shared_lesions), registered.name)
+
+
+@app.command("split")
+def split_dataset(
+    name: Annotated[str, typer.Argument(help="Name of a data set with lesion ids.")],
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Each seed makes another split.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Split a data set again by whole lesions, so that no lesion of the test set was trained on."""
+    settings = Settings()
+    with migrated(settings.database_url) as database:
+        made, is_new = make_split(name, seed, database=database, storage=Storage(settings.store_url), settings=settings)
+    if as_json:
+        show_json(show_dataset(made).model_dump())
+        return
+    sizes = ", ".join(f"{split} {sum(classes.values()):,}" for split, classes in made.counts.items())
+    found = "Made" if is_new else "Found"
+    console().print(f"{found} {made.name} (sha256 {made.sha256}): {sizes} images.", soft_wrap=True)
+    _show_sharing(shared_lesions(made.shared_lesions), made.name)
 
 
 def register_file(path: Path, name: str, settings: Settings) -> RegisteredDataset:

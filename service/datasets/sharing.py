@@ -11,7 +11,7 @@ from models_store.tables import DatasetRow
 
 
 @dataclass(frozen=True)
-class Shared:
+class Sharing:
     """A registered data set whose splits share lesions. `remade` names its split without them, if there is one."""
 
     name: str
@@ -20,16 +20,18 @@ class Shared:
     remade: str | None
 
 
-def shared_datasets(session: Session) -> list[Shared]:
+def sharing_datasets(session: Session) -> list[Sharing]:
     """The registered data sets whose splits share lesions, by name."""
     rows = session.scalars(select(DatasetRow).order_by(DatasetRow.name)).all()
     return [
-        Shared(
-            row.name, sharing_sentence(SharedLesions(**row.shared_lesions)), split_command(row.name), _remade(row, rows)
-        )
+        Sharing(row.name, sharing_sentence(shared), split_command(row.name), _remade(row, rows))
         for row in rows
-        if row.shared_lesions and row.shared_lesions["lesions"]
+        if (shared := shared_lesions(row.shared_lesions)) is not None and shared.lesions
     ]
+
+
+def shared_lesions(recorded: dict[str, int] | None) -> SharedLesions | None:
+    return None if recorded is None else SharedLesions(**recorded)
 
 
 def sharing_sentence(shared: SharedLesions) -> str:

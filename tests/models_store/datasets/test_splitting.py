@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from models_store.contract.specs import DatasetName
 from models_store.datasets.describe import describe
 from models_store.datasets.errors import DatasetInvalid
 from models_store.datasets.labels import SPLITS
 from models_store.datasets.layout import verify_layout
 from models_store.datasets.lesions import COLUMNS, LesionRow, lesions_path, write_lesions
-from models_store.datasets.splitting import LesionsUnknown, assign_sides, split_by_lesion
+from models_store.datasets.splitting import LARGEST_SEED, LesionsUnknown, assign_sides, split_by_lesion, split_name
 from models_store.files import sha256_of
 
 
@@ -124,6 +126,18 @@ def test_patients_file_moves_along_with_its_images(generated: Path, tmp_path: Pa
 def test_set_without_lesion_ids_is_refused_with_the_remedy(small: Path, tmp_path: Path) -> None:
     with pytest.raises(LesionsUnknown, match=r"no lesion ids.*small_lesions\.csv.*register it again"):
         split_by_lesion(small, tmp_path / "new.npz", seed=0)
+
+
+@pytest.mark.parametrize("name", ["clinic", "a.b-c_28", "x" * 64, "x" * 50])
+def test_name_of_a_split_is_a_data_set_name_of_its_own(name: str) -> None:
+    named = split_name(name, LARGEST_SEED)
+    assert TypeAdapter(DatasetName).validate_python(named) == named
+    assert named.endswith("_new_lesions_4294967295")
+    assert named != split_name(name[:-1] + "y", LARGEST_SEED)
+
+
+def test_name_that_fits_is_kept_whole() -> None:
+    assert split_name("ham10000_28", 0) == "ham10000_28_new_lesions_0"
 
 
 def test_set_of_too_few_lesions_is_refused(small: Path, tmp_path: Path) -> None:

@@ -266,6 +266,33 @@ def test_lesions_on_two_sides_are_told_with_the_command_that_mends_them(
     assert "Register the file, then make a split" in by_path.out
 
 
+def test_split_is_registered_under_a_name_that_says_so_and_made_once(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+
+    made = dermatriage("dataset", "split", "clinic", "--seed", "3")
+    again = dermatriage("dataset", "split", "clinic", "--seed", "3", "--json")
+    described = dermatriage("dataset", "describe", "clinic_new_lesions_3", "--json")
+
+    assert made.out.startswith("Made clinic_new_lesions_3 (sha256")
+    assert "lesions shared between splits: none" in made.out
+    assert again.json["name"] == "clinic_new_lesions_3"
+    assert described.json["sha256"] == again.json["sha256"]
+    assert described.json["lesions_on_two_sides"] == 0
+
+
+def test_split_without_lesion_ids_is_exit_code_2_and_says_what_to_do(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    (tmp_path / "clinic_lesions.csv").unlink()
+    dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+
+    ended = dermatriage("dataset", "split", "clinic")
+
+    assert ended.exit_code == 2
+    assert "has no lesion ids" in ended.err
+    assert "clinic_lesions.csv" in ended.err
+
+
 def test_registering_a_file_again_adds_its_lesions(dermatriage: Dermatriage, tmp_path: Path) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
     lesions = (tmp_path / "clinic_lesions.csv").rename(tmp_path / "kept.csv")
