@@ -14,6 +14,7 @@ from models_store.datasets.layout import Layout, verify_layout
 from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.npz import opened, read_array
 from models_store.datasets.official import OFFICIAL_NAMES, dermamnist_info, official_file
+from models_store.datasets.patients import UNKNOWN, PatientColumn, read_patients
 from models_store.files import digest_of, sha256_of
 
 
@@ -34,7 +35,7 @@ class DatasetDescription:
     `duplicates["train-test"]` counts the test images whose pixels also occur in train, and likewise for the other
     pairs; `lesions_on_two_sides` counts the lesions with images in more than one split, and
     `lesions_shared_with_train["test"]` the test images whose lesion is also in train. Both are None where no lesions
-    CSV lies beside the file.
+    CSV lies beside the file. `patients["age"]["40 to 59"]["test"]` counts the test images of a group of patients.
     """
 
     file: str
@@ -46,6 +47,7 @@ class DatasetDescription:
     duplicates: dict[str, int]
     lesions_on_two_sides: int | None
     lesions_shared_with_train: dict[str, int] | None
+    patients: dict[str, dict[str, dict[str, int]]] | None
 
     @property
     def shared_lesions(self) -> SharedLesions | None:
@@ -74,6 +76,7 @@ def describe(path: Path) -> DatasetDescription:
         duplicates=_duplicates({split: _fingerprints(path, split) for split in SPLITS}),
         lesions_on_two_sides=None if shared is None else shared.lesions,
         lesions_shared_with_train=None if shared is None else {"val": shared.val_images, "test": shared.test_images},
+        patients=_patient_groups(read_patients(path, layout.sizes)),
     )
 
 
@@ -86,6 +89,18 @@ def class_counts(labels: ArrayLike) -> dict[str, int]:
 def _split_counts(labels: NDArray[np.int64]) -> SplitCounts:
     benign, malignant = binary_counts(labels)
     return SplitCounts(len(labels), benign, malignant, class_counts(labels))
+
+
+def _patient_groups(columns: dict[str, PatientColumn] | None) -> dict[str, dict[str, dict[str, int]]] | None:
+    if columns is None:
+        return None
+    return {
+        name: {
+            group or "unknown": {split: int((of == group).sum()) for split, of in column.of_images.items()}
+            for group in (*column.groups, UNKNOWN)
+        }
+        for name, column in columns.items()
+    }
 
 
 def _fingerprints(path: Path, split: str) -> list[bytes]:

@@ -15,7 +15,7 @@ from models_store.datasets.labels import CLASS_NAMES, SPLITS
 from models_store.datasets.layout import SYNTHETIC_MEMBER, Layout, verify_layout
 from models_store.datasets.lesions import COLUMNS, lesions_path
 from models_store.datasets.npz import created, members, opened, read_array, write_array
-from models_store.datasets.patients import patients_path
+from models_store.datasets.patients import patients_path, read_patients
 
 TEST_SHARE, VAL_SHARE = 1 / 5, 1 / 10
 LONGEST_NAME = 64
@@ -62,7 +62,9 @@ def split_by_lesion(path: Path, target: Path, *, seed: int) -> None:
     A lesion lies on one side with all of its images, of whatever label. The same seed gives the same file. The lesions
     CSV is written beside `target`, and the patients CSV if there is one. Raises `LesionsUnknown` and `DatasetInvalid`.
     """
-    pool = _pool(path, verify_layout(path))
+    layout = verify_layout(path)
+    read_patients(path, layout.sizes)  # a damaged table is refused before anything is written
+    pool = _pool(path, layout)
     sides = assign_sides(pool.labels, pool.lesion_ids, seed)
     taken = {split: [pool.places[row] for row in np.flatnonzero(sides == split)] for split in SPLITS}
     _require_images(path, taken)

@@ -44,7 +44,7 @@ def register_dataset(
     name: Annotated[str, typer.Option(help="Name that experiments use.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a file and take it into the store, with the lesions CSV beside it if there is one."""
+    """Check a file and take it into the store, with the lesions and patients CSV beside it, if there are any."""
     registered = register_file(path, name, Settings())
     if as_json:
         shown = ("name", "sha256", "synthetic", "shared_lesions", "made_from")
@@ -123,6 +123,11 @@ def _show(description: DatasetDescription) -> None:
             for name, split in description.splits.items()
         ),
     )
+    for column, groups in (description.patients or {}).items():
+        show_table(
+            (column, *description.splits),
+            ((group, *map(str, images.values())) for group, images in groups.items() if any(images.values())),
+        )
     for pair, number in description.duplicates.items():
         out.print(f"identical images in {pair.replace('-', ' and ')}: {number}")
 

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
+from models_store.datasets.errors import DatasetUnknown
 from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
@@ -55,7 +56,12 @@ def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
 @router.post("/experiments/split")
 def split_dataset(viewer: Viewing, services: Services, form: Posted) -> Response:
     """Makes the split whose button was pressed, and chooses it in the form, which keeps everything else."""
-    made, _ = split_alone(services, str(form.get("split", "")), seed=0)
+    name = str(form.get("split", ""))
+    with services.database.read() as session:
+        known = {choice.value for choice in datasets(session)}
+    if name not in known:
+        raise DatasetUnknown(f"there is no data set {name!r}", "Load the page again and choose one from the list")
+    made, _ = split_alone(services, name, seed=0)
     with services.database.read() as session:
         fields, groups = sections(datasets(session))
         _, values = parsed(form, all_fields(fields, groups))

@@ -7,10 +7,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from models_store.database import Database
+from models_store.datasets.labels import SPLITS
 from models_store.datasets.registration import register
 from models_store.datasets.synthetic import SYNTHETIC_SETS, generate
 from models_store.settings import Settings
 from models_store.store.storage import Storage
+from models_store.tables import DatasetRow
 from service.datasets.recording import record
 from service.dependencies import Service
 
@@ -56,6 +58,20 @@ def test_split_is_a_data_set_of_its_own_without_shared_lesions(client: TestClien
     assert images(made["counts"]) == sum(SIZES)
     origin = {"dataset": clinic, "sha256": client.get(f"/v1/datasets/{clinic}").json()["sha256"]}
     assert made["made_from"] == {**origin, "split": "new_lesions", "seed": 7}
+
+
+def test_split_keeps_the_patients_of_its_images(
+    client: TestClient, database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    generate(tmp_path / "clinic.npz", counts=SIZES)
+    places = [f"{split},{index}" for split, size in zip(SPLITS, SIZES, strict=True) for index in range(size)]
+    (tmp_path / "clinic_patients.csv").write_text("\n".join(["split,index,sex", *(f"{at},male" for at in places), ""]))
+    record(database, register(tmp_path / "clinic.npz", "clinic", storage=storage))
+
+    made = client.post("/v1/datasets/clinic/split", json={"seed": 0}).json()
+
+    with database.read() as session:
+        assert storage.exists(str(session.get_one(DatasetRow, made["name"]).patients_store_key))
 
 
 def test_same_seed_makes_a_split_once_and_another_seed_makes_another(client: TestClient, clinic: str) -> None:

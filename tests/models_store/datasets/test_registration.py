@@ -14,9 +14,12 @@ from models_store.datasets.errors import (
 )
 from models_store.datasets.layout import read_split, verify_layout
 from models_store.datasets.lesions import SharedLesions, count_shared_lesions
+from models_store.datasets.patients import patients_path
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import resolve
 from models_store.files import sha256_of
+
+SIZES = {"train": 100, "val": 20, "test": 40}
 
 
 class Store(Protocol):
@@ -40,6 +43,26 @@ def test_registered_file_comes_back_with_its_lesions(generated: Path, store: Sto
     assert path == tmp_path / "cache" / "datasets" / registered.sha256 / "clinic_28.npz"
     assert path.read_bytes() == generated.read_bytes()
     assert read_split(path, "test").lesion_ids is not None
+
+
+def test_patients_file_comes_back_with_the_data_set(small: Path, store: Store, tmp_path: Path) -> None:
+    places = [f"{split},{index}" for split, size in SIZES.items() for index in range(size)]
+    patients_path(small).write_text("\n".join(["split,index,sex", *(f"{place},female" for place in places), ""]))
+    registered = register(small, "clinic_28", storage=store)
+
+    path = fetch(registered, store, tmp_path / "cache")
+
+    assert registered.patients_store_key == f"datasets/{registered.sha256}_patients.csv"
+    assert patients_path(path).read_bytes() == patients_path(small).read_bytes()
+
+
+def test_damaged_patients_file_is_refused_before_anything_is_uploaded(small: Path, store: Store) -> None:
+    patients_path(small).write_text("split,index,sex\ntrain,0,female\n")
+
+    with pytest.raises(DatasetInvalid, match="1 rows for a data set of 160 images"):
+        register(small, "clinic_28", storage=store)
+
+    assert not store.root.exists()
 
 
 def test_registration_records_what_the_file_holds(generated: Path, store: Store) -> None:

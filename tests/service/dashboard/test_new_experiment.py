@@ -166,7 +166,7 @@ def test_button_makes_the_split_and_chooses_it_in_a_form_that_keeps_the_rest(
 def test_split_of_a_data_set_that_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
     answer = client.post("/experiments/split", data=FORM | {"split": "nowhere"})
     assert answer.status_code == 404
-    assert "no data set is registered" in answer.text
+    assert "choose one from the list" in answer.text
 
 
 def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Database) -> None:
