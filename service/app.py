@@ -17,6 +17,7 @@ from service.access.gate import Gate, refuse_open_access
 from service.access.keys import Keyring
 from service.access.rates import Rates
 from service.dashboard import routes as dashboard
+from service.datasets import endpoints as datasets
 from service.dependencies import Service
 from service.errors import add_handlers
 from service.experiments import catalog
@@ -85,7 +86,19 @@ def create_app(
     app.add_middleware(Observe)
     add_handlers(app)
     app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
-    for part in (experiments, catalog, models, predictions, batch, health, prometheus, system, api_docs, dashboard):
+    for part in (
+        experiments,
+        catalog,
+        datasets,
+        models,
+        predictions,
+        batch,
+        health,
+        prometheus,
+        system,
+        api_docs,
+        dashboard,
+    ):
         app.include_router(part.router)
     api_docs.describe(app)
     return app

@@ -1,7 +1,8 @@
 """What every endpoint shares: the collaborators of one web process, and one transaction a request."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
@@ -29,6 +30,7 @@ class Service:
     judge: Judge
     recorder: Recorder
     batch_room: Room
+    splitting: Lock = field(default_factory=Lock)
 
 
 async def service(request: Request) -> Service:  # async, or every request would visit another thread for it

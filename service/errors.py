@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, ProblemDocument
+from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
+from models_store.datasets.splitting import LesionsUnknown
 from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
 from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
 
@@ -94,6 +96,15 @@ KNOWN: dict[type[Exception], tuple[int, str, str, str]] = {
     ),
 }
 
+# Errors of a data set, which bring their own remedy; the most special kind first.
+DATASET_ERRORS: dict[type[DatasetError], tuple[int, str, str]] = {
+    LesionsUnknown: (422, "lesions-unknown", "The data set has no lesion ids"),
+    DatasetInvalid: (422, "dataset-invalid", "The data set cannot be used"),
+    DatasetUnknown: (404, "dataset-not-found", "There is no such data set"),
+    DatasetNameRefused: (409, "dataset-name-refused", "The name is taken"),
+    DatasetError: (503, "dataset-unavailable", "The data set cannot be read now"),
+}
+
 HTTP_REMEDIES = {
     400: "Check that the body is what its Content-Type says.",
     404: "GET /docs lists every address.",
@@ -108,6 +119,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database_failed)
+    app.add_exception_handler(DatasetError, _dataset_failed)
     app.add_exception_handler(OSError, _system_failed)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
@@ -127,6 +139,12 @@ def _problem(request: Request, error: Exception) -> Response:
 def _known(request: Request, error: Exception) -> Response:
     status, kind, title, remedy = KNOWN[type(error)]
     return Problem(status, kind, title, str(error), remedy).response(request)
+
+
+def _dataset_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DatasetError)
+    status, kind, title = next(said for of, said in DATASET_ERRORS.items() if isinstance(error, of))
+    return Problem(status, kind, title, error.finding, f"{error.remedy}.").response(request)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

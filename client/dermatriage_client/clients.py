@@ -22,6 +22,7 @@ from dermatriage_client.retries import BROKEN
 from dermatriage_client.schemas import (
     BatchLine,
     Catalog,
+    DatasetRead,
     ExperimentRead,
     Health,
     History,
@@ -100,6 +101,17 @@ class Client(Connection):
     def catalog(self) -> Catalog:
         """Every name an experiment may use."""
         return self._ask(get("catalog"), of(Catalog))
+
+    def datasets(self) -> list[DatasetRead]:
+        """Every data set an experiment may name."""
+        return self._ask(get("datasets"), requests.datasets)
+
+    def dataset(self, name: str) -> DatasetRead:
+        return self._ask(get("datasets", name), of(DatasetRead))
+
+    def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
+        """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
+        return self._ask(requests.splitting(name, seed), of(DatasetRead))
 
     def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
         """Every model, newest first; pages are fetched as the iteration reaches them."""
@@ -272,6 +284,15 @@ class AsyncClient(Connection):
 
     async def catalog(self) -> Catalog:
         return await self._ask(get("catalog"), of(Catalog))
+
+    async def datasets(self) -> list[DatasetRead]:
+        return await self._ask(get("datasets"), requests.datasets)
+
+    async def dataset(self, name: str) -> DatasetRead:
+        return await self._ask(get("datasets", name), of(DatasetRead))
+
+    async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
+        return await self._ask(requests.splitting(name, seed), of(DatasetRead))
 
     def models(self, *, page_size: int = 50) -> AsyncIterator[ModelRead]:
         return self._pages(Page[ModelRead], "models", limit=page_size)

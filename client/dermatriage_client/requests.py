@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from dermatriage_client.schemas import ModelRead, Readiness, TrialList, TrialRead
+from dermatriage_client.schemas import DatasetList, DatasetRead, ModelRead, Readiness, TrialList, TrialRead
 
 Body = TypeVar("Body", bound=BaseModel)
 # A file's path, or its name and content.
@@ -71,6 +71,10 @@ def cancellation(experiment_id: str) -> Call:
     return Call("POST", path("experiments", experiment_id, "cancel"))
 
 
+def splitting(dataset: str, seed: int) -> Call:
+    return Call("POST", path("datasets", dataset, "split"), {"json": {"seed": seed}})
+
+
 def move(*parts: str, reason: str, if_match: str | None) -> Call:
     """A promotion or a rollback: sent twice, the history would list two moves."""
     headers = {} if if_match is None else {"If-Match": if_match}
@@ -102,6 +106,10 @@ def of(kind: type[Body]) -> Callable[[httpx.Response], Body]:
 
 def text(response: httpx.Response) -> str:
     return response.content.decode()
+
+
+def datasets(response: httpx.Response) -> list[DatasetRead]:
+    return DatasetList.model_validate_json(response.content).items
 
 
 def trials(response: httpx.Response) -> list[TrialRead]:

@@ -144,6 +144,25 @@ class ClassWeightRead(BaseModel):
     malignant: float = Field(examples=[3.0])
 
 
+class SharedLesionsRead(BaseModel):
+    """What the splits of a data set have in common: their test figures will be better than on new lesions."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    lesions: int = Field(description="Lesions with images in more than one split.", examples=[991])
+    val_images: int = Field(description="Validation images whose lesion is also in train.", examples=[344])
+    test_images: int = Field(description="Test images whose lesion is also in train.", examples=[695])
+
+
+class MadeFrom(BaseModel):
+    """The data set that a split was made from, and the seed that made it."""
+
+    dataset: str = Field(examples=["clinic"])
+    sha256: str = Field(examples=["0" * 64])
+    split: Literal["new_lesions"]
+    seed: int = Field(examples=[0])
+
+
 class DatasetRead(BaseModel):
     """A data set an experiment may name; `counts` is known once the file is in the store."""
 
@@ -153,6 +172,24 @@ class DatasetRead(BaseModel):
     sha256: str | None = Field(None, examples=[None])
     image_size: int | None = Field(None, examples=[28])
     counts: dict[str, Any] | None = Field(None, examples=[None])
+    shared_lesions: SharedLesionsRead | None = Field(
+        None, description="Lesions on two sides of the split; null where lesion ids are unknown.", examples=[None]
+    )
+    made_from: MadeFrom | None = Field(None, description="Null unless it was made by a split.", examples=[None])
+
+
+class DatasetList(BaseModel):
+    """Every data set an experiment may name, registered ones last."""
+
+    items: list[DatasetRead]
+
+
+class NewSplit(BaseModel):
+    """Which of the possible splits to make: the same seed makes the same one."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"seed": 0}})
+
+    seed: int = Field(0, ge=0, le=2**32 - 1)
 
 
 class Catalog(BaseModel):

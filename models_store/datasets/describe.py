@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from models_store.datasets.labels import CLASS_NAMES, SPLITS, binary_counts
 from models_store.datasets.layout import Layout, verify_layout
+from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.npz import opened, read_array
 from models_store.datasets.official import OFFICIAL_NAMES, dermamnist_info, official_file
+from models_store.datasets.patients import UNKNOWN, PatientColumn, read_patients
 from models_store.files import digest_of, sha256_of
 
 
@@ -31,8 +33,9 @@ class DatasetDescription:
     """What `dermatriage dataset describe` prints.
 
     `duplicates["train-test"]` counts the test images whose pixels also occur in train, and likewise for the other
-    pairs; `lesions_shared_with_train["test"]` counts the test images whose lesion is also in train, and is None where
-    no lesions CSV lies beside the file.
+    pairs; `lesions_on_two_sides` counts the lesions with images in more than one split, and
+    `lesions_shared_with_train["test"]` the test images whose lesion is also in train. Both are None where no lesions
+    CSV lies beside the file. `patients["age"]["40 to 59"]["test"]` counts the test images of a group of patients.
     """
 
     file: str
@@ -42,7 +45,17 @@ class DatasetDescription:
     licence: str
     splits: dict[str, SplitCounts]
     duplicates: dict[str, int]
+    lesions_on_two_sides: int | None
     lesions_shared_with_train: dict[str, int] | None
+    patients: dict[str, dict[str, dict[str, int]]] | None
+
+    @property
+    def shared_lesions(self) -> SharedLesions | None:
+        """The lesions that the splits share; None where lesions are unknown."""
+        images = self.lesions_shared_with_train
+        if self.lesions_on_two_sides is None or images is None:
+            return None
+        return SharedLesions(self.lesions_on_two_sides, images["val"], images["test"])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries, ready for `json.dumps`."""
@@ -52,6 +65,7 @@ class DatasetDescription:
 def describe(path: Path) -> DatasetDescription:
     """Read and count a file in MedMNIST layout. Raises `DatasetInvalid`."""
     layout = verify_layout(path)
+    shared = None if layout.lesion_ids is None else count_shared_lesions(layout.lesion_ids)
     return DatasetDescription(
         file=path.name,
         sha256=sha256_of(path),
@@ -60,7 +74,9 @@ def describe(path: Path) -> DatasetDescription:
         licence=_licence(path, layout),
         splits={split: _split_counts(labels) for split, labels in layout.labels.items()},
         duplicates=_duplicates({split: _fingerprints(path, split) for split in SPLITS}),
-        lesions_shared_with_train=lesions_shared_with_train(layout.lesion_ids),
+        lesions_on_two_sides=None if shared is None else shared.lesions,
+        lesions_shared_with_train=None if shared is None else {"val": shared.val_images, "test": shared.test_images},
+        patients=_patient_groups(read_patients(path, layout.sizes)),
     )
 
 
@@ -70,16 +86,21 @@ def class_counts(labels: ArrayLike) -> dict[str, int]:
     return dict(zip(CLASS_NAMES, counts.tolist(), strict=True))
 
 
-def lesions_shared_with_train(lesion_ids: dict[str, NDArray[np.str_]] | None) -> dict[str, int] | None:
-    """Count the val and test images whose lesion is also in train; None where lesions are unknown."""
-    if lesion_ids is None:
-        return None
-    return {split: int(np.isin(lesion_ids[split], lesion_ids["train"]).sum()) for split in ("val", "test")}
-
-
 def _split_counts(labels: NDArray[np.int64]) -> SplitCounts:
     benign, malignant = binary_counts(labels)
     return SplitCounts(len(labels), benign, malignant, class_counts(labels))
+
+
+def _patient_groups(columns: dict[str, PatientColumn] | None) -> dict[str, dict[str, dict[str, int]]] | None:
+    if columns is None:
+        return None
+    return {
+        name: {
+            group or "unknown": {split: int((of == group).sum()) for split, of in column.of_images.items()}
+            for group in (*column.groups, UNKNOWN)
+        }
+        for name, column in columns.items()
+    }
 
 
 def _fingerprints(path: Path, split: str) -> list[bytes]:

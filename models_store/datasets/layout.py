@@ -43,6 +43,11 @@ class Layout:
     lesion_ids: dict[str, NDArray[np.str_]] | None
     synthetic: bool
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {split: len(labels) for split, labels in self.labels.items()}
+
 
 def read_split(path: Path, name: str) -> Split:
     """Read `train`, `val` or `test`; the pixels of the other splits are not touched.

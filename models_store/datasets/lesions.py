@@ -40,6 +40,23 @@ def read_lesions(path: Path, sizes: dict[str, int]) -> dict[str, NDArray[np.str_
     return {split: _in_order(csv_path, split, rows, sizes[split]) for split in SPLITS}
 
 
+@dataclass(frozen=True)
+class SharedLesions:
+    """Lesions with images in more than one split, and the images of val and test whose lesion is also in train."""
+
+    lesions: int
+    val_images: int
+    test_images: int
+
+
+def count_shared_lesions(lesion_ids: dict[str, NDArray[np.str_]]) -> SharedLesions:
+    """Count from the lesion ids of every split, as `read_lesions` returns them."""
+    distinct = np.concatenate([np.unique(lesion_ids[split]) for split in SPLITS])
+    _, splits_of = np.unique(distinct, return_counts=True)
+    of_train = {split: int(np.isin(lesion_ids[split], lesion_ids["train"]).sum()) for split in ("val", "test")}
+    return SharedLesions(int((splits_of > 1).sum()), of_train["val"], of_train["test"])
+
+
 def write_lesions(path: Path, rows: list[LesionRow]) -> None:
     """Write `rows` as the lesions CSV at exactly `path`."""
     with path.open("w", newline="", encoding="utf-8") as stream:

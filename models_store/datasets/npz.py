@@ -68,6 +68,19 @@ def read_array(path: Path, archive: zipfile.ZipFile, member: str) -> NDArray[Any
     return array
 
 
+@contextmanager
+def created(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a new compressed npz file for `write_array`."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        yield archive
+
+
+def write_array(archive: zipfile.ZipFile, member: str, array: NDArray[Any]) -> None:
+    """Add one array. Equal arrays give equal bytes: a member has no time of its own."""
+    with archive.open(f"{member}.npy", "w", force_zip64=True) as stream:
+        npy.write_array(stream, array, allow_pickle=False)
+
+
 def check_every_byte(path: Path) -> None:
     """Raise `DatasetInvalid` unless every member of the archive matches its CRC-32; looks at no value."""
     with opened(path) as archive:

@@ -1,8 +1,8 @@
 """Taking a file into the store, so that any worker can train on it by name."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,8 +10,9 @@ from models_store.contract.specs import DatasetName
 from models_store.datasets.describe import class_counts
 from models_store.datasets.errors import DatasetNameRefused
 from models_store.datasets.layout import verify_layout
-from models_store.datasets.lesions import lesions_path
+from models_store.datasets.lesions import count_shared_lesions, lesions_path
 from models_store.datasets.npz import check_every_byte
+from models_store.datasets.patients import patients_path, read_patients
 from models_store.datasets.sources import is_builtin
 from models_store.files import sha256_of
 
@@ -24,7 +25,11 @@ class FileTarget(Protocol):
 
 @dataclass(frozen=True)
 class RegisteredDataset:
-    """What to record of a data set in the store; `counts` gives the images per split and class name."""
+    """What to record of a data set in the store; `counts` gives the images per split and class name.
+
+    `shared_lesions` holds the fields of `SharedLesions`, and is None without a lesions CSV. `made_from` says which data
+    set a split was made from, and how.
+    """
 
     name: str
     sha256: str
@@ -33,24 +38,47 @@ class RegisteredDataset:
     image_size: int
     counts: dict[str, dict[str, int]]
     synthetic: bool
+    shared_lesions: dict[str, int] | None = None
+    patients_store_key: str | None = None
+    made_from: dict[str, Any] | None = None
 
 
-def register(path: Path, name: str, *, storage: FileTarget) -> RegisteredDataset:
-    """Verify the file, upload it with its lesions CSV, and return what the caller records.
+def register(
+    path: Path, name: str, *, storage: FileTarget, made_from: dict[str, Any] | None = None
+) -> RegisteredDataset:
+    """Verify the file, upload it with the lesions and patients CSV beside it, and return what the caller records.
 
     Raises `DatasetNameRefused` and `DatasetInvalid` before anything is uploaded.
     """
     _require_free_name(name)
     layout = verify_layout(path)
+    read_patients(path, layout.sizes)
     check_every_byte(path)
     sha256 = sha256_of(path)
     store_key = f"datasets/{sha256}.npz"
-    lesions_store_key = None if layout.lesion_ids is None else f"datasets/{sha256}_lesions.csv"
-    if lesions_store_key is not None:
-        storage.put_file(lesions_path(path), lesions_store_key)
+    lesions_store_key = _put_beside(lesions_path(path), f"datasets/{sha256}_lesions.csv", storage)
+    patients_store_key = _put_beside(patients_path(path), f"datasets/{sha256}_patients.csv", storage)
     storage.put_file(path, store_key)
     counts = {split: class_counts(labels) for split, labels in layout.labels.items()}
-    return RegisteredDataset(name, sha256, store_key, lesions_store_key, layout.image_size, counts, layout.synthetic)
+    return RegisteredDataset(
+        name,
+        sha256,
+        store_key,
+        lesions_store_key,
+        layout.image_size,
+        counts,
+        layout.synthetic,
+        None if layout.lesion_ids is None else asdict(count_shared_lesions(layout.lesion_ids)),
+        patients_store_key,
+        made_from,
+    )
+
+
+def _put_beside(local: Path, key: str, storage: FileTarget) -> str | None:
+    if not local.exists():
+        return None
+    storage.put_file(local, key)
+    return key
 
 
 def _require_free_name(name: str) -> None:

@@ -14,6 +14,7 @@ from models_store.datasets.official import (
     official_file,
     require_digest,
 )
+from models_store.datasets.patients import patients_path
 from models_store.datasets.synthetic import GENERATOR_VERSION, SYNTHETIC_SETS, generate
 from models_store.files import replacing
 
@@ -29,6 +30,8 @@ class Registered(Protocol):
     def store_key(self) -> str: ...
     @property
     def lesions_store_key(self) -> str | None: ...
+    @property
+    def patients_store_key(self) -> str | None: ...
 
 
 class FileSource(Protocol):
@@ -64,10 +67,14 @@ def resolve(
     return _fetched(registered, storage, cache_root)
 
 
+def local_copies(name: str, data_root: Path) -> tuple[Path, Path]:
+    """Return where an official file may lie on this machine: in `data_root`, and in MedMNIST's own cache."""
+    return data_root / f"{name}.npz", Path.home() / ".medmnist" / f"{name}.npz"
+
+
 def _official(name: str, data_root: Path) -> Path:
     source = official_file(name)
-    local = data_root / f"{name}.npz"
-    cached = Path.home() / ".medmnist" / f"{name}.npz"
+    local, cached = local_copies(name, data_root)
     path = next((candidate for candidate in (local, cached) if candidate.exists()), None)
     if path is None:
         path = local
@@ -97,9 +104,8 @@ def _synthetic(name: str, cache_root: Path) -> Path:
 def _fetched(registered: Registered, storage: FileSource, cache_root: Path) -> Path:
     path = cache_root / "datasets" / registered.sha256 / f"{registered.name}.npz"
     try:
-        if registered.lesions_store_key is not None and not lesions_path(path).exists():
-            with replacing(lesions_path(path)) as scratch:
-                storage.get_file(registered.lesions_store_key, scratch)
+        _fetch_beside(registered.lesions_store_key, lesions_path(path), storage)
+        _fetch_beside(registered.patients_store_key, patients_path(path), storage)
         if not path.exists():
             with replacing(path) as scratch:
                 storage.get_file(registered.store_key, scratch)
@@ -111,6 +117,12 @@ def _fetched(registered: Registered, storage: FileSource, cache_root: Path) -> P
         ) from error
     _require_sha256(path, registered, f"The local copy changed; delete {path} to have it fetched again")
     return path
+
+
+def _fetch_beside(store_key: str | None, target: Path, storage: FileSource) -> None:
+    if store_key is not None and not target.exists():
+        with replacing(target) as scratch:
+            storage.get_file(store_key, scratch)
 
 
 def _require_sha256(path: Path, registered: Registered, remedy: str) -> None:

@@ -1,6 +1,7 @@
 """Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
 
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -23,6 +24,7 @@ from service.errors import Problem
 OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")
 API = ("/v1/", "/predict")
+SPLIT = re.compile(r"/v1/datasets/[^/]+/split")
 CALLER = "dermatriage.caller"
 KEY_ID = "dermatriage.key_id"
 SCOPES = "dermatriage.scopes"
@@ -60,6 +62,8 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
     if method == "POST" and path in ("/predict", "/v1/predict/batch"):
         return "predict"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
+        return "submit"
+    if method == "POST" and SPLIT.fullmatch(path):
         return "submit"
     return "admin"
 

@@ -6,15 +6,20 @@ from typing import Annotated
 import typer
 
 from migrations import migrated
-from models_store.database import Database, now
 from models_store.datasets.describe import DatasetDescription, describe
-from models_store.datasets.errors import DatasetError, DatasetNameRefused
+from models_store.datasets.errors import DatasetError
+from models_store.datasets.lesions import SharedLesions
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import is_builtin, resolve
+from models_store.datasets.splitting import LARGEST_SEED
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from service.cli.output import AsJson, console, show_json, show_table
+from service.datasets.reading import show_dataset
+from service.datasets.recording import record
+from service.datasets.sharing import shared_lesions, sharing_sentence, split_command
+from service.datasets.splitting import make_split
 
 app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
 
@@ -30,6 +35,7 @@ def describe_dataset(
         show_json(description.to_json())
     else:
         _show(description)
+        _show_sharing(description.shared_lesions, "NAME" if _is_file(dataset) else dataset)
 
 
 @app.command("register")
@@ -38,12 +44,33 @@ def register_dataset(
     name: Annotated[str, typer.Option(help="Name that experiments use.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a file and take it into the store, with the lesions CSV beside it if there is one."""
+    """Check a file and take it into the store, with the lesions and patients CSV beside it, if there are any."""
     registered = register_file(path, name, Settings())
     if as_json:
-        show_json({"name": registered.name, "sha256": registered.sha256, "synthetic": registered.synthetic})
+        shown = ("name", "sha256", "synthetic", "shared_lesions", "made_from")
+        show_json({field: getattr(registered, field) for field in shown})
     else:
         console().print(f"Registered {registered.name} (sha256 {registered.sha256}).", soft_wrap=True)
+        _show_sharing(shared_lesions(registered.shared_lesions), registered.name)
+
+
+@app.command("split")
+def split_dataset(
+    name: Annotated[str, typer.Argument(help="Name of a data set with lesion ids.")],
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Each seed makes another split.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Split a data set again by whole lesions, so that no lesion of the test set was trained on."""
+    settings = Settings()
+    with migrated(settings.database_url) as database:
+        made, is_new = make_split(name, seed, database=database, storage=Storage(settings.store_url), settings=settings)
+    if as_json:
+        show_json(show_dataset(made).model_dump())
+        return
+    sizes = ", ".join(f"{split} {sum(classes.values()):,}" for split, classes in made.counts.items())
+    found = "Made" if is_new else "Found"
+    console().print(f"{found} {made.name} (sha256 {made.sha256}): {sizes} images.", soft_wrap=True)
+    _show_sharing(shared_lesions(made.shared_lesions), made.name)
 
 
 def register_file(path: Path, name: str, settings: Settings) -> RegisteredDataset:
@@ -53,26 +80,13 @@ def register_file(path: Path, name: str, settings: Settings) -> RegisteredDatase
     """
     with migrated(settings.database_url) as database:
         registered = register(path, name, storage=Storage(settings.store_url))
-        _record(database, registered)
+        record(database, registered)
     return registered
 
 
-def _record(database: Database, registered: RegisteredDataset) -> None:
-    with database.write() as session:
-        known = session.get(DatasetRow, registered.name)
-        if known is not None and known.sha256 != registered.sha256:
-            raise DatasetNameRefused(
-                f"'{registered.name}' already names a data set with sha256 {known.sha256}; this file has "
-                f"{registered.sha256}",
-                "Register it under a new name, so that old results keep their data",
-            )
-        session.merge(DatasetRow(**vars(registered), created_at=known.created_at if known else now(session)))
-
-
 def _file(dataset: str, settings: Settings) -> Path:
-    path = Path(dataset)
-    if path.suffix == ".npz" or path.exists():
-        return path
+    if _is_file(dataset):
+        return Path(dataset)
     registered, storage = None, None
     if not is_builtin(dataset):
         registered, storage = _registered(dataset, settings), Storage(settings.store_url)
@@ -83,6 +97,10 @@ def _file(dataset: str, settings: Settings) -> Path:
         registered=registered,
         storage=storage,
     )
+
+
+def _is_file(dataset: str) -> bool:
+    return dataset.endswith(".npz") or Path(dataset).exists()
 
 
 def _registered(name: str, settings: Settings) -> DatasetRow | None:
@@ -105,12 +123,26 @@ def _show(description: DatasetDescription) -> None:
             for name, split in description.splits.items()
         ),
     )
+    for column, groups in (description.patients or {}).items():
+        show_table(
+            (column, *description.splits),
+            ((group, *map(str, images.values())) for group, images in groups.items() if any(images.values())),
+        )
     for pair, number in description.duplicates.items():
         out.print(f"identical images in {pair.replace('-', ' and ')}: {number}")
-    if description.lesions_shared_with_train is None:
+
+
+def _show_sharing(shared: SharedLesions | None, name: str) -> None:
+    """Say whether the splits share lesions, and how to make a split that does not."""
+    out = console()
+    if shared is None:
         out.print("lesions shared between splits: unknown, no lesions CSV lies beside the file")
-    for split, number in (description.lesions_shared_with_train or {}).items():
-        out.print(f"{split} images whose lesion is also in train: {number}")
+    elif shared.lesions == 0:
+        out.print("lesions shared between splits: none")
+    else:
+        out.print(f"[bold]{sharing_sentence(shared)}[/bold]", soft_wrap=True)
+        first = "Register the file, then make" if name == "NAME" else "Make"
+        out.print(f"{first} a split without shared lesions: {split_command(name)}", soft_wrap=True)
 
 
 __all__ = ["DatasetError", "app", "register_file"]

@@ -8,13 +8,17 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
 
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
+from models_store.datasets.errors import DatasetUnknown
 from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
+from service.datasets.endpoints import split_alone
+from service.datasets.sharing import sharing_datasets
 from service.dependencies import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
 from service.system.worker_status import heard_workers
@@ -33,7 +37,7 @@ def new_experiment_page(
     values = initial_values(start, all_fields(fields, groups))
     # The demonstration needs no download.
     values["dataset"] = "synthetic" if chosen == "demo" else ""
-    return _page(viewer, fields, groups, values, preset=chosen)
+    return _page(viewer, session, fields, groups, values, preset=chosen)
 
 
 @router.post("/experiments")
@@ -43,10 +47,25 @@ def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
     if spec is None:
-        return _page(viewer, fields, groups, values, wrong=wrong, status_code=422, key=str(form.get("key", "")))
+        return _page(viewer, session, fields, groups, values, wrong=wrong, status_code=422, key=_key(form))
     # A double click submits one experiment; a changed form from the same page submits another.
-    experiment = runs.submit(session, spec, key=f"form-{form.get('key', '')}-{runs.digest_of(spec)[:16]}")
+    experiment = runs.submit(session, spec, key=f"form-{_key(form)}-{runs.digest_of(spec)[:16]}")
     return RedirectResponse(f"/experiments/{experiment.id}", 303)
+
+
+@router.post("/experiments/split")
+def split_dataset(viewer: Viewing, services: Services, form: Posted) -> Response:
+    """Makes the split whose button was pressed, and chooses it in the form, which keeps everything else."""
+    name = str(form.get("split", ""))
+    with services.database.read() as session:
+        known = {choice.value for choice in datasets(session)}
+    if name not in known:
+        raise DatasetUnknown(f"there is no data set {name!r}", "Load the page again and choose one from the list")
+    made, _ = split_alone(services, name, seed=0)
+    with services.database.read() as session:
+        fields, groups = sections(datasets(session))
+        _, values = parsed(form, all_fields(fields, groups))
+        return _page(viewer, session, fields, groups, {**values, "dataset": made.name}, key=_key(form))
 
 
 @router.post("/experiments/estimate")
@@ -64,7 +83,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
             estimated=estimated,
             queue=None if spec is None else spec.queue,
         )
-    return _page(viewer, fields, groups, values, wrong=wrong, estimated=estimated, key=str(form.get("key", "")))
+    return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, key=_key(form))
 
 
 def datasets(session: Session) -> list[Choice]:
@@ -76,6 +95,10 @@ def datasets(session: Session) -> list[Choice]:
         "registered": "registered",
     }
     return [Choice(row.name, row.name, notes[row.source]) for row in found]
+
+
+def _key(form: FormData) -> str:
+    return str(form.get("key", ""))
 
 
 def _validated(
@@ -98,6 +121,7 @@ def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Esti
 
 def _page(
     viewer: Viewing,
+    session: Session,
     fields: Sequence[Field],
     groups: Sequence[Group],
     values: dict[str, Any],
@@ -120,6 +144,7 @@ def _page(
         estimated=estimated,
         queue=values.get("queue"),
         presets=PRESETS,
+        shared=sharing_datasets(session),
         preset=preset,
         key=key or uuid.uuid4().hex,
     )

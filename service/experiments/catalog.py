@@ -4,14 +4,11 @@ from dataclasses import asdict
 from typing import get_args
 
 from fastapi import APIRouter
-from sqlalchemy import select
 
-from dermatriage_client.schemas import Catalog, ClassWeightRead, DatasetRead
+from dermatriage_client.schemas import Catalog, ClassWeightRead
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, PRESETS, STRATEGIES, CustomCNN
 from models_store.contract.specs import CalibrationPolicy, SelectionPolicy
-from models_store.datasets.official import OFFICIAL_NAMES
-from models_store.datasets.synthetic import SYNTHETIC_SETS
-from models_store.tables import DatasetRow
+from service.datasets.reading import show_datasets
 from service.dependencies import Reading
 from service.web.api_docs import problems
 
@@ -21,7 +18,6 @@ router = APIRouter(tags=["experiments"])
 @router.get("/v1/catalog", responses=problems())
 def read_catalog(session: Reading) -> Catalog:
     """Every name an experiment may use, and what it stands for."""
-    registered = session.scalars(select(DatasetRow).order_by(DatasetRow.name)).all()
     return Catalog(
         architectures=[
             {"family": "custom_cnn" if isinstance(architecture, CustomCNN) else "transfer", **asdict(architecture)}
@@ -35,26 +31,6 @@ def read_catalog(session: Reading) -> Catalog:
         selection_policies=list(get_args(SelectionPolicy)),
         calibration_policies=list(get_args(CalibrationPolicy)),
         presets=PRESETS,
-        datasets=[*_builtin(), *(_registered(row) for row in registered)],
+        datasets=show_datasets(session),
         disclaimer=DISCLAIMER,
-    )
-
-
-def _builtin() -> list[DatasetRead]:
-    official = [DatasetRead(name=name, source="official", synthetic=False) for name in OFFICIAL_NAMES]
-    synthetic = [
-        DatasetRead(name=name, source="synthetic", synthetic=True, image_size=size)
-        for name, (size, _) in SYNTHETIC_SETS.items()
-    ]
-    return official + synthetic
-
-
-def _registered(row: DatasetRow) -> DatasetRead:
-    return DatasetRead(
-        name=row.name,
-        source="registered",
-        synthetic=row.synthetic,
-        sha256=row.sha256,
-        image_size=row.image_size,
-        counts=row.counts,
     )

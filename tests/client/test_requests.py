@@ -14,6 +14,11 @@ from PIL import Image
 from dermatriage_client import DownloadAltered, Refused, requests, streams
 from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
+from models_store.database import Database
+from models_store.datasets.registration import register
+from models_store.datasets.synthetic import generate
+from models_store.store.storage import Storage
+from service.datasets.recording import record
 from tests.service.served import Scripted, ScriptedAnswer, served
 
 Connect = Callable[..., Any]
@@ -71,6 +76,17 @@ def test_experiment_is_read_with_its_trials_watched_cancelled_and_reported(clien
 
 def test_catalog_names_what_an_experiment_may_use(client: Any) -> None:
     assert "CNN_v3" in [each["name"] for each in client.catalog().architectures]
+
+
+def test_data_sets_are_listed_read_and_split(client: Any, database: Database, storage: Storage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=(140, 30, 50))
+    record(database, register(tmp_path / "clinic.npz", "clinic", storage=storage))
+
+    made = client.split_dataset("clinic", seed=2)
+
+    assert (made.name, made.shared_lesions.lesions) == ("clinic_new_lesions_2", 0)
+    assert client.split_dataset("clinic", seed=2) == made == client.dataset(made.name)
+    assert made in client.datasets()
 
 
 def test_refusal_carries_its_kind_and_findings(client: Any) -> None:

@@ -31,6 +31,7 @@ class RegisteredFile(Spec):
     sha256: str
     store_key: str
     lesions_store_key: str | None
+    patients_store_key: str | None = None
 
 
 class Job(Spec):

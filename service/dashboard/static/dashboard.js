@@ -97,6 +97,12 @@ function replaceRows(body, html) {
 function new_experiment() {
   document.getElementById("mistakes")?.focus();
   const form = document.getElementById("experiment");
+  const dataset = document.getElementById("dataset");
+  const warn = () => {
+    for (const notice of document.querySelectorAll(".shares-lesions")) notice.hidden = notice.dataset.dataset !== dataset.value;
+  };
+  dataset.addEventListener("change", warn);
+  warn();
   const estimate = document.getElementById("estimate");
   const button = document.getElementById("ask");
   if (!button) return;

@@ -17,6 +17,7 @@ def test_real_images_have_the_official_counts_and_their_leakage_is_counted(real_
     binary = {split: (counts.benign, counts.malignant) for split, counts in description.splits.items()}
     assert binary == {"train": (5641, 1366), "val": (807, 196), "test": (1613, 392)}
     assert description.splits["test"].classes["mel"] == 223
+    assert description.lesions_on_two_sides == 991
     assert description.lesions_shared_with_train == {"val": 344, "test": 695}
     assert description.sha256 == "fa78822aaa3b770c61ad54671f4b96b010933eab112d9f865340426a6ea3699c"
     assert description.image_size == 28

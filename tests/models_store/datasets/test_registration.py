@@ -13,9 +13,13 @@ from models_store.datasets.errors import (
     DatasetUnknown,
 )
 from models_store.datasets.layout import read_split, verify_layout
+from models_store.datasets.lesions import SharedLesions, count_shared_lesions
+from models_store.datasets.patients import patients_path
 from models_store.datasets.registration import RegisteredDataset, register
 from models_store.datasets.sources import resolve
 from models_store.files import sha256_of
+
+SIZES = {"train": 100, "val": 20, "test": 40}
 
 
 class Store(Protocol):
@@ -41,6 +45,26 @@ def test_registered_file_comes_back_with_its_lesions(generated: Path, store: Sto
     assert read_split(path, "test").lesion_ids is not None
 
 
+def test_patients_file_comes_back_with_the_data_set(small: Path, store: Store, tmp_path: Path) -> None:
+    places = [f"{split},{index}" for split, size in SIZES.items() for index in range(size)]
+    patients_path(small).write_text("\n".join(["split,index,sex", *(f"{place},female" for place in places), ""]))
+    registered = register(small, "clinic_28", storage=store)
+
+    path = fetch(registered, store, tmp_path / "cache")
+
+    assert registered.patients_store_key == f"datasets/{registered.sha256}_patients.csv"
+    assert patients_path(path).read_bytes() == patients_path(small).read_bytes()
+
+
+def test_damaged_patients_file_is_refused_before_anything_is_uploaded(small: Path, store: Store) -> None:
+    patients_path(small).write_text("split,index,sex\ntrain,0,female\n")
+
+    with pytest.raises(DatasetInvalid, match="1 rows for a data set of 160 images"):
+        register(small, "clinic_28", storage=store)
+
+    assert not store.root.exists()
+
+
 def test_registration_records_what_the_file_holds(generated: Path, store: Store) -> None:
     registered = register(generated, "clinic_28", storage=store)
 
@@ -50,12 +74,25 @@ def test_registration_records_what_the_file_holds(generated: Path, store: Store)
     assert registered.image_size == 28
     assert registered.counts["train"]["mel"] == 11
     assert registered.synthetic
+    assert registered.shared_lesions is not None
+    assert registered.shared_lesions.keys() == {"lesions", "val_images", "test_images"}
+    assert registered.made_from is None
+
+
+def test_lesions_on_two_sides_are_counted_by_lesion_and_by_image() -> None:
+    lesion_ids = {
+        "train": np.array(["A", "A", "B", "C"]),
+        "val": np.array(["B", "D", "D"]),
+        "test": np.array(["A", "A", "A", "D", "E", "B"]),
+    }
+    assert count_shared_lesions(lesion_ids) == SharedLesions(lesions=3, val_images=1, test_images=4)
 
 
 def test_file_without_a_lesions_table_is_registered_without_one(small: Path, store: Store, tmp_path: Path) -> None:
     registered = register(small, "clinic_28", storage=store)
 
     assert registered.lesions_store_key is None
+    assert registered.shared_lesions is None
     assert read_split(fetch(registered, store, tmp_path / "cache"), "val").lesion_ids is None
 
 

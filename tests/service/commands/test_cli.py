@@ -251,6 +251,60 @@ def test_registered_dataset_is_described_by_name(dermatriage: Dermatriage, tmp_p
     assert [split["images"] for split in by_name["splits"].values()] == list(SMALL)
 
 
+def test_lesions_on_two_sides_are_told_with_the_command_that_mends_them(
+    dermatriage: Dermatriage, tmp_path: Path
+) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+
+    registered = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+    described = dermatriage("dataset", "describe", "clinic")
+    by_path = dermatriage("dataset", "describe", "clinic.npz")
+
+    for said in (registered.out, described.out):
+        assert "lesions have images in more than one split" in said
+        assert "dermatriage dataset split clinic --seed 0" in said
+    assert "Register the file, then make a split" in by_path.out
+
+
+def test_split_is_registered_under_a_name_that_says_so_and_made_once(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+
+    made = dermatriage("dataset", "split", "clinic", "--seed", "3")
+    again = dermatriage("dataset", "split", "clinic", "--seed", "3", "--json")
+    described = dermatriage("dataset", "describe", "clinic_new_lesions_3", "--json")
+
+    assert made.out.startswith("Made clinic_new_lesions_3 (sha256")
+    assert "lesions shared between splits: none" in made.out
+    assert again.json["name"] == "clinic_new_lesions_3"
+    assert described.json["sha256"] == again.json["sha256"]
+    assert described.json["lesions_on_two_sides"] == 0
+
+
+def test_split_without_lesion_ids_is_exit_code_2_and_says_what_to_do(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    (tmp_path / "clinic_lesions.csv").unlink()
+    dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
+
+    ended = dermatriage("dataset", "split", "clinic")
+
+    assert ended.exit_code == 2
+    assert "has no lesion ids" in ended.err
+    assert "clinic_lesions.csv" in ended.err
+
+
+def test_registering_a_file_again_adds_its_lesions(dermatriage: Dermatriage, tmp_path: Path) -> None:
+    generate(tmp_path / "clinic.npz", counts=SMALL)
+    lesions = (tmp_path / "clinic_lesions.csv").rename(tmp_path / "kept.csv")
+    first = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+    lesions.rename(tmp_path / "clinic_lesions.csv")
+
+    again = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")
+
+    assert first.json["shared_lesions"] is None
+    assert again.json["shared_lesions"]["lesions"] > 0
+
+
 def test_registering_the_same_file_again_changes_nothing(dermatriage: Dermatriage, tmp_path: Path) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
     first = dermatriage("dataset", "register", "clinic.npz", "--name", "clinic", "--json")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,14 @@ from starlette.testclient import TestClient
 from models_store.contract.catalog import ARCHITECTURES, PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
+from models_store.datasets.registration import register
+from models_store.datasets.synthetic import generate
 from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
+from models_store.store.storage import Storage
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.dashboard.estimate import COSTS, estimate
+from service.datasets.recording import record
 from tests.service.dashboard.conftest import MakeExperiment
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
@@ -121,6 +126,47 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
         session.add(DatasetRow(name="my_lesions", sha256="0" * 64, store_key="datasets/0.npz", **described))
     page = client.get("/experiments/new").text
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
+
+
+def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends_it(
+    client: TestClient, database: Database
+) -> None:
+    described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
+    counted = {"lesions": 1991, "val_images": 344, "test_images": 695}
+    none = {"lesions": 0, "val_images": 0, "test_images": 0}
+    with database.write() as session:
+        for name, shared in (("leaky", counted), ("grouped", none), ("uncounted", None)):
+            session.add(DatasetRow(name=name, sha256="0" * 64, store_key="d.npz", shared_lesions=shared, **described))
+
+    page = client.get("/experiments/new").text
+
+    assert re.findall(r'shares-lesions" data-dataset="(\w+)"', page) == ["leaky"]
+    assert "1,991 lesions have images in more than one split" in page
+    assert "695 test images and 344 validation images" in page
+    assert "<code>dermatriage dataset split leaky --seed 0</code>" in page
+
+
+def test_button_makes_the_split_and_chooses_it_in_a_form_that_keeps_the_rest(
+    client: TestClient, database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    generate(tmp_path / "leaky.npz", counts=(140, 30, 50))
+    record(database, register(tmp_path / "leaky.npz", "leaky", storage=storage))
+    page = client.get("/experiments/new").text
+    assert re.search(r'<button formaction="/experiments/split"[^>]* name="split" value="leaky">', page)
+
+    made = client.post("/experiments/split", data=FORM | {"patience": "7", "split": "leaky", "key": "k1"})
+
+    assert made.status_code == 200
+    assert '<option value="leaky_new_lesions_0" selected>' in made.text
+    assert "Choose <strong>leaky_new_lesions_0</strong>" in made.text
+    assert re.search(r'<input id="patience"[^>]* value="7"', made.text)
+    assert 'name="key" value="k1"' in made.text
+
+
+def test_split_of_a_data_set_that_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
+    answer = client.post("/experiments/split", data=FORM | {"split": "nowhere"})
+    assert answer.status_code == 404
+    assert "choose one from the list" in answer.text
 
 
 def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Database) -> None:

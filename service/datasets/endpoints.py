@@ -1,0 +1,79 @@
+"""Read data sets, and split one by whole lesions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from dermatriage_client.schemas import DatasetList, DatasetRead, NewSplit
+from models_store.tables import DatasetRow
+from service.datasets.reading import builtin_datasets, show_dataset, show_datasets
+from service.datasets.splitting import make_split
+from service.dependencies import Reading, Service, Services
+from service.errors import Problem
+from service.web.api_docs import problems
+
+router = APIRouter(tags=["data sets"])
+
+Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+@router.get("/v1/datasets", responses=problems())
+def list_datasets(session: Reading) -> DatasetList:
+    """Every data set an experiment may name."""
+    return DatasetList(items=show_datasets(session))
+
+
+@router.get("/v1/datasets/{name}", responses=problems(404, 422))
+def read_dataset(name: Name, session: Reading) -> DatasetRead:
+    row = session.get(DatasetRow, name)
+    if row is not None:
+        return show_dataset(row)
+    for builtin in builtin_datasets():
+        if builtin.name == name:
+            return builtin
+    raise Problem(
+        404,
+        "dataset-not-found",
+        "There is no such data set",
+        f"no data set is called {name!r}",
+        f"GET /v1/datasets lists those there are; `dermatriage dataset register PATH --name {name}` adds one.",
+    )
+
+
+@router.post(
+    "/v1/datasets/{name}/split",
+    status_code=201,
+    responses={
+        200: {"model": DatasetRead, "description": "This split was made before."},
+        **problems(404, 409, 422, 503),
+    },
+)
+def split(name: Name, asked: NewSplit, services: Services, request: Request, response: Response) -> DatasetRead:
+    """Makes a split by whole lesions, so that no lesion of the test set was trained on.
+
+    It is a data set with a name of its own, at `Location`. The data set needs lesion ids.
+    """
+    made, is_new = split_alone(services, name, asked.seed)
+    response.headers["Location"] = request.url_for("read_dataset", name=made.name).path
+    response.status_code = 201 if is_new else 200
+    return show_dataset(made)
+
+
+def split_alone(services: Service, name: str, seed: int) -> tuple[DatasetRow, bool]:
+    """`make_split`, one at a time in this process: each holds most of a data set in memory.
+
+    Raises `Problem` and `DatasetError`.
+    """
+    if not services.splitting.acquire(blocking=False):
+        raise Problem(
+            503,
+            "split-under-way",
+            "Another split is being made",
+            "the server makes one split at a time",
+            "Try again in a minute.",
+            headers={"Retry-After": "60"},
+        )
+    try:
+        return make_split(name, seed, database=services.database, storage=services.storage, settings=services.settings)
+    finally:
+        services.splitting.release()
