@@ -23,8 +23,10 @@ from models_store.contract.records import (
 )
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.layout import Split, verify_layout
+from models_store.datasets.patients import UNKNOWN, read_patients
 from models_store.experiment.selection import policy_for
 from models_store.files import sha256_of
+from models_store.group_gaps import UNKNOWN as UNKNOWN_GROUP
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
@@ -145,7 +147,15 @@ def finalize(
     test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
     scores = scorer(test.images)
-    evaluation = evaluate(scores, test, decision, train_lesions=train_lesions, seed=spec.seed)
+    evaluation = evaluate(
+        scores,
+        test,
+        decision,
+        train_lesions=train_lesions,
+        seed=spec.seed,
+        probabilities=scorer.diagnoses(test.images),
+        columns=_groups_of_test_images(dataset),
+    )
 
     write_test_scores(folder / "test_scores.csv", test, scores)
     bundles.write_json(folder / "metrics.json", evaluation)
@@ -222,6 +232,16 @@ def _about(
         views=spec.final.views,
         members=tuple(Member(name=member.name, trial=member.trial) for member in members),
     )
+
+
+def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
+    """The group (N,) of every test image by each column of the patients file; None without one."""
+    sizes = {split: len(labels) for split, labels in verify_layout(dataset).labels.items()}
+    columns = read_patients(dataset, sizes)
+    if columns is None:
+        return None
+    test = {name: column.of_images["test"] for name, column in columns.items()}
+    return {name: np.where(groups == UNKNOWN, UNKNOWN_GROUP, groups) for name, groups in test.items()}
 
 
 def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
