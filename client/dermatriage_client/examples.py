@@ -82,6 +82,7 @@ SPEC: dict[str, Any] = {
         "false_negative_cost": 10.0,
         "threshold": None,
     },
+    "final": {"views": 1, "ensemble": 1},
     "limits": {"trial_minutes": 720.0, "experiment_minutes": None},
     "queue": "cpu",
     "promote": "if_better",

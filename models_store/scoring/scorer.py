@@ -75,12 +75,12 @@ class Scorer:
         (features,) = self._run(images, FEATURES)
         return features
 
-    def diagnoses(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Probabilities of the seven diagnoses, float32 (N, 7) in the order of `CLASS_NAMES`; None if it has none."""
+    def diagnoses(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Probabilities of the seven diagnoses, float64 (N, 7) in the order of `CLASS_NAMES`; None if it has none."""
         if not self.has_diagnoses:
             return None
         (diagnoses,) = self._run(images, DIAGNOSES)
-        return diagnoses
+        return diagnoses.astype(np.float64)
 
     def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, …), computed in chunks."""
