@@ -81,11 +81,52 @@ class Miss(Record):
     probability: float
 
 
+class DiagnosisTable(Record):
+    """How well the most probable of the seven diagnoses is the right one.
+
+    `confusion[i][j]` counts images of diagnosis i called j, in the order of `diagnoses`. `macro_auc` is the mean ROC
+    AUC of each diagnosis against the rest, as in MedMNIST; None where a diagnosis is absent.
+    """
+
+    diagnoses: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: float
+    accuracy_interval: Interval
+    macro_auc: float | None
+    macro_auc_interval: Interval | None
+
+
+class GroupFigures(Record):
+    """Recall and specificity on images of one group; None where it holds no malignant, or no benign, image.
+
+    `enough` is false where it holds too few of either to say anything.
+    """
+
+    group: str
+    malignant_images: int
+    benign_images: int
+    recall: float | None
+    recall_interval: Interval | None
+    specificity: float | None
+    specificity_interval: Interval | None
+    enough: bool
+
+
+class Grouping(Record):
+    """The groups by one column of the patients file; the largest gaps among groups with enough images."""
+
+    column: str
+    groups: tuple[GroupFigures, ...]
+    largest_recall_gap: float | None
+    largest_specificity_gap: float | None
+
+
 class Evaluation(Figures):
     """Everything that the report and the card say of the test set; recall comes first.
 
     `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
-    `at_half` repeats them at the threshold 0.5, which nobody calibrated.
+    `at_half` repeats them at the threshold 0.5, which nobody calibrated. `seven` only where the network predicts
+    diagnoses, `groupings` only where a patients file lies beside the data set.
     """
 
     malignant_images: int
@@ -99,3 +140,5 @@ class Evaluation(Figures):
     reliability: tuple[ReliabilityBin, ...]
     curve: tuple[CurvePoint, ...]
     confident_misses: tuple[Miss, ...]
+    seven: DiagnosisTable | None = None
+    groupings: tuple[Grouping, ...] = ()

@@ -125,8 +125,18 @@ class DataSizes(Record):
     calibration_images_of_train_lesions: int | None
 
 
+class Member(Record):
+    """One network of the final model; the first is the winner."""
+
+    name: str
+    trial: TrialSpec
+
+
 class About(Record):
-    """What was trained, on what and how: `about` of a bundle's `frozen.json`."""
+    """What was trained, on what and how: `about` of a bundle's `frozen.json`.
+
+    `members` is empty in bundles made before there were ensembles.
+    """
 
     experiment_id: str
     winner: str
@@ -143,6 +153,8 @@ class About(Record):
     selection: SelectionSpec
     calibration: CalibrationSpec
     data: DataSizes
+    views: int = 1
+    members: tuple[Member, ...] = ()
 
 
 class Parity(Record):

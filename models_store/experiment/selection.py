@@ -67,9 +67,14 @@ def improves(policy: Policy, metrics: Metrics, best: Metrics | None) -> bool:
 
 def choose(policy: Policy, candidates: Mapping[Candidate, Metrics]) -> Candidate | None:
     """The name of the best candidate, the first of equals, or None if none is eligible."""
+    return next(iter(ranked(policy, candidates)), None)
+
+
+def ranked(policy: Policy, candidates: Mapping[Candidate, Metrics]) -> list[Candidate]:
+    """The eligible candidates, the best first; equals keep their order."""
     ranks = {name: policy.rank(metrics) for name, metrics in candidates.items()}
     eligible = {name: rank for name, rank in ranks.items() if rank is not None}
-    return max(eligible, key=lambda name: eligible[name]) if eligible else None
+    return sorted(eligible, key=lambda name: eligible[name], reverse=True)
 
 
 def collapse_reason(policy: Policy, epochs: Sequence[Metrics]) -> str:
