@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from models_store.datasets.labels import malignant_of
 from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
@@ -19,9 +20,9 @@ class ImagesRefused(ValueError):
 class Scorer:
     """An ONNX classifier that answers with calibrated probabilities of malignant.
 
-    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, and
-    `features` float32 (N, D), which older graphs lack. `distribution` is that of the training images' features;
-    without it nothing is known of that. Raises ValueError for a graph of another kind.
+    The graph takes `image` float32 (N, S, S, 3) in [0, 1] and gives `probabilities` float32 (N, 2), benign first, or
+    (N, 7), and `features` float32 (N, D), which older graphs lack. `distribution` is that of the training images'
+    features; without it nothing is known of that. Raises ValueError for a graph of another kind.
     """
 
     def __init__(
@@ -56,12 +57,12 @@ class Scorer:
         if self.distribution is None:
             return self(images), None
         probabilities, features = self._run(images, "probabilities", "features")
-        return self.calibration(probabilities[:, 1].astype(np.float64)), self.distribution.score(features)
+        return self.calibration(malignant_of(probabilities).astype(np.float64)), self.distribution.score(features)
 
     def raw(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The network's own probability of malignant, before its calibration; float64 (N,)."""
         (probabilities,) = self._run(images, "probabilities")
-        malignant: NDArray[np.float64] = probabilities[:, 1].astype(np.float64)
+        malignant: NDArray[np.float64] = malignant_of(probabilities).astype(np.float64)
         return malignant
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

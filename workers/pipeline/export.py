@@ -11,6 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from models_store.contract.records import Parity
+from models_store.datasets.labels import malignant_of
 from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
 
 LARGEST_DIFFERENCE = 1e-5
@@ -24,10 +25,10 @@ class ExportNotFaithful(RuntimeError):
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:
-    """Write `model` to `path` as ONNX: `image` (N, S, S, 3) to `probabilities` (N, 2) and `features` (N, D), N free.
+    """Write `model` to `path` as ONNX: `image` (N, S, S, 3) to `probabilities` (N, 2 or 7) and `features` (N, D).
 
-    Needs the TensorFlow backend. The graph is frozen first: converting the function directly loses the inputs of
-    EfficientNetB0's Normalization. The file appears whole or not at all. Raises onnx.checker.ValidationError.
+    N is free. Needs the TensorFlow backend. The graph is frozen first: converting the function directly loses the
+    inputs of EfficientNetB0's Normalization. The file appears whole or not at all. Raises onnx.checker.ValidationError.
     """
     graph = frozen_graph(with_features(model))
     network, _ = tf2onnx.convert.from_graph_def(
@@ -53,7 +54,7 @@ def check_parity(model: keras.Model, onnx_path: Path, images: NDArray[np.float32
     Raises ExportNotFaithful if a probability differs by more than 1e-5 or any decision differs. Give it
     `PARITY_IMAGES` images.
     """
-    expected = model.predict(images, verbose=0)[:, 1]
+    expected = malignant_of(model.predict(images, verbose=0))
     answered = onnx_probabilities(onnx_path, images)
     difference = float(np.max(np.abs(expected - answered)))
     decisions = int(np.sum((expected >= threshold) != (answered >= threshold)))
@@ -71,7 +72,7 @@ def onnx_probabilities(onnx_path: Path, images: NDArray[np.float32]) -> NDArray[
     """Probability of malignant, float32 (N,), of every image (N, S, S, 3) in [0, 1]."""
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     (probabilities,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
-    return np.asarray(probabilities[:, 1], dtype=np.float32)
+    return np.asarray(malignant_of(probabilities), dtype=np.float32)
 
 
 POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)

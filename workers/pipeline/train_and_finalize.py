@@ -11,6 +11,7 @@ import numpy as np
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
 from models_store.contract.figures import Evaluation
 from models_store.contract.outcomes import Epoch, FinalModel
+from models_store.contract.recipes import RECIPES
 from models_store.contract.records import (
     About,
     CalibrationRecord,
@@ -75,6 +76,7 @@ def train_trial(
         class_weight=CLASS_WEIGHTS[trial.class_weight],
         seed=trial.seed,
         target_recall=spec.calibration.target_recall,
+        recipe=RECIPES[trial.recipe],
     )
     return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
 
