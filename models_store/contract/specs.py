@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, STUDY, Unfreeze
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, RESIZING, STRATEGIES, STUDY, Unfreeze
 from models_store.contract.recipes import RecipeName
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
@@ -160,6 +160,11 @@ class ExperimentSpec(Spec):
                 raise ValueError(f"{field}: each name may appear once")
         if len(set(self.input_sizes)) < len(self.input_sizes):
             raise ValueError("input_sizes: each size may appear once")
+        if self.input_sizes and not set(RESIZING) & set(self.architectures):
+            raise ValueError(
+                f"input_sizes: only {' and '.join(RESIZING)} resize images; add one of them to architectures, or leave "
+                "input_sizes empty"
+            )
         return self
 
 
