@@ -156,7 +156,7 @@ class DatasetRead(BaseModel):
 
 
 class Catalog(BaseModel):
-    """Architectures, strategies, class weights, policies, presets and data sets by name."""
+    """Architectures, strategies, recipes, class weights, policies, presets and data sets by name."""
 
     architectures: list[dict[str, Any]] = Field(
         examples=[[examples.ARCHITECTURE]],
@@ -164,6 +164,9 @@ class Catalog(BaseModel):
     )
     strategies: list[dict[str, Any]] = Field(
         examples=[[examples.STRATEGY]], description="Phase 2 applies these to the winner of Phase 1."
+    )
+    recipes: list[dict[str, Any]] = Field(
+        examples=[[examples.RECIPE]], description="How every network of an experiment is trained."
     )
     class_weights: list[ClassWeightRead]
     selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, FROM_SCRATCH, TransferModel
 from models_store.contract.figures import Evaluation
 from models_store.contract.outcomes import Epoch, FinalModel
 from models_store.contract.recipes import RECIPES
@@ -155,7 +155,7 @@ def finalize(
 
 def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:
     architecture = ARCHITECTURES[trial.architecture]
-    if isinstance(architecture, CustomCNN) or spec.weights == "none":
+    if not isinstance(architecture, TransferModel) or spec.weights == "none":
         return None
     return locate_base_weights(architecture.base, weights_root)
 
@@ -204,7 +204,7 @@ def _warnings(
     about: About, decision: ThresholdDecision, evaluation: Evaluation, calibration_leaks: int | None
 ) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
-    is_transfer = not isinstance(ARCHITECTURES[about.architecture], CustomCNN)
+    is_transfer = not isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH)
     said = {
         "trained and tested on synthetic images: no figure here says anything about lesions": about.synthetic,
         "the base started from random weights, not from ImageNet": is_transfer and about.weights == "none",
