@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models_store.contract.catalog import CLASS_WEIGHTS
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec, TrialSpec
+from models_store.datasets.labels import malignant_of
 from models_store.datasets.layout import Split, read_split
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
@@ -65,7 +66,7 @@ def _schedule(trial: TrialSpec, epochs: int) -> Schedule:
 
 def _scores(model: keras.Model, split: Split) -> NDArray[np.float64]:
     probabilities: NDArray[np.float32] = model.predict(scaled(split.images), batch_size=256, verbose=0)
-    return probabilities[:, 1].astype(np.float64)
+    return malignant_of(probabilities).astype(np.float64)
 
 
 def _read(folder: Path, seed: int, epochs: int) -> Curve:

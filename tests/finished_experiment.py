@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH
 from models_store.contract.figures import Evaluation
 from models_store.contract.records import About, CalibrationRecord
 from models_store.contract.specs import ExperimentSpec, TrialSpec
@@ -314,7 +314,7 @@ def _trials(spec: ExperimentSpec, architecture: str) -> tuple[dict[str, TrialSpe
     screening = phases.screening(spec)
     winner = screening[f"{architecture}/{spec.class_weights[0]}"]
     start = {"trial_id": "trl_start", "key": "trials/start/best.keras", "sha256": "0" * 64}
-    is_custom = isinstance(ARCHITECTURES[architecture], CustomCNN)
+    is_custom = isinstance(ARCHITECTURES[architecture], FROM_SCRATCH)
     tuned = {
         f"{architecture}/{name}": winner.model_copy(update={"strategy": name}).model_dump()
         | {"starts_from": start if is_custom else None}

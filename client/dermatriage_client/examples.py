@@ -24,6 +24,17 @@ STRATEGY: dict[str, Any] = {
     "change": "lr 0.00005",
     "hypothesis": "stability",
 }
+RECIPE: dict[str, Any] = {
+    "name": "classic",
+    "target": "malignant",
+    "optimizer": "adam",
+    "learning_rate": "constant",
+    "weight_decay": 0.0,
+    "warm_up": 0.0,
+    "label_smoothing": 0.0,
+    "augmentation": {"rotation_degrees": 20, "shift": 0.15, "zoom": 0.1, "at_once": False},
+    "description": "as the study trains: two classes, Adam, early stopping",
+}
 SELECTION_POLICIES = ["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
 CALIBRATION_POLICIES = [
     "np_sensitivity",

@@ -193,7 +193,7 @@ class NewSplit(BaseModel):
 
 
 class Catalog(BaseModel):
-    """Architectures, strategies, class weights, policies, presets and data sets by name."""
+    """Architectures, strategies, recipes, class weights, policies, presets and data sets by name."""
 
     architectures: list[dict[str, Any]] = Field(
         examples=[[examples.ARCHITECTURE]],
@@ -201,6 +201,9 @@ class Catalog(BaseModel):
     )
     strategies: list[dict[str, Any]] = Field(
         examples=[[examples.STRATEGY]], description="Phase 2 applies these to the winner of Phase 1."
+    )
+    recipes: list[dict[str, Any]] = Field(
+        examples=[[examples.RECIPE]], description="How every network of an experiment is trained."
     )
     class_weights: list[ClassWeightRead]
     selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])

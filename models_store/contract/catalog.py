@@ -1,9 +1,9 @@
-"""The experiment's vocabulary as data: thirteen architectures, four fine-tuning strategies, class weights, presets."""
+"""The experiment's vocabulary as data: architectures, fine-tuning strategies, class weights, presets."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Base = Literal["ResNet50", "VGG16", "EfficientNetB0"]
+Base = Literal["ResNet50", "VGG16", "EfficientNetB0", "EfficientNetLite0"]
 Unfreeze = int | Literal["all"]
 
 DISCLAIMER = "For research and education only. Not a medical device; never use it to diagnose or treat a person."
@@ -24,6 +24,18 @@ class CustomCNN:
 
 
 @dataclass(frozen=True)
+class ConvNet:
+    """[(Conv2D 3x3 → BatchNorm → ReLU) × 2 → MaxPool] for each of `filters`, global average pool, dropout."""
+
+    name: str
+    filters: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    hypothesis: str
+
+
+@dataclass(frozen=True)
 class TransferModel:
     """UpSampling → ImageNet base → global average pool → head; `unfreeze` counts layers of the base from the top."""
 
@@ -37,7 +49,9 @@ class TransferModel:
     batch_size: int = 32
 
 
-Architecture = CustomCNN | TransferModel
+Architecture = CustomCNN | ConvNet | TransferModel
+# These start from random weights, and a fine-tuning strategy from the checkpoint of the winner.
+FROM_SCRATCH = (CustomCNN, ConvNet)
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,16 @@ ARCHITECTURES: dict[str, Architecture] = {
         TransferModel("EffNet_v1", "EfficientNetB0", 0, 0.5, 256, 0.001, "feature extraction"),
         TransferModel("EffNet_v2", "EfficientNetB0", 30, 0.4, 256, 0.0001, "partial fine-tuning"),
         TransferModel("EffNet_v3", "EfficientNetB0", "all", 0.5, 128, 0.00005, "full fine-tune"),
+        ConvNet("ConvNet_v1", (32, 64, 128), 0.3, 0.002, 64, "small, with two convolutions a block"),
+        TransferModel(
+            "EffLite_v1", "EfficientNetLite0", "all", 0.3, 0, 0.0005, "full fine-tune, weights that install with it"
+        ),
     )
 }
+# The study's thirteen, which an experiment screens unless it names others.
+STUDY = tuple(name for name in ARCHITECTURES if name not in ("ConvNet_v1", "EffLite_v1"))
+# Networks that can look at an image at another size than the data set's: it is resized inside the graph.
+RESIZING = ("ConvNet_v1", "EffLite_v1")
 
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, Unfreeze
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, RESIZING, STRATEGIES, STUDY, Unfreeze
+from models_store.contract.recipes import RecipeName
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 # Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
@@ -112,10 +113,20 @@ class ExperimentSpec(Spec):
     )
     dataset: DatasetName = Field(description="`dermamnist`, `synthetic`, or the name of a registered data set.")
     architectures: tuple[str, ...] = Field(
-        tuple(ARCHITECTURES), min_length=1, description="Architectures that Phase 1 screens."
+        STUDY, min_length=1, description="Architectures that Phase 1 screens; the study's thirteen unless given."
     )
     class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
+    recipe: RecipeName = Field("classic", description="How every network is trained; `GET /v1/catalog` explains them.")
+    input_sizes: tuple[Annotated[int, Field(ge=16, le=224)], ...] = Field(
+        (),
+        max_length=4,
+        description="Pixels to which `ConvNet_v1` and `EffLite_v1` resize images inside the graph, a trial for each; "
+        "empty: the data set's own size, twice that for `EffLite_v1`.",
+    )
+    repeats: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="How often Phase 1 trains each network, with `seed`, `seed` + 1 and so on."
+    )
     epochs: Annotated[int, Field(ge=1, le=500)] = Field(30, description="Maximum number of epochs per trial.")
     patience: Annotated[int, Field(ge=1, le=500)] = Field(
         10, description="Stops a trial after so many epochs without a better one."
@@ -147,6 +158,13 @@ class ExperimentSpec(Spec):
                 raise ValueError(f"{field}: unknown {', '.join(map(_shown, unknown))}; choose from {', '.join(known)}")
             if len(set(names)) < len(names):
                 raise ValueError(f"{field}: each name may appear once")
+        if len(set(self.input_sizes)) < len(self.input_sizes):
+            raise ValueError("input_sizes: each size may appear once")
+        if self.input_sizes and not set(RESIZING) & set(self.architectures):
+            raise ValueError(
+                f"input_sizes: only {' and '.join(RESIZING)} resize images; add one of them to architectures, or leave "
+                "input_sizes empty"
+            )
         return self
 
 
@@ -173,6 +191,8 @@ class TrialSpec(Spec):
     dropout: float
     batch_size: int
     unfreeze: Unfreeze
+    recipe: RecipeName = "classic"
+    input_size: int | None = Field(None, description="Pixels to which the graph resizes; None: the network's own.")
     starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
 

@@ -42,6 +42,21 @@ def is_malignant(labels: ArrayLike) -> NDArray[np.int64]:
     return np.isin(ids, MALIGNANT_IDS).astype(np.int64)
 
 
+def malignant_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability of malignant (N,) from a network's output: (N, 2), or (N, 7) in the order of `CLASS_NAMES`.
+
+    Raises ValueError for another width.
+    """
+    width = probabilities.shape[-1]
+    if width == 2:
+        return probabilities[..., 1]
+    if width != len(CLASS_NAMES):
+        raise ValueError(f"a network gives 2 or {len(CLASS_NAMES)} probabilities an image, and this one gives {width}")
+    # Rounding may carry the sum of a sure image above 1.
+    malignant: NDArray[np.float32] = np.minimum(probabilities[..., list(MALIGNANT_IDS)].sum(axis=-1), 1)
+    return malignant
+
+
 def binary_counts(labels: ArrayLike) -> tuple[int, int]:
     """Return the numbers of benign and malignant images among class ids of shape (N,)."""
     malignant = is_malignant(labels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from models_store.contract.catalog import ARCHITECTURES, STRATEGIES, CustomCNN, Strategy
+from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH, RESIZING, STRATEGIES, Strategy
 from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrainedNetwork, TrialSpec
 from models_store.experiment.selection import policy_for, ranked
 
@@ -46,7 +46,7 @@ class EndInFailure:
 
 def planned_trials(spec: ExperimentSpec) -> int:
     """How many trials the three phases have together."""
-    return len(spec.architectures) * len(spec.class_weights) + len(spec.strategies) + 1
+    return len(screening(spec)) + len(spec.strategies) + 1
 
 
 def first_phase(spec: ExperimentSpec) -> OpenPhase:
@@ -67,21 +67,24 @@ def next_phase(spec: ExperimentSpec, phase: int, trials: "Sequence[Trial]") -> O
 
 
 def screening(spec: ExperimentSpec) -> dict[str, TrialSpec]:
-    """Phase 1: every architecture with every class weight, by trial name."""
-    return {
-        f"{architecture}/{class_weight}": _first_trial(spec, architecture, class_weight)
+    """Phase 1: every architecture with every class weight, input size and seed, by trial name."""
+    trials = [
+        _first_trial(spec, architecture, class_weight, input_size, spec.seed + repeat)
         for architecture in spec.architectures
         for class_weight in spec.class_weights
-    }
+        for input_size in (spec.input_sizes if architecture in RESIZING else ()) or (None,)
+        for repeat in range(spec.repeats)
+    ]
+    return {_name(trial, spec): trial for trial in trials}
 
 
 def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint) -> dict[str, TrialSpec]:
     """Phase 2: every strategy applied to the winner of Phase 1, by trial name.
 
-    A transfer model starts again from the weights of its base; a custom CNN from the winner's checkpoint, because
+    A transfer model starts again from the weights of its base; any other network from the winner's checkpoint, because
     freezing layers with random weights would be senseless.
     """
-    is_custom = isinstance(ARCHITECTURES[winner.architecture], CustomCNN)
+    is_custom = isinstance(ARCHITECTURES[winner.architecture], FROM_SCRATCH)
     changed_from = winner.model_copy(update={"starts_from": checkpoint if is_custom else None})
     return {f"{winner.architecture}/{name}": _apply(STRATEGIES[name], changed_from) for name in spec.strategies}
 
@@ -112,7 +115,14 @@ def _training(phase: int, spec: ExperimentSpec, trials: dict[str, TrialSpec]) ->
     return OpenPhase(phase, planned)
 
 
-def _first_trial(spec: ExperimentSpec, name: str, class_weight: str) -> TrialSpec:
+def _name(trial: TrialSpec, spec: ExperimentSpec) -> str:
+    """The architecture, its class weight and what else tells it from the experiment's other trials."""
+    size = f"/{trial.input_size}px" if trial.input_size is not None else ""
+    seed = f"/seed{trial.seed}" if spec.repeats > 1 else ""
+    return f"{trial.architecture}/{trial.class_weight}{size}{seed}"
+
+
+def _first_trial(spec: ExperimentSpec, name: str, class_weight: str, input_size: int | None, seed: int) -> TrialSpec:
     architecture = ARCHITECTURES[name]
     return TrialSpec(
         architecture=name,
@@ -120,8 +130,10 @@ def _first_trial(spec: ExperimentSpec, name: str, class_weight: str) -> TrialSpe
         learning_rate=architecture.learning_rate,
         dropout=architecture.dropout,
         batch_size=architecture.batch_size,
-        unfreeze="all" if isinstance(architecture, CustomCNN) else architecture.unfreeze,
-        seed=spec.seed,
+        unfreeze="all" if isinstance(architecture, FROM_SCRATCH) else architecture.unfreeze,
+        seed=seed,
+        recipe=spec.recipe,
+        input_size=input_size,
     )
 
 

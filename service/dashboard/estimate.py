@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
-from models_store.experiment.phases import planned_trials
+from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 
 COSTS = Path(__file__).parent / "costs.json"
@@ -79,10 +79,10 @@ def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> t
     """Of the whole experiment, if the fastest network wins Phase 1 and if the slowest does."""
     start = table()["start_seconds"]
     at_once = max(1, slots)
-    screening = [start + spec.epochs * epochs[name] for name in spec.architectures for _ in spec.class_weights]
+    first = [start + spec.epochs * epochs[trial.architecture] for trial in screening(spec).values()]
     tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
     shortest, longest = (
-        _spread(screening, at_once) + _spread([seconds] * len(spec.strategies), at_once) for seconds in tuned
+        _spread(first, at_once) + _spread([seconds] * len(spec.strategies), at_once) for seconds in tuned
     )
     return shortest + FINAL_SECONDS, longest + FINAL_SECONDS
 

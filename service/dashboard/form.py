@@ -7,7 +7,15 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, CustomCNN
+from models_store.contract.catalog import (
+    ARCHITECTURES,
+    CLASS_WEIGHTS,
+    STRATEGIES,
+    Architecture,
+    CustomCNN,
+    TransferModel,
+)
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import ExperimentSpec
 
 Json = Mapping[str, Any]
@@ -15,7 +23,10 @@ Kind = Literal["text", "number", "select", "checks", "check"]
 Values = Mapping[str, Any]
 
 # What most people set; the rest is in collapsed groups.
-MAIN_FIELDS = ("name", "dataset", "architectures", "class_weights", "strategies", "epochs", "promote", "queue")
+MAIN_FIELDS = (
+    *("name", "dataset", "architectures", "recipe", "class_weights"),
+    *("strategies", "epochs", "promote", "queue"),
+)
 LABELS = {"dataset": "Data set", "f_beta": "F beta", "seed": "Seed", "share": "Held-out share"}
 NOTES = {
     "val_recall": "the highest recall with enough specificity",
@@ -31,8 +42,14 @@ NOTES = {
     "fixed": "the threshold entered below",
     "imagenet": "pretrained",
     "none": "random weights",
+    "classic": RECIPES["classic"].description,
+    "modern": RECIPES["modern"].description,
     "if_better": "if it beats the champion on the same data set",
 }
+
+
+# The sizes of MedMNIST+, and twice its smaller ones.
+OFFERED_SIZES = (28, 56, 64, 112, 128, 224)
 
 
 @dataclass(frozen=True)
@@ -119,7 +136,7 @@ def initial_values(preset: Json, fields: Iterable[Field]) -> dict[str, Any]:
         outer, _, inner = field.name.partition(".")
         given = preset.get(outer, {}).get(inner) if inner else preset.get(outer)
         shown = field.default if given is None and field.kind in ("checks", "select", "check") else given
-        values[field.name] = list(shown) if isinstance(shown, list | tuple) else shown
+        values[field.name] = [str(one) for one in shown] if isinstance(shown, list | tuple) else shown
     return values
 
 
@@ -137,10 +154,9 @@ def parsed(form: FormData, fields: Iterable[Field]) -> tuple[dict[str, Any], dic
         else:
             value = str(form.get(field.name, "")).strip()
         values[field.name] = value
-        if field.kind == "select" and field.is_whole and value.isascii() and value.isdigit():
-            value = int(value)
         if value != "":
-            (spec.setdefault(outer, {}) if inner else spec)[inner or outer] = value
+            is_number = field.kind == "select" and field.is_whole and value.isdigit()
+            (spec.setdefault(outer, {}) if inner else spec)[inner or outer] = int(value) if is_number else value
     return spec, values
 
 
@@ -189,13 +205,18 @@ def _field(name: str, property: Json, schema: Json, datasets: Sequence[Choice]) 
 
 def _catalog_choices(name: str) -> list[Choice]:
     if name == "architectures":
-        return [
-            Choice(a.name, a.name, f"{'custom CNN' if isinstance(a, CustomCNN) else a.base}, {a.hypothesis}")
-            for a in ARCHITECTURES.values()
-        ]
+        return [Choice(a.name, a.name, f"{_kind_of_network(a)}, {a.hypothesis}") for a in ARCHITECTURES.values()]
+    if name == "input_sizes":
+        return [Choice(str(size), f"{size}x{size}") for size in OFFERED_SIZES]
     if name == "strategies":
         return [Choice(s.name, s.name, f"{s.change}: {s.hypothesis}") for s in STRATEGIES.values()]
     return [
         Choice(key, key, "no weights" if weights is None else f"malignant images count {weights[1]:g} times")
         for key, weights in CLASS_WEIGHTS.items()
     ]
+
+
+def _kind_of_network(architecture: Architecture) -> str:
+    if isinstance(architecture, TransferModel):
+        return architecture.base
+    return "custom CNN" if isinstance(architecture, CustomCNN) else "convolutional network"

@@ -6,7 +6,17 @@ from typing import get_args
 from fastapi import APIRouter
 
 from dermatriage_client.schemas import Catalog, ClassWeightRead
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, PRESETS, STRATEGIES, CustomCNN
+from models_store.contract.catalog import (
+    ARCHITECTURES,
+    CLASS_WEIGHTS,
+    DISCLAIMER,
+    PRESETS,
+    STRATEGIES,
+    ConvNet,
+    CustomCNN,
+    TransferModel,
+)
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import CalibrationPolicy, SelectionPolicy
 from service.datasets.reading import show_datasets
 from service.dependencies import Reading
@@ -14,16 +24,18 @@ from service.web.api_docs import problems
 
 router = APIRouter(tags=["experiments"])
 
+FAMILIES = {CustomCNN: "custom_cnn", ConvNet: "conv_net", TransferModel: "transfer"}
+
 
 @router.get("/v1/catalog", responses=problems())
 def read_catalog(session: Reading) -> Catalog:
     """Every name an experiment may use, and what it stands for."""
     return Catalog(
         architectures=[
-            {"family": "custom_cnn" if isinstance(architecture, CustomCNN) else "transfer", **asdict(architecture)}
-            for architecture in ARCHITECTURES.values()
+            {"family": FAMILIES[type(architecture)], **asdict(architecture)} for architecture in ARCHITECTURES.values()
         ],
         strategies=[asdict(strategy) for strategy in STRATEGIES.values()],
+        recipes=[asdict(recipe) for recipe in RECIPES.values()],
         class_weights=[
             ClassWeightRead(name=name, benign=(weights or {}).get(0, 1.0), malignant=(weights or {}).get(1, 1.0))
             for name, weights in CLASS_WEIGHTS.items()

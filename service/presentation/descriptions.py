@@ -1,6 +1,7 @@
 """The configuration and the state of an experiment in sentences, for readers who do not know the specification."""
 
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, STRATEGIES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, FROM_SCRATCH, STRATEGIES
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, FinalModelSpec, SelectionSpec
 from models_store.wording import percent
 from service.presentation.experiment import ExperimentRecord
@@ -32,13 +33,11 @@ def configuration(spec: ExperimentSpec) -> list[tuple[str, str]]:
     return [
         ("Question", "Is the lesion malignant (melanoma, basal cell carcinoma, actinic keratosis) or benign?"),
         ("Data set", spec.dataset),
-        ("Networks screened", ", ".join(spec.architectures)),
+        ("Networks screened", _networks(spec)),
         ("Class weights", "; ".join(_class_weight(name) for name in spec.class_weights)),
         ("Initial weights", _weights(spec)),
-        (
-            "Training",
-            f"at most {spec.epochs} epochs, stopped after {spec.patience} without improvement, seed {spec.seed}",
-        ),
+        ("Recipe", f"{spec.recipe}: {RECIPES[spec.recipe].description}"),
+        ("Training", _training(spec)),
         ("Best epoch and network", _selection(spec.selection)),
         ("Fine-tuning of the winner", "; ".join(_strategy(name) for name in spec.strategies) or "none"),
         ("Final model", _final(spec.final)),
@@ -79,7 +78,7 @@ def cautions(record: ExperimentRecord) -> list[tuple[str, str]]:
     if spec.dataset.startswith("synthetic") or (model is not None and model.synthetic):
         text = "A program generated every image. The results mean nothing for skin, lesions or patients."
         found.append(("Synthetic data", text))
-    if spec.weights == "none" and not all(isinstance(ARCHITECTURES[name], CustomCNN) for name in spec.architectures):
+    if spec.weights == "none" and not all(isinstance(ARCHITECTURES[name], FROM_SCRATCH) for name in spec.architectures):
         text = "Networks designed for ImageNet weights started from random ones, so their results are not typical."
         found.append(("No ImageNet weights", text))
     if model is not None and not model.calibration["guarantee"]["holds"]:
@@ -105,6 +104,18 @@ def _final(spec: FinalModelSpec) -> str:
         else f"the average of the winner and up to {spec.ensemble - 1} other networks"
     )
     return networks + (", averaged over eight rotations and reflections of the image" if spec.views > 1 else "")
+
+
+def _networks(spec: ExperimentSpec) -> str:
+    sizes = f"; images resized to {', '.join(f'{size}x{size}' for size in spec.input_sizes)}" * bool(spec.input_sizes)
+    repeats = f"; each trained {spec.repeats} times" if spec.repeats > 1 else ""
+    return ", ".join(spec.architectures) + sizes + repeats
+
+
+def _training(spec: ExperimentSpec) -> str:
+    if RECIPES[spec.recipe].learning_rate == "cosine":
+        return f"{spec.epochs} epochs, the last eligible one is kept, seed {spec.seed}"
+    return f"at most {spec.epochs} epochs, stopped after {spec.patience} without improvement, seed {spec.seed}"
 
 
 def _selection(spec: SelectionSpec) -> str:
@@ -147,7 +158,7 @@ def _strategy(name: str) -> str:
 
 
 def _weights(spec: ExperimentSpec) -> str:
-    if all(isinstance(ARCHITECTURES[name], CustomCNN) for name in spec.architectures):
+    if all(isinstance(ARCHITECTURES[name], FROM_SCRATCH) for name in spec.architectures):
         return "random: these networks have no pretrained weights"
     if spec.weights == "none":
         return "random for all networks, including those designed for ImageNet weights"

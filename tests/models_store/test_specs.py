@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store.contract.catalog import ARCHITECTURES, PRESETS, STRATEGIES
+from models_store.contract.catalog import PRESETS, STRATEGIES, STUDY
 from models_store.contract.specs import ExperimentSpec
 
 
 def test_data_set_alone_asks_for_the_whole_study() -> None:
     spec = ExperimentSpec(dataset="dermamnist")
 
-    assert spec.architectures == tuple(ARCHITECTURES)
+    assert spec.architectures == STUDY
     assert spec.strategies == tuple(STRATEGIES)
     assert spec.class_weights == ("W3",)
     assert len(spec.architectures) == 13

@@ -7,9 +7,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models_store import group_gaps, wording
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, DISCLAIMER, STRATEGIES, CustomCNN
+from models_store.contract.catalog import (
+    ARCHITECTURES,
+    CLASS_WEIGHTS,
+    DISCLAIMER,
+    FROM_SCRATCH,
+    STRATEGIES,
+    Architecture,
+    ConvNet,
+    CustomCNN,
+    TransferModel,
+)
 from models_store.contract.figures import Evaluation
+from models_store.contract.recipes import RECIPES
 from models_store.contract.records import About, CalibrationRecord
+from models_store.contract.specs import TrialSpec
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
 LICENCE_OF_THE_DATA = "cc-by-nc-4.0"
@@ -88,24 +100,45 @@ def _in_a_table(grouping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _architecture(about: About) -> str:
-    architecture, trial, size = ARCHITECTURES[about.architecture], about.trial, about.image_size
+    architecture, trial = ARCHITECTURES[about.architecture], about.trial
+    recipe = RECIPES[trial.recipe]
+    outputs = "the seven diagnoses" if recipe.target == "diagnosis" else "benign and malignant"
+    return f"{_network(architecture, about)} and a softmax over {outputs}; recipe {recipe.name}: {recipe.description}"
+
+
+def _network(architecture: Architecture, about: About) -> str:
+    size = about.image_size
     if isinstance(architecture, CustomCNN):
         return (
             f"{architecture.name}, a convolutional network of {architecture.depth} blocks (convolution, batch "
-            f"normalisation, pooling, dropout) that begins with {architecture.filters} filters and doubles them, a "
-            f"dense layer of {architecture.dense} and a softmax over benign and malignant; input {size}x{size} RGB"
+            f"normalisation, pooling, dropout) on the {size}x{size} RGB image that begins with {architecture.filters} "
+            f"filters and doubles them, a dense layer of {architecture.dense}"
         )
+    if isinstance(architecture, ConvNet):
+        pixels = about.trial.input_size or size
+        filters = ", ".join(map(str, architecture.filters))
+        resized = f" resized to {pixels}x{pixels}" if pixels != size else ""
+        return (
+            f"{architecture.name}, a convolutional network of {len(architecture.filters)} blocks (two convolutions, "
+            f"each with batch normalisation, and pooling) of {filters} filters on the "
+            f"{size}x{size} RGB image{resized}, global average pooling"
+        )
+    return _transfer_network(architecture, about.trial, size)
+
+
+def _transfer_network(architecture: TransferModel, trial: TrialSpec, size: int) -> str:
     trained = "all of its layers train" if trial.unfreeze == "all" else f"its top {trial.unfreeze} layers train"
+    resized = "enlarged twice" if trial.input_size is None else f"resized to {trial.input_size}x{trial.input_size}"
+    dense = f", a dense layer of {architecture.dense}" if architecture.dense else ""
     return (
         f"{architecture.name}, {architecture.base} ({trained if trial.unfreeze else 'frozen'}) on the "
-        f"{size}x{size} RGB image enlarged twice, global average pooling, a dense layer of {architecture.dense} and a "
-        "softmax over benign and malignant"
+        f"{size}x{size} RGB image {resized}, global average pooling{dense}"
     )
 
 
 def _initial_weights(about: About) -> str:
     if about.trial.starts_from is not None:
         return "those of an earlier trial of the same experiment"
-    if isinstance(ARCHITECTURES[about.architecture], CustomCNN):
+    if isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH):
         return "random, as for every network of this kind"
     return "ImageNet, for the base" if about.weights == "imagenet" else RANDOM_BASE

@@ -11,6 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from models_store.contract.records import Parity
+from models_store.datasets.labels import malignant_of
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
@@ -87,7 +88,7 @@ def check_parity(
 def averaged_probabilities(models: Sequence[keras.Model], images: NDArray[np.uint8], views: int) -> NDArray[np.float64]:
     """Probability of malignant, float64 (N,), averaged over the views of each image and over the networks."""
     seen = [scaled(view) for view in views_of(images, views)]
-    answers = [model.predict(view, verbose=0)[:, 1] for model in models for view in seen]
+    answers = [malignant_of(model.predict(view, verbose=0)) for model in models for view in seen]
     averaged: NDArray[np.float64] = np.mean(answers, axis=0, dtype=np.float64)
     return averaged
 

@@ -141,7 +141,9 @@ def _add_mean_of_views(joined: _Graph, source: str, output: str, views: int, wid
 def _add_answer(joined: _Graph, classes: int, calibration: ProbabilityCalibration) -> None:
     is_malignant = np.array([name in MALIGNANT for name in CLASS_NAMES] if classes > 2 else [False, True])
     column = joined.constant("malignant/columns", is_malignant.astype(np.float32)[:, None])
-    joined.add("MatMul", ["probabilities", column], "malignant")
+    joined.add("MatMul", ["probabilities", column], "malignant/sum")
+    # Rounding may carry the sum of a sure image above 1.
+    joined.add("Min", ["malignant/sum", joined.constant("malignant/one", np.float32(1))], "malignant")
     _add_calibration(joined, calibration)
     joined.add("Squeeze", ["calibrated", joined.constant("calibrated/axis", np.array([1], np.int64))], PROBABILITY)
     if classes > 2:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store import wording
-from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, FROM_SCRATCH, TransferModel
 from models_store.contract.figures import Evaluation
 from models_store.contract.outcomes import Epoch, FinalModel
+from models_store.contract.recipes import RECIPES
 from models_store.contract.records import (
     About,
     CalibrationRecord,
@@ -83,6 +84,7 @@ def train_trial(
         class_weight=CLASS_WEIGHTS[trial.class_weight],
         seed=trial.seed,
         target_recall=spec.calibration.target_recall,
+        recipe=RECIPES[trial.recipe],
     )
     return train(model, data, schedule, policy_for(spec.selection), folder, on_epoch)
 
@@ -187,7 +189,7 @@ def finalize(
 
 def _base_weights(trial: TrialSpec, spec: ExperimentSpec, weights_root: Path | None) -> Path | None:
     architecture = ARCHITECTURES[trial.architecture]
-    if isinstance(architecture, CustomCNN) or spec.weights == "none":
+    if not isinstance(architecture, TransferModel) or spec.weights == "none":
         return None
     return locate_base_weights(architecture.base, weights_root)
 
@@ -253,7 +255,7 @@ def _warnings(
     about: About, decision: ThresholdDecision, evaluation: Evaluation, calibration_leaks: int | None
 ) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
-    is_transfer = not isinstance(ARCHITECTURES[about.architecture], CustomCNN)
+    is_transfer = not isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH)
     said = {
         "trained and tested on synthetic images: no figure here says anything about lesions": about.synthetic,
         "the base started from random weights, not from ImageNet": is_transfer and about.weights == "none",

@@ -1,4 +1,4 @@
-"""Each of the thirteen is built and trained one step; each kind is saved, reloaded and exported with parity."""
+"""Each of the networks is built and trained one step; each kind is saved, reloaded and exported with parity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (PARITY_IMAGES, 28, 28, 3), d
 IMAGES = scaled(PIXELS)
 LABELS = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
 # Architectures on one base differ in what trains and in the width of the head: one of each base, of which none, some or
-# all layers train, and each custom CNN stand for all thirteen where a network is saved and exported.
-EXAMPLES = ("CNN_v1", "CNN_v2", "CNN_v3", "ResNet_v1", "VGG_v2", "EffNet_v3")
+# all layers train, and each network without a base stand for all where a network is saved and exported.
+EXAMPLES = ("CNN_v1", "CNN_v2", "CNN_v3", "ResNet_v1", "VGG_v2", "EffNet_v3", "ConvNet_v1", "EffLite_v1")
 STORED = [pytest.param(name, marks=() if name in EXAMPLES else pytest.mark.slow) for name in ARCHITECTURES]
 
 
@@ -114,7 +114,7 @@ def test_one_step_changes_the_layers_that_train_and_no_others(trained: Trained) 
 
 def test_statistics_of_the_base_move_only_if_all_of_it_trains(trained: Trained) -> None:
     if not isinstance(trained.architecture, TransferModel):
-        pytest.skip("a custom CNN has no base")
+        pytest.skip("this network has no base")
     base = base_of(trained.model)
     paths = {weight.path for weight in base.weights if "moving" in weight.path}
 
@@ -125,7 +125,7 @@ def test_statistics_of_the_base_move_only_if_all_of_it_trains(trained: Trained) 
 
 def test_base_trains_the_catalogued_number_of_layers(trained: Trained) -> None:
     if not isinstance(trained.architecture, TransferModel):
-        pytest.skip("a custom CNN has no base")
+        pytest.skip("this network has no base")
     layers = base_of(trained.model).layers
 
     unfreeze = trained.architecture.unfreeze

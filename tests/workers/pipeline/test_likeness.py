@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, ConvNet, CustomCNN
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment import phases
 from models_store.scoring.out_of_distribution import load_distribution
@@ -77,14 +77,16 @@ def test_features_are_the_channel_means_behind_each_pooling_and_leave_the_answer
     np.testing.assert_allclose(features, pooled.mean((1, 2)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["CNN_v1", "CNN_v2", "ResNet_v1", "VGG_v1", "EffNet_v1"])
+@pytest.mark.parametrize("name", ["CNN_v1", "CNN_v2", "ConvNet_v1", "ResNet_v1", "VGG_v1", "EffNet_v1", "EffLite_v1"])
 def test_every_kind_of_network_has_features(name: str) -> None:
     architecture = ARCHITECTURES[name]
     (trial,) = phases.screening(ExperimentSpec(dataset="d", architectures=(name,), weights="none")).values()
     number = with_features(build_model(trial, 28, base_weights=None, seed=1)).outputs[1].shape[1]
-    channels = {"ResNet50": 2048, "VGG16": 512, "EfficientNetB0": 1280}
+    channels = {"ResNet50": 2048, "VGG16": 512, "EfficientNetB0": 1280, "EfficientNetLite0": 1280}
     if isinstance(architecture, CustomCNN):
         assert number == sum(architecture.filters * 2**block for block in range(architecture.depth))
+    elif isinstance(architecture, ConvNet):
+        assert number == sum(architecture.filters) + architecture.filters[-1]
     else:
         assert number == channels[architecture.base]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models_store.contract.outcomes import Epoch
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import SelectionSpec
 from models_store.experiment.selection import choose, policy_for
 from tests.workers.pipeline.small_experiment import (
@@ -19,8 +20,9 @@ from tests.workers.pipeline.small_experiment import (
 )
 from workers.pipeline.backend import configure
 from workers.pipeline.data import scaled
+from workers.pipeline.training.augmentation import augmentation
 from workers.pipeline.training.epoch_metrics import binary_metrics
-from workers.pipeline.training.fitting import augmentation, malignant_scores, reseed, trainer_of
+from workers.pipeline.training.fitting import malignant_scores, reseed, trainer_of
 from workers.pipeline.training.training import TrainingOutcome, train
 
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
@@ -152,7 +154,7 @@ def test_scores_are_of_the_images_as_they_are() -> None:
 
 
 def test_augmentation_changes_images_only_while_training_and_anew_each_epoch() -> None:
-    layers = keras.Sequential([keras.Input((8, 8, 3)), *augmentation()])
+    layers = keras.Sequential([keras.Input((8, 8, 3)), *augmentation(RECIPES["classic"].augmentation)])
     images = scaled(small_data().train.images)
 
     def augmented(epoch: int) -> np.ndarray:

@@ -6,13 +6,15 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from models_store.contract.catalog import Base, CustomCNN, TransferModel, Unfreeze
+from models_store.contract.catalog import RESIZING, Base, CustomCNN, TransferModel, Unfreeze
 from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
-from workers.pipeline.networks.imagenet_weights import load_base_weights
+from workers.pipeline.networks.efficientnet_lite import efficientnet_lite0
+from workers.pipeline.networks.imagenet_weights import load_base_weights, load_lite_weights
+from workers.pipeline.networks.resizing import Resized
 
 
-def custom_cnn(architecture: CustomCNN, image_size: int, dropout: float) -> keras.Model:
-    """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, 2).
+def custom_cnn(architecture: CustomCNN, image_size: int, dropout: float, outputs: int = 2) -> keras.Model:
+    """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
 
     Filters double in each block. Dropout follows `dropout_ramp`. Raises ValueError if `depth` poolings leave nothing
     of the image.
@@ -36,8 +38,8 @@ def custom_cnn(architecture: CustomCNN, image_size: int, dropout: float) -> kera
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(architecture.dense, activation="relu", name="dense")(x)
     x = layers.Dropout(dense_rate, name="dropout_dense")(x)
-    outputs = layers.Dense(2, activation="softmax", name=OUTPUT_NAME)(x)
-    return keras.Model(inputs, outputs, name=architecture.name)
+    probabilities = layers.Dense(outputs, activation="softmax", name=OUTPUT_NAME)(x)
+    return keras.Model(inputs, probabilities, name=architecture.name)
 
 
 def dropout_ramp(dropout: float, depth: int) -> tuple[float, ...]:
@@ -65,36 +67,55 @@ class InferenceMode(keras.layers.Wrapper):  # type: ignore[misc]
 
 
 def transfer_model(
-    architecture: TransferModel, image_size: int, dropout: float, unfreeze: Unfreeze, base_weights: Path | None
+    architecture: TransferModel,
+    image_size: int,
+    input_size: int | None,
+    dropout: float,
+    unfreeze: Unfreeze,
+    base_weights: Path | None,
+    outputs: int = 2,
 ) -> keras.Model:
-    """Uncompiled network; float32 (N, S, S, 3) in [0, 1] → probabilities (N, 2).
+    """Uncompiled network; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
 
     The top `unfreeze` layers of the base train. Unless all do, the base runs in inference mode, so that its
-    BatchNormalization keeps the statistics of ImageNet. `base_weights` None leaves the base random. Raises ValueError
-    for images too small for the base, and WeightsUnavailable for a file that does not fit it.
+    BatchNormalization keeps the statistics of ImageNet. The base sees images of `input_size`, twice their own size for
+    None. `base_weights` None leaves the base random. Raises ValueError for images too small for the base, and
+    WeightsUnavailable for a file that does not fit it.
     """
-    base_size = UPSAMPLING * image_size
-    if base_size < SMALLEST_BASE_INPUT:
-        raise ValueError(
-            f"{architecture.base} needs {SMALLEST_BASE_INPUT}x{SMALLEST_BASE_INPUT} pixels and a "
-            f"{image_size}x{image_size} image is upsampled to {base_size}x{base_size}; "
-            f"use images of at least {SMALLEST_BASE_INPUT // UPSAMPLING}x{SMALLEST_BASE_INPUT // UPSAMPLING}"
-        )
+    base_size = input_size or UPSAMPLING * image_size
+    _require_base_size(architecture.base, image_size, base_size)
     base = imagenet_base(architecture.base, base_size, base_weights)
     train_only_top(base.layers, unfreeze)
 
     inputs = keras.Input((image_size, image_size, 3), name=INPUT_NAME)
-    x = layers.UpSampling2D(UPSAMPLING, name="upsampling")(inputs)
+    x = _enlarged(inputs, architecture, base_size)
     x = preprocess(x, architecture.base)
     x = base(x) if unfreeze == "all" else InferenceMode(base, name=f"{base.name}_in_inference_mode")(x)
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(dropout, name="dropout_pooled")(x)
-    x = layers.Dense(architecture.dense, name="dense")(x)
-    x = layers.BatchNormalization(name="normalization")(x)
-    x = layers.Activation("relu", name="relu")(x)
-    x = layers.Dropout(dropout, name="dropout_dense")(x)
-    outputs = layers.Dense(2, activation="softmax", name=OUTPUT_NAME)(x)
-    return keras.Model(inputs, outputs, name=architecture.name)
+    if architecture.dense:
+        x = layers.Dense(architecture.dense, name="dense")(x)
+        x = layers.BatchNormalization(name="normalization")(x)
+        x = layers.Activation("relu", name="relu")(x)
+        x = layers.Dropout(dropout, name="dropout_dense")(x)
+    probabilities = layers.Dense(outputs, activation="softmax", name=OUTPUT_NAME)(x)
+    return keras.Model(inputs, probabilities, name=architecture.name)
+
+
+def _require_base_size(base: Base, image_size: int, base_size: int) -> None:
+    if base_size < SMALLEST_BASE_INPUT:
+        raise ValueError(
+            f"{base} needs {SMALLEST_BASE_INPUT}x{SMALLEST_BASE_INPUT} pixels and a "
+            f"{image_size}x{image_size} image is resized to {base_size}x{base_size}; "
+            f"use images of at least {SMALLEST_BASE_INPUT // UPSAMPLING}x{SMALLEST_BASE_INPUT // UPSAMPLING}"
+        )
+
+
+def _enlarged(images: keras.KerasTensor, architecture: TransferModel, size: int) -> keras.KerasTensor:
+    """The study repeats each pixel; a network that may take any size resizes smoothly."""
+    if architecture.name not in RESIZING:
+        return layers.UpSampling2D(UPSAMPLING, name="upsampling")(images)
+    return images if images.shape[1] == size else Resized(size, name="resized")(images)
 
 
 def base_of(model: keras.Model) -> keras.Model:
@@ -108,10 +129,19 @@ def base_of(model: keras.Model) -> keras.Model:
 
 def imagenet_base(base: Base, image_size: int, weights: Path | None) -> keras.Model:
     """The convolutional part of `base` for (N, S, S, 3), with the weights of the file or, for None, random ones."""
+    if base == "EfficientNetLite0":
+        return _lite_base(image_size, weights)
     build = getattr(keras.applications, base)
     model = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3), name=base.lower())
     if weights is not None:
         load_base_weights(model, base, weights)
+    return model
+
+
+def _lite_base(image_size: int, weights: Path | None) -> keras.Model:
+    model = efficientnet_lite0(image_size)
+    if weights is not None:
+        load_lite_weights(model, weights)
     return model
 
 
@@ -124,8 +154,10 @@ def preprocess(images: keras.KerasTensor, base: Base) -> keras.KerasTensor:
     """Turn RGB in [0, 1], (N, S, S, 3), into the input of `base`; the last layer is named `preprocessed`.
 
     ResNet50 and VGG16 take BGR in 0-255 minus the ImageNet mean. EfficientNetB0 takes RGB in 0-255, which it rescales
-    by itself.
+    by itself; EfficientNetLite0 takes RGB from -1 to 1.
     """
+    if base == "EfficientNetLite0":
+        return layers.Rescaling(255 / 128, offset=-127 / 128, name=PREPROCESSED)(images)
     if base == "EfficientNetB0":
         return layers.Rescaling(255.0, name=PREPROCESSED)(images)
     bgr = keras.ops.take(images, [2, 1, 0], axis=-1)

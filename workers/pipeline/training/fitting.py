@@ -1,34 +1,36 @@
-"""One epoch of one network, with its augmentation and its randomness. Pure Keras: it runs on TensorFlow and JAX."""
+"""One epoch of one network, with its randomness. Pure Keras: it runs on TensorFlow and JAX."""
 
 from collections.abc import Mapping
 
 import keras
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 
+from models_store.contract.recipes import RECIPES, Recipe, Target
+from models_store.datasets.labels import malignant_of
 from models_store.datasets.layout import Split
+from workers.pipeline.training.augmentation import augmentation
+from workers.pipeline.training.optimizing import optimizer_of
+from workers.pipeline.training.targets import class_weight_of, metrics_of, one_hot
 
 PREDICTION_BATCH = 256
 
 
-def trainer_of(model: keras.Model, learning_rate: float) -> keras.Model:
-    """`model` behind scaling and augmentation, compiled with Adam; input uint8 (N, S, S, 3), weights shared.
+def trainer_of(
+    model: keras.Model, learning_rate: float, recipe: Recipe = RECIPES["classic"], steps: int = 1
+) -> keras.Model:
+    """`model` behind scaling and augmentation, compiled for `recipe`; input uint8 (N, S, S, 3), weights shared.
 
-    Recall of a 2-class softmax is accuracy unless it names its class, so every metric does.
+    `steps` counts those of the whole training, over which a learning rate that is not constant falls to zero.
     """
+    changes = augmentation(recipe.augmentation)
     trainer = keras.Sequential(
-        [keras.Input(model.input_shape[1:], dtype="uint8"), keras.layers.Rescaling(1 / 255), *augmentation(), model]
+        [keras.Input(model.input_shape[1:], dtype="uint8"), keras.layers.Rescaling(1 / 255), *changes, model]
     )
     trainer.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss="categorical_crossentropy",
-        metrics=[
-            keras.metrics.Recall(class_id=1, name="recall"),
-            keras.metrics.Recall(class_id=0, name="specificity"),
-            keras.metrics.Precision(class_id=1, name="precision"),
-            keras.metrics.AUC(multi_label=True, num_labels=2, label_weights=[0.0, 1.0], name="auc"),
-        ],
+        optimizer=optimizer_of(recipe, learning_rate, steps, model),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=metrics_of(recipe.target),
         # XLA takes 25 s for an epoch of CNN_v1 on two cores and TensorFlow's own kernels 5 s; JAX knows only XLA.
         jit_compile=keras.config.backend() == "jax",
     )
@@ -43,6 +45,7 @@ def fit_epoch(
     class_weight: Mapping[int, float] | None,
     seed: int,
     number: int,
+    target: Target = "malignant",
 ) -> dict[str, float]:
     """Pass once over `train` in the order, and with the dropout and augmentation, of `seed` and epoch `number`.
 
@@ -50,12 +53,11 @@ def fit_epoch(
     """
     reseed(trainer, seed, number)
     order = shuffled(len(train.labels), seed, number)
-    one_hot = np.eye(2, dtype=np.float32)[train.malignant]
     history = trainer.fit(
         train.images[order],
-        one_hot[order],
+        one_hot(train, target)[order],
         batch_size=batch_size,
-        class_weight=dict(class_weight) if class_weight else None,
+        class_weight=class_weight_of(class_weight, target),
         shuffle=False,
         verbose=0,
     )
@@ -65,31 +67,7 @@ def fit_epoch(
 def malignant_scores(trainer: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The probability of malignant for each of `images` (N, S, S, 3) as they are, not augmented; float64 (N,)."""
     probabilities: NDArray[np.float32] = trainer.predict(images, batch_size=PREDICTION_BATCH, verbose=0)
-    return probabilities[:, 1].astype(np.float64)
-
-
-ROTATION_DEGREES = 20
-SHIFT = 0.15
-ZOOM = 0.10
-
-
-def augmentation() -> list[keras.Layer]:
-    """Layers that flip, rotate, shift and zoom each image (N, S, S, 3) afresh when called with `training=True`.
-
-    Inside the graph they cost nothing that shows: with and without them an epoch of CNN_v1 on 7,007 images of 28x28
-    takes 5.2 s on two cores.
-    """
-    changes = [
-        layers.RandomFlip("horizontal_and_vertical"),
-        layers.RandomRotation(ROTATION_DEGREES / 360),
-        layers.RandomTranslation(SHIFT, SHIFT),
-        layers.RandomZoom(ZOOM),
-    ]
-    for layer in changes:
-        # XLA lacks the kernel these layers use in TensorFlow, so Keras rules compilation out on every backend. JAX does
-        # compile them, and without it would run the whole network operation by operation.
-        layer.supports_jit = keras.config.backend() == "jax"
-    return changes
+    return malignant_of(probabilities).astype(np.float64)
 
 
 # TensorFlow keeps seeds as int64 and draws with int32; JAX keeps uint32. Below 2^31 both agree.

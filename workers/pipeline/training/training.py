@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.contract.outcomes import Epoch
+from models_store.contract.recipes import RECIPES, Recipe
 from models_store.experiment.selection import Policy, collapse_reason, improves
 from workers.pipeline.data import ExperimentData
 from workers.pipeline.training.epoch_metrics import binary_metrics
@@ -26,7 +27,10 @@ End = Literal["epochs", "patience", "diverged"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained; `target_recall` is where val_specificity_at_recall is read."""
+    """How a network is trained; `target_recall` is where val_specificity_at_recall is read.
+
+    `patience` means nothing to a recipe that does not stop early.
+    """
 
     epochs: int
     patience: int
@@ -35,6 +39,16 @@ class Schedule:
     class_weight: Mapping[int, float] | None
     seed: int
     target_recall: float = 0.90
+    recipe: Recipe = RECIPES["classic"]
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether patience may end the training; a learning rate that falls to zero needs every epoch."""
+        return self.recipe.learning_rate == "constant"
+
+    def steps(self, images: int) -> int:
+        """How many steps all epochs on so many images have."""
+        return self.epochs * math.ceil(images / self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,13 @@ def train(
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> TrainingOutcome:
-    """Train `model` in place with Adam and keep its best epoch as `folder/best.keras`, uncompiled.
+    """Train `model` in place and keep its best epoch as `folder/best.keras`, uncompiled.
 
     `folder` belongs to this run alone. If it holds a resume point the run goes on from there, and `on_epoch` is told
     again of the epochs behind it: record epochs by their number. On one machine's CPU the metrics depend on the
     arguments alone, interrupted or not. Raises `ResumePointMismatch`, and OSError if the disk is full.
     """
-    trainer = trainer_of(model, schedule.learning_rate)
+    trainer = trainer_of(model, schedule.learning_rate, schedule.recipe, schedule.steps(len(data.train.labels)))
     run = _identity(model, data, schedule, policy)
     progress = load_resume_point(folder, run, trainer)
     for epoch in progress.epochs:
@@ -86,7 +100,8 @@ def train(
 def _ended(progress: Progress, schedule: Schedule) -> End | None:
     if len(progress.epochs) >= schedule.epochs:
         return "epochs"
-    return "patience" if progress.epochs_since_best >= schedule.patience else None
+    out_of_patience = schedule.stops_early and progress.epochs_since_best >= schedule.patience
+    return "patience" if out_of_patience else None
 
 
 def _one_more_epoch(
@@ -99,7 +114,15 @@ def _one_more_epoch(
     """The progress after the next epoch, or None if the loss or a score is no longer finite."""
     started = time.perf_counter()
     number = len(progress.epochs) + 1
-    trained = fit_epoch(trainer, data.train, schedule.batch_size, schedule.class_weight, schedule.seed, number)
+    trained = fit_epoch(
+        trainer,
+        data.train,
+        schedule.batch_size,
+        schedule.class_weight,
+        schedule.seed,
+        number,
+        schedule.recipe.target,
+    )
     scores = malignant_scores(trainer, data.selection.images)
     if not (math.isfinite(trained["loss"]) and np.isfinite(scores).all()):
         return None
@@ -110,9 +133,16 @@ def _one_more_epoch(
         metrics=metrics,
         seconds=time.perf_counter() - started,
         eligible=policy.rank(metrics) is not None,
-        best=improves(policy, metrics, progress.best.metrics if progress.best else None),
+        best=_is_best(policy, metrics, progress, schedule),
     )
     return progress.after(epoch, scores)
+
+
+def _is_best(policy: Policy, metrics: dict[str, float], progress: Progress, schedule: Schedule) -> bool:
+    """Where the learning rate falls to zero, the later of two eligible epochs is the better one."""
+    if not schedule.stops_early:
+        return policy.rank(metrics) is not None
+    return improves(policy, metrics, progress.best.metrics if progress.best else None)
 
 
 def _outcome(progress: Progress, policy: Policy, folder: Path, ended: End) -> TrainingOutcome:

@@ -1,0 +1,40 @@
+"""A small network from random weights: two convolutions a block, and an average in place of a dense layer."""
+
+import keras
+from keras import layers
+
+from models_store.contract.catalog import ConvNet
+from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
+from workers.pipeline.networks.resizing import Resized
+
+
+def conv_net(
+    architecture: ConvNet, image_size: int, input_size: int | None, dropout: float, outputs: int
+) -> keras.Model:
+    """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
+
+    The graph resizes to `input_size` if one is given. Raises ValueError if the poolings leave nothing of the image.
+    """
+    size, smallest = input_size or image_size, 2 ** len(architecture.filters)
+    if size < smallest:
+        raise ValueError(
+            f"{architecture.name} halves its input {len(architecture.filters)} times, which a {size}x{size} image does "
+            f"not survive; use images of at least {smallest}x{smallest}"
+        )
+    inputs = keras.Input((image_size, image_size, 3), name=INPUT_NAME)
+    x = inputs if size == image_size else Resized(size, name="resized")(inputs)
+    for number, filters in enumerate(architecture.filters, start=1):
+        for half in ("a", "b"):
+            x = _convolution(x, filters, f"{number}{half}")
+        x = layers.MaxPooling2D(name=f"pooling_{number}")(x)
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    probabilities = layers.Dense(outputs, activation="softmax", name=OUTPUT_NAME)(x)
+    return keras.Model(inputs, probabilities, name=architecture.name)
+
+
+def _convolution(x: keras.KerasTensor, filters: int, number: str) -> keras.KerasTensor:
+    # The normalisation has an offset of its own.
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"convolution_{number}")(x)
+    x = layers.BatchNormalization(name=f"normalization_{number}")(x)
+    return layers.Activation("relu", name=f"relu_{number}")(x)
