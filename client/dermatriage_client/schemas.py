@@ -203,7 +203,9 @@ class Catalog(BaseModel):
         examples=[[examples.STRATEGY]], description="Phase 2 applies these to the winner of Phase 1."
     )
     recipes: list[dict[str, Any]] = Field(
-        examples=[[examples.RECIPE]], description="How every network of an experiment is trained."
+        [],
+        examples=[[examples.RECIPE]],
+        description="How every network of an experiment is trained; empty where the server knows only the classic one.",
     )
     class_weights: list[ClassWeightRead]
     selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])

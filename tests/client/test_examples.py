@@ -6,6 +6,7 @@ from typing import get_args
 from dermatriage_client import examples
 from dermatriage_client.schemas import Prediction
 from models_store.contract.catalog import ARCHITECTURES, DISCLAIMER, PRESETS, STRATEGIES
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import CalibrationPolicy, ExperimentSpec, SelectionPolicy
 
 
@@ -17,6 +18,10 @@ def test_disclaimer_is_the_one_of_the_server() -> None:
 def test_architecture_and_strategy_are_those_of_the_catalogue() -> None:
     assert {"family": "custom_cnn", **asdict(ARCHITECTURES["CNN_v1"])} == examples.ARCHITECTURE
     assert asdict(STRATEGIES["LowLR"]) == examples.STRATEGY
+
+
+def test_recipe_is_that_of_the_catalogue() -> None:
+    assert asdict(RECIPES["classic"]) == examples.RECIPE
 
 
 def test_policies_and_presets_are_those_of_the_catalogue() -> None:

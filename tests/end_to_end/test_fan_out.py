@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from models_store.contract.catalog import ARCHITECTURES
+from models_store.contract.catalog import STUDY
 from models_store.database import Database
 from models_store.tables import Trial
 from tests.end_to_end.stack import Stack, eventually
@@ -51,13 +51,13 @@ def mean_at_work(trials: Sequence[Trial]) -> float:
 def test_phase_runs_nearly_as_many_times_faster_as_there_are_workers(stack: Stack) -> None:
     # Given the thirteen architectures, thrice, and four workers
     stack.start(WORKERS)
-    spec = {"architectures": list(ARCHITECTURES), "class_weights": ["W0", "W3", "W5"], "epochs": 1}
+    spec = {"architectures": list(STUDY), "class_weights": ["W0", "W3", "W5"], "epochs": 1}
 
     # When the workers share them
     trials = finished_trials(stack, stack.submit(**spec))
 
     # Then all of them work, and hardly ever does one wait for the scheduler
-    assert len(trials) == 3 * len(ARCHITECTURES)
+    assert len(trials) == 3 * len(STUDY)
     assert len({trial.worker for trial in trials}) == WORKERS
     assert mean_at_work(trials) > 0.7 * WORKERS
 

@@ -141,6 +141,38 @@ def test_an_ensemble_with_eight_views_is_one_graph_that_answers_as_recorded(
     assert [int(row["malignant"]) for row in rows] == test.malignant.tolist()
 
 
+def test_a_network_of_the_modern_recipe_serves_seven_diagnoses_that_are_on_record(
+    dataset: Path, tmp_path: Path
+) -> None:
+    # Given a winner that predicts diagnoses, and a data set that records groups of patients
+    spec = SPEC.model_copy(update={"recipe": "modern", "architectures": ("ConvNet_v1",)})
+    [(name, trial)] = phases.screening(spec).items()
+    trained = train_trial(trial, spec, dataset, tmp_path, lambda _epoch: None, weights_root=None)
+    assert trained.checkpoint is not None
+    path = tmp_path / "grouped.npz"
+    path.write_bytes(dataset.read_bytes())
+    lesions = dataset.with_name("small_lesions.csv").read_text()
+    path.with_name("grouped_lesions.csv").write_text(lesions)
+    places = [line.split(",")[:2] for line in lesions.splitlines()[1:]]
+    rows = [f"{split},{index},{'left' if int(index) % 2 else 'right'}" for split, index in places]
+    path.with_name("grouped_patients.csv").write_text("\n".join(["split,index,side", *rows]) + "\n")
+
+    # When it is finalized
+    (tmp_path / "bundle").mkdir()
+    candidate = Candidate(name, trial, trained.checkpoint, "exp_2")
+    final = finalize(candidate, spec, path, SealedTestSet(path), tmp_path / "bundle")
+
+    # Then the served diagnoses give the recorded table, and the groups are on record
+    test = read_split(path, "test")
+    diagnoses = Scorer(tmp_path / "bundle" / "model.onnx").diagnoses(test.images)
+    assert diagnoses is not None
+    assert final.evaluation.seven is not None
+    assert final.evaluation.seven.accuracy == np.mean(diagnoses.argmax(axis=1) == test.labels)
+    assert sum(map(sum, final.evaluation.seven.confusion)) == len(test.labels)
+    assert [grouping.column for grouping in final.evaluation.groupings] == ["side"]
+    assert {group.group for group in final.evaluation.groupings[0].groups} == {"left", "right"}
+
+
 def test_finalizing_again_after_a_crash_gives_the_same_threshold_and_figures(
     candidate: Candidate, dataset: Path, tmp_path: Path
 ) -> None:
