@@ -168,7 +168,7 @@ class Catalog(BaseModel):
     recipes: list[dict[str, Any]] = Field(
         [],
         examples=[[examples.RECIPE]],
-        description="How every network of an experiment is trained; empty where the server knows the classic one alone.",
+        description="How every network of an experiment is trained; empty where the server knows only the classic one.",
     )
     class_weights: list[ClassWeightRead]
     selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])

@@ -6,11 +6,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models_store.datasets.labels import malignant_of
+from models_store.datasets.labels import CLASS_NAMES, malignant_of
 from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
 CHUNK = 256
+# Benign and malignant, or one column for each diagnosis.
+WIDTHS = (2, len(CLASS_NAMES))
 
 
 class ImagesRefused(ValueError):
@@ -95,10 +97,10 @@ def _input_size(session: onnxruntime.InferenceSession) -> int:
     outputs = {node.name: list(node.shape) for node in session.get_outputs()}
     shape = inputs.get("image", [])
     fits = list(inputs) == ["image"] and len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
-    if not fits or not isinstance(shape[1], int) or outputs.get("probabilities", [0])[-1] != 2:
+    if not fits or not isinstance(shape[1], int) or outputs.get("probabilities", [0])[-1] not in WIDTHS:
         raise ValueError(
             f"the ONNX graph has inputs {inputs} and outputs {outputs}; it needs `image` (N, S, S, 3) with a fixed S "
-            "and `probabilities` (N, 2); export it again"
+            "and `probabilities` (N, 2) or (N, 7); export it again"
         )
     return shape[1]
 
