@@ -12,6 +12,7 @@ from models_store.contract.specs import ExperimentSpec, SelectionSpec
 from models_store.datasets.labels import CLASS_NAMES, malignant_of
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
+from models_store.scoring.scorer import Scorer
 from tests.workers.pipeline.small_experiment import (
     NUMPY_COPY,
     schedule,
@@ -184,4 +185,7 @@ def test_a_network_trains_an_epoch_by_either_recipe_and_exports(name: str, recip
     assert len(outcome.epochs) == 1
     assert model.output_shape == (None, 2 if recipe == "classic" else 7)
     export_onnx(model, tmp_path / "model.onnx")
-    check_parity(model, tmp_path / "model.onnx", scaled(small_split(16).images), threshold=0.001)
+    images = small_split(16).images
+    check_parity(model, tmp_path / "model.onnx", scaled(images), threshold=0.001)
+    expected = malignant_of(model.predict(scaled(images), verbose=0))
+    np.testing.assert_allclose(Scorer(tmp_path / "model.onnx").raw(images), expected, atol=1e-5)

@@ -177,7 +177,8 @@ def test_a_full_disk_leaves_the_previous_file_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["classic", "modern"])
+def test_a_killed_run_continues_exactly_on_jax_too(recipe: str, tmp_path: Path) -> None:
     # Given the resume point of the first epoch of a run that goes on to its end
     script = dedent("""
         import shutil
@@ -185,13 +186,22 @@ def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
         from pathlib import Path
         from workers.pipeline.backend import configure
         configure("jax", seed=0)
+        import keras
+        from models_store.contract.recipes import RECIPES
+        from workers.pipeline.training.targets import outputs_of
         from workers.pipeline.training.training import train
         from tests.workers.pipeline.small_experiment import schedule, small_data, small_model, unguarded
 
         whole, killed = Path(sys.argv[1], "whole"), Path(sys.argv[1], "killed")
 
+        recipe = RECIPES[sys.argv[2]]
+        asked = schedule(epochs=2, batch_size=48, recipe=recipe)
+
         def run(folder, on_epoch):
-            return train(small_model(), small_data(), schedule(epochs=2, batch_size=48), unguarded(), folder, on_epoch)
+            base = small_model()
+            last = keras.layers.Dense(outputs_of(recipe.target), activation="softmax")
+            model = keras.Model(base.inputs, last(base.layers[-2].output))
+            return train(model, small_data(), asked, unguarded(), folder, on_epoch)
 
         def copy_first(epoch):
             if epoch.number == 1:
@@ -203,7 +213,7 @@ def test_a_killed_run_continues_exactly_on_jax_too(tmp_path: Path) -> None:
         assert len(resumed.epochs) == 2
     """)
     finished = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", script, str(tmp_path)],
+        [sys.executable, "-W", "error::UserWarning", "-c", script, str(tmp_path), recipe],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
