@@ -186,6 +186,6 @@ def test_a_network_trains_an_epoch_by_either_recipe_and_exports(name: str, recip
     assert model.output_shape == (None, 2 if recipe == "classic" else 7)
     export_onnx(model, tmp_path / "model.onnx")
     images = small_split(16).images
-    check_parity(model, tmp_path / "model.onnx", scaled(images), threshold=0.001)
+    check_parity([model], tmp_path / "model.onnx", images, threshold=0.001)
     expected = malignant_of(model.predict(scaled(images), verbose=0))
-    np.testing.assert_allclose(Scorer(tmp_path / "model.onnx").raw(images), expected, atol=1e-5)
+    np.testing.assert_allclose(Scorer(tmp_path / "model.onnx")(images), expected, atol=1e-5)
