@@ -95,6 +95,7 @@ def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], 
         return [(epoch.number, epoch.metrics, epoch.best) for epoch in session.scalars(chosen)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(
     scripted: ScriptedWorker,

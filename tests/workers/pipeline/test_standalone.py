@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import keras
 import numpy as np
 import onnx
 import pytest
@@ -33,10 +33,12 @@ THRESHOLD = 0.3
 PLATT = ProbabilityCalibration(method="platt", slope=1.2, intercept=-0.7)
 
 
-def network(name: str, seed: int = 1) -> keras.Model:
+@cache
+def network(name: str, seed: int) -> onnx.ModelProto:
+    """An untrained network, exported; a base takes seconds, so that bundles share it."""
     spec = ExperimentSpec(dataset="d", architectures=(name,), weights="none")
     (trial,) = screening(spec).values()
-    return build_model(trial, SIZE, base_weights=None, seed=seed)
+    return onnx_network(build_model(trial, SIZE, base_weights=None, seed=seed))
 
 
 @pytest.fixture(
@@ -48,7 +50,9 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     names, views = request.param
     folder = tmp_path_factory.mktemp("bundle")
     about, calibration = an_about(views=views), a_calibration(THRESHOLD, holds=True)
-    graph = serving_graph([onnx_network(network(name, seed)) for seed, name in enumerate(names)], PLATT, views=views)
+    graph = serving_graph(
+        [network(name, names[:place].count(name)) for place, name in enumerate(names)], PLATT, views=views
+    )
     save(graph, folder / "model.onnx", metadata(about, calibration, {"python": "3.11"}, diagnoses=False))
     write_standalone(folder, about, calibration, Scorer(folder / "model.onnx"), signed=False)
     return folder
