@@ -97,7 +97,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Fared:
+class Coverage:
     """How many of `draws` thresholds fell below the target, by each reading of recall; mean calibration specificity."""
 
     correlation: float
@@ -120,7 +120,7 @@ def exceeds(broken: int, draws: int, significance: float = 0.001) -> bool:
     return bool(binomtest(broken, draws, 1 - CONFIDENCE, alternative="greater").pvalue < significance)
 
 
-def fare(correlation: float, lesions: int, *, by_lesion: bool, draws: int = DRAWS, seed: int = 0) -> Fared:
+def coverage_of(correlation: float, lesions: int, *, by_lesion: bool, draws: int = DRAWS, seed: int = 0) -> Coverage:
     """Choose a threshold on each of many calibration sets; the same seed gives both countings the same sets."""
     random, population = np.random.default_rng(seed), Population(correlation)
     spec = CalibrationSpec(target_recall=TARGET, confidence=CONFIDENCE)
@@ -134,7 +134,7 @@ def fare(correlation: float, lesions: int, *, by_lesion: bool, draws: int = DRAW
         decision = choose_threshold(scores, labels, spec, lesion_ids=ids)
         reached.append(population.recalls(decision.threshold))
         specificities.append(decision.specificity)
-    return Fared(
+    return Coverage(
         correlation,
         lesions,
         by_lesion,
@@ -157,16 +157,16 @@ def main() -> int:
     return 0 if all(row.kept for row in rows) else 1
 
 
-def simulated(draws: int = DRAWS, seed: int = 0) -> list[Fared]:
+def simulated(draws: int = DRAWS, seed: int = 0) -> list[Coverage]:
     return [
-        fare(correlation, lesions, by_lesion=by_lesion, draws=draws, seed=seed)
+        coverage_of(correlation, lesions, by_lesion=by_lesion, draws=draws, seed=seed)
         for lesions in SIZES
         for correlation in CORRELATIONS
         for by_lesion in (False, True)
     ]
 
 
-def section(rows: list[Fared], seed: int) -> str:
+def section(rows: list[Coverage], seed: int) -> str:
     """The last section of the page, in Markdown."""
     table = "\n".join([_cells(COLUMNS), _cells(["---"] * len(COLUMNS)), *map(_line, rows)])
     broken = "" if all(row.kept for row in rows) else "\n**Chance does not explain a share below 95 %.**\n"
@@ -197,7 +197,7 @@ def _cells(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _line(row: Fared) -> str:
+def _line(row: Coverage) -> str:
     counted = "each lesion once" if row.by_lesion else "each photograph"
     kept = (1 - below / row.draws for below in (row.below_every, row.below_one, row.below_photographs))
     shares = " | ".join(f"{100 * share:.1f} %" for share in kept)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models_store.datasets.patients import UNKNOWN_GROUP
+
 # Fewer malignant images leave a recall of 0.9 with an exact interval more than 0.3 wide; specificity likewise.
 ENOUGH_IMAGES = 20
-
-# Nothing is known of these people together, so no gap to them is named.
-UNKNOWN = "unknown"
 
 COUNTED = {"recall": "malignant", "specificity": "benign"}
 Group = Mapping[str, Any]
@@ -19,7 +18,8 @@ def extremes(groups: Sequence[Group], figure: str) -> tuple[Group, Group] | None
     Recall compares groups with enough malignant images and specificity groups with enough benign ones, so a group may
     be compared by one and not by the other.
     """
-    compared = [group for group in groups if _has_enough(group, figure) and group["group"] != UNKNOWN]
+    # Those of whom nothing is known are no group of people, so no gap to them is named.
+    compared = [group for group in groups if _has_enough(group, figure) and group["group"] != UNKNOWN_GROUP]
     if len(compared) < 2:
         return None
     ordered = sorted(compared, key=lambda group: float(group[figure]))

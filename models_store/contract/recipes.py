@@ -39,6 +39,11 @@ class Recipe:
     augmentation: Augmentation
     description: str
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether patience may end a training; a learning rate that falls to zero needs every epoch."""
+        return self.learning_rate == "constant"
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

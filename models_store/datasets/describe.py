@@ -14,7 +14,7 @@ from models_store.datasets.layout import Layout, verify_layout
 from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.npz import opened, read_array
 from models_store.datasets.official import OFFICIAL_NAMES, dermamnist_info, official_file
-from models_store.datasets.patients import UNKNOWN, PatientColumn, read_patients
+from models_store.datasets.patients import UNKNOWN_GROUP, PatientColumn, read_patients
 from models_store.files import digest_of, sha256_of
 
 
@@ -96,8 +96,8 @@ def _patient_groups(columns: dict[str, PatientColumn] | None) -> dict[str, dict[
         return None
     return {
         name: {
-            group or "unknown": {split: int((of == group).sum()) for split, of in column.of_images.items()}
-            for group in (*column.groups, UNKNOWN)
+            group: {split: int((column.named(split) == group).sum()) for split in column.of_images}
+            for group in (*column.groups, UNKNOWN_GROUP)
         }
         for name, column in columns.items()
     }

@@ -14,6 +14,7 @@ from models_store.datasets.labels import SPLITS
 
 PLACE = ("split", "index")
 UNKNOWN = ""
+UNKNOWN_GROUP = "unknown"
 # A number with fewer distinct values is a code, such as a skin type from 1 to 6, and stays as it is.
 FEWEST_TO_CUT = 10
 MOST_BANDS = 6
@@ -30,6 +31,11 @@ class PatientColumn:
 
     groups: tuple[str, ...]
     of_images: dict[str, NDArray[np.str_]]
+
+    def named(self, split: str) -> NDArray[np.str_]:
+        """The group of every image of a split, str (N,), `unknown` where nothing is known."""
+        groups = self.of_images[split]
+        return np.where(groups == UNKNOWN, UNKNOWN_GROUP, groups)
 
 
 def patients_path(path: Path) -> Path:

@@ -75,12 +75,15 @@ class Scorer:
         (features,) = self._run(images, FEATURES)
         return features
 
-    def diagnoses(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """Probabilities of the seven diagnoses, float64 (N, 7) in the order of `CLASS_NAMES`; None if it has none."""
+    def with_diagnoses(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """The probabilities of malignant and, from the same run, those of the seven diagnoses, float64 (N, 7).
+
+        The diagnoses are in the order of `CLASS_NAMES`, and None if the graph gives none.
+        """
         if not self.has_diagnoses:
-            return None
-        (diagnoses,) = self._run(images, DIAGNOSES)
-        return diagnoses.astype(np.float64)
+            return self(images), None
+        answered, diagnoses = self._run(images, self._probability, DIAGNOSES)
+        return self._calibrated(answered), diagnoses.astype(np.float64)
 
     def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, …), computed in chunks."""

@@ -113,7 +113,7 @@ def _networks(spec: ExperimentSpec) -> str:
 
 
 def _training(spec: ExperimentSpec) -> str:
-    if RECIPES[spec.recipe].learning_rate == "cosine":
+    if not RECIPES[spec.recipe].stops_early:
         return f"{spec.epochs} epochs, the last eligible one is kept, seed {spec.seed}"
     return f"at most {spec.epochs} epochs, stopped after {spec.patience} without improvement, seed {spec.seed}"
 

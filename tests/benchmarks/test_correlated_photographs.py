@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 
 from benchmarks import correlated_photographs
-from benchmarks.correlated_photographs import CORRELATIONS, HEADING, Population, exceeds, fare
+from benchmarks.correlated_photographs import CORRELATIONS, HEADING, Population, coverage_of, exceeds
 
 DRAWS = 400
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_counting_each_lesion_once_keeps_the_promise_for_new_lesions(correlation: float) -> None:
-    fared = fare(correlation, 196, by_lesion=True, draws=DRAWS, seed=1)
-    assert not exceeds(fared.below_every, DRAWS)
-    assert not exceeds(fared.below_one, DRAWS)
+    coverage = coverage_of(correlation, 196, by_lesion=True, draws=DRAWS, seed=1)
+    assert not exceeds(coverage.below_every, DRAWS)
+    assert not exceeds(coverage.below_one, DRAWS)
 
 
 def test_counting_each_photograph_breaks_its_own_promise_where_photographs_resemble_each_other() -> None:
-    fared = fare(0.9, 196, by_lesion=False, draws=DRAWS, seed=1)
-    assert exceeds(fared.below_photographs, DRAWS)
+    coverage = coverage_of(0.9, 196, by_lesion=False, draws=DRAWS, seed=1)
+    assert exceeds(coverage.below_photographs, DRAWS)
 
 
 def test_the_promise_for_lesions_is_none_for_photographs_of_hard_lesions() -> None:
-    assert exceeds(fare(0.9, 196, by_lesion=True, draws=DRAWS, seed=1).below_photographs, DRAWS)
+    assert exceeds(coverage_of(0.9, 196, by_lesion=True, draws=DRAWS, seed=1).below_photographs, DRAWS)
 
 
 @pytest.mark.parametrize(("broken", "shown"), [(0, False), (20, False), (33, False), (36, True), (400, True)])

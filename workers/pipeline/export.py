@@ -18,8 +18,9 @@ from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, fro
 from workers.pipeline.data import scaled
 from workers.pipeline.serving_graph import save, serving_graph, views_of
 
-# Beyond this the conversion is wrong; rounding of float32 alone has reached 1.5e-5, which is worth a warning.
+# Beyond this the conversion is wrong; rounding of float32 alone has reached 1.5e-5.
 LARGEST_DIFFERENCE = 1e-3
+# A decision may differ where the probability is this close to the threshold.
 LARGEST_ROUNDING = 1e-5
 PARITY_IMAGES = 256
 # The newest operator set tf2onnx 1.17 writes.

@@ -19,8 +19,8 @@ from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.files import replacing
 from models_store.scoring.probability_calibration import HIGHEST, LOWEST, ProbabilityCalibration
 from models_store.scoring.scorer import DIAGNOSES, FEATURES, IMAGE, PROBABILITY
+from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 
-VIEWS = 8
 LAST = np.iinfo(np.int64).min
 
 
@@ -121,12 +121,12 @@ def _add_network(joined: _Graph, network: onnx.ModelProto, number: int, views: i
     """Its probabilities, averaged over the views, float32 (N, classes)."""
     prefix = f"network_{number + 1}/"
     inner = compose.add_prefix(network, prefix).graph
-    joined.add("Identity", ["views"], f"{prefix}{IMAGE}")
+    joined.add("Identity", ["views"], f"{prefix}{INPUT_NAME}")
     joined.nodes.extend(inner.node)
     joined.constants.extend(inner.initializer)
     if number == 0:
-        _add_mean_of_views(joined, f"{prefix}features", FEATURES, views, _features(network))
-    return _add_mean_of_views(joined, f"{prefix}probabilities", f"{prefix}mean", views, classes)
+        _add_mean_of_views(joined, f"{prefix}{FEATURES_NAME}", FEATURES, views, _features(network))
+    return _add_mean_of_views(joined, f"{prefix}{OUTPUT_NAME}", f"{prefix}mean", views, classes)
 
 
 def _add_mean_of_views(joined: _Graph, source: str, output: str, views: int, width: int) -> str:
@@ -179,33 +179,32 @@ def _add_calibration(joined: _Graph, calibration: ProbabilityCalibration) -> Non
 
 def _add_diagnoses(joined: _Graph, is_malignant: NDArray[np.bool_]) -> None:
     """The malignant ones scaled so that they add up to the calibrated probability, the benign ones to the rest."""
-    one = joined.constant("diagnoses/one", np.float32(1))
-    tiny = joined.constant("diagnoses/tiny", np.float32(1e-30))
-    for kind, whole, own in (("malignant", "calibrated", is_malignant), ("benign", "diagnoses/benign", ~is_malignant)):
-        if kind == "benign":
-            joined.add("Sub", [one, "calibrated"], whole)
-        mask = joined.constant(f"diagnoses/{kind}/mask", own.astype(np.float32)[None, :])
-        axis = joined.constant(f"diagnoses/{kind}/axis", np.array([1], np.int64))
-        joined.add("Mul", ["probabilities", mask], f"diagnoses/{kind}/own")
-        joined.add(
-            "Max",
-            [f"diagnoses/{kind}/own", joined.add("Mul", [mask, tiny], f"diagnoses/{kind}/floor")],
-            f"diagnoses/{kind}/some",
-        )
-        joined.add("ReduceSum", [f"diagnoses/{kind}/some", axis], f"diagnoses/{kind}/sum", keepdims=1)
-        joined.add("Div", [f"diagnoses/{kind}/some", f"diagnoses/{kind}/sum"], f"diagnoses/{kind}/shares")
-        joined.add("Mul", [f"diagnoses/{kind}/shares", whole], f"diagnoses/{kind}/scaled")
-    joined.add("Add", ["diagnoses/malignant/scaled", "diagnoses/benign/scaled"], DIAGNOSES)
+    joined.add("Sub", [joined.constant("diagnoses/one", np.float32(1)), "calibrated"], "diagnoses/rest")
+    malignant = _add_shares(joined, "diagnoses/malignant", is_malignant, "calibrated")
+    benign = _add_shares(joined, "diagnoses/benign", ~is_malignant, "diagnoses/rest")
+    joined.add("Add", [malignant, benign], DIAGNOSES)
+
+
+def _add_shares(joined: _Graph, name: str, own: NDArray[np.bool_], whole: str) -> str:
+    """`whole` (N, 1) shared out among the diagnoses of `own` (7,) by their probabilities; 0 for the others, (N, 7)."""
+    mask = own.astype(np.float32)[None, :]
+    joined.add("Mul", ["probabilities", joined.constant(f"{name}/mask", mask)], f"{name}/own")
+    # Where all of them are 0 they share alike, instead of dividing 0 by 0.
+    joined.add("Max", [f"{name}/own", joined.constant(f"{name}/least", np.float32(1e-30) * mask)], f"{name}/some")
+    axis = joined.constant(f"{name}/axis", np.array([1], np.int64))
+    joined.add("ReduceSum", [f"{name}/some", axis], f"{name}/sum", keepdims=1)
+    joined.add("Div", [f"{name}/some", f"{name}/sum"], f"{name}/shares")
+    return joined.add("Mul", [f"{name}/shares", whole], f"{name}/scaled")
 
 
 def _sides(network: onnx.ModelProto) -> tuple[int, int]:
     """The side of its images in pixels, and how many classes it tells apart."""
     image = network.graph.input[0].type.tensor_type.shape.dim
-    return image[1].dim_value, _width(network, "probabilities")
+    return image[1].dim_value, _width(network, OUTPUT_NAME)
 
 
 def _features(network: onnx.ModelProto) -> int:
-    return _width(network, "features")
+    return _width(network, FEATURES_NAME)
 
 
 def _width(network: onnx.ModelProto, output: str) -> int:

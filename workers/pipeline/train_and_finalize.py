@@ -24,10 +24,9 @@ from models_store.contract.records import (
 )
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.layout import Split, verify_layout
-from models_store.datasets.patients import UNKNOWN, read_patients
+from models_store.datasets.patients import read_patients
 from models_store.experiment.selection import policy_for
 from models_store.files import sha256_of
-from models_store.group_gaps import UNKNOWN as UNKNOWN_GROUP
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
@@ -118,7 +117,8 @@ def finalize(
     graph = serving_graph(networks, probabilities.calibration, views=views)
     save(graph, onnx_path)
     scorer = Scorer(onnx_path)
-    decision = _decided(scorer, data, spec)
+    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
+    decision = _decided(validation["calibration"], data, spec)
     parity = check_parity(
         models,
         onnx_path,
@@ -139,24 +139,24 @@ def finalize(
         likeness=fit,
     )
     bundles.write_json(folder / "calibration.json", calibration)
-    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
     bundles.write_json(folder / "validation.json", validation)
     save(graph, onnx_path, metadata(about, calibration, environment or {}, diagnoses=scorer.has_diagnoses))
     write_standalone(folder, about, calibration, scorer, signed=signer is not None)
+    columns = _groups_of_test_images(dataset)  # a damaged file is refused before the test set is opened
     frozen_sha256 = bundles.freeze(folder, about)
 
     opened_at = datetime.now(UTC)
     test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
-    scores = scorer(test.images)
+    scores, diagnoses = scorer.with_diagnoses(test.images)
     evaluation = evaluate(
         scores,
         test,
         decision,
         train_lesions=train_lesions,
         seed=spec.seed,
-        probabilities=scorer.diagnoses(test.images),
-        columns=_groups_of_test_images(dataset),
+        probabilities=diagnoses,
+        columns=columns,
     )
 
     write_test_scores(folder / "test_scores.csv", test, scores)
@@ -204,9 +204,9 @@ def _calibrated(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> P
     return calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
 
 
-def _decided(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
-    split = data.calibration
-    return choose_threshold(scorer(split.images), split.malignant, spec.calibration, lesion_ids=split.lesion_ids)
+def _decided(scored: Mapping[str, list[float]], data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
+    lesion_ids = data.calibration.lesion_ids
+    return choose_threshold(scored["scores"], scored["malignant"], spec.calibration, lesion_ids=lesion_ids)
 
 
 def _parity_images(data: ExperimentData) -> NDArray[np.uint8]:
@@ -238,12 +238,8 @@ def _about(
 
 def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
     """The group (N,) of every test image by each column of the patients file; None without one."""
-    sizes = {split: len(labels) for split, labels in verify_layout(dataset).labels.items()}
-    columns = read_patients(dataset, sizes)
-    if columns is None:
-        return None
-    test = {name: column.of_images["test"] for name, column in columns.items()}
-    return {name: np.where(groups == UNKNOWN, UNKNOWN_GROUP, groups) for name, groups in test.items()}
+    columns = read_patients(dataset, verify_layout(dataset).sizes)
+    return None if columns is None else {name: column.named("test") for name, column in columns.items()}
 
 
 def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:

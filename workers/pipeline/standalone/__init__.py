@@ -7,7 +7,6 @@ from shutil import copyfile
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,18 +16,10 @@ from models_store.datasets.drawing import imagine, photograph
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.scoring.scorer import Scorer
 from models_store.store.bundles import write_json
-from workers.pipeline.card import licence_of
+from workers.pipeline.card import TEMPLATES, licence_of
 from workers.pipeline.standalone.predict import pixels_of
 
 HERE = Path(__file__).parent
-TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE),
-    undefined=StrictUndefined,
-    autoescape=False,  # Markdown; every name in it comes from the catalog or matches a strict pattern
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 CHECK_SIDE = 96
 
 
@@ -76,7 +67,7 @@ def write_standalone(
     (probability,) = scorer(pixels_of(folder / "check.png", about.image_size)[np.newaxis])
     label = "malignant" if probability >= calibration.threshold else "benign"
     write_json(folder / "check.json", {"label": label, "probability_malignant": float(probability)})
-    text = TEMPLATES.get_template("README.md.j2").render(
+    text = TEMPLATES.get_template("standalone/README.md.j2").render(
         about=about,
         disclaimer=DISCLAIMER,
         threshold=calibration.threshold,

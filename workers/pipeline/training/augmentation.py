@@ -11,8 +11,8 @@ from models_store.contract.recipes import Augmentation
 def augmentation(asked: Augmentation) -> list[keras.Layer]:
     """Layers that flip, rotate, shift and zoom each image (N, S, S, 3) afresh when called with `training=True`.
 
-    Inside the graph they cost nothing that shows: with and without them an epoch of CNN_v1 on 7,007 images of 28x28
-    takes 5.2 s on two cores.
+    One after the other, as `classic` has them, they cost nothing that shows inside the graph: with and without them an
+    epoch of CNN_v1 on 7,007 images of 28x28 takes 5.2 s on two cores. `at_once` has not been measured.
     """
     changes = [RandomAffine(asked)] if asked.at_once else _one_after_the_other(asked)
     for layer in changes:

@@ -41,11 +41,6 @@ class Schedule:
     target_recall: float = 0.90
     recipe: Recipe = RECIPES["classic"]
 
-    @property
-    def stops_early(self) -> bool:
-        """Whether patience may end the training; a learning rate that falls to zero needs every epoch."""
-        return self.recipe.learning_rate == "constant"
-
     def steps(self, images: int) -> int:
         """How many steps all epochs on so many images have."""
         return self.epochs * math.ceil(images / self.batch_size)
@@ -100,7 +95,7 @@ def train(
 def _ended(progress: Progress, schedule: Schedule) -> End | None:
     if len(progress.epochs) >= schedule.epochs:
         return "epochs"
-    out_of_patience = schedule.stops_early and progress.epochs_since_best >= schedule.patience
+    out_of_patience = schedule.recipe.stops_early and progress.epochs_since_best >= schedule.patience
     return "patience" if out_of_patience else None
 
 
@@ -140,7 +135,7 @@ def _one_more_epoch(
 
 def _is_best(policy: Policy, metrics: dict[str, float], progress: Progress, schedule: Schedule) -> bool:
     """Where the learning rate falls to zero, the later of two eligible epochs is the better one."""
-    if not schedule.stops_early:
+    if not schedule.recipe.stops_early:
         return policy.rank(metrics) is not None
     return improves(policy, metrics, progress.best.metrics if progress.best else None)
 
