@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -134,6 +135,16 @@ def test_a_finished_run_finishes_again_without_training(
 def test_a_run_does_not_continue_another_one(uninterrupted_folder: Path) -> None:
     with pytest.raises(ResumePointMismatch, match="train in an empty folder"):
         train(small_model(), small_data(), schedule(seed=12), unguarded(), uninterrupted_folder, lambda _: None)
+
+
+def test_a_run_goes_on_from_a_resume_point_that_an_earlier_version_saved(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).with_name("resume_point_by_2339223.tar.gz")) as archive:
+        archive.extractall(tmp_path, archive.getmembers())
+
+    outcome, _ = run(tmp_path)
+
+    assert [epoch.seconds for epoch in outcome.epochs[:2]] == [1.4643202170009317, 0.15683262399761588]
+    assert len(outcome.epochs) == schedule().epochs
 
 
 def test_only_the_best_checkpoint_and_the_state_stay_in_the_resume_point(

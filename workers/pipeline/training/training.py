@@ -154,11 +154,17 @@ def _outcome(progress: Progress, policy: Policy, folder: Path, ended: End) -> Tr
 def _identity(model: keras.Model, data: ExperimentData, schedule: Schedule, policy: Policy) -> str:
     """A hash of the network's weights' shapes, the schedule, the policy and the data, so that a run continues no other.
 
-    The names of layers are left out: Keras numbers them through a process.
+    The names of layers are left out: Keras numbers them through a process. So is the recipe `classic`, for the sake of
+    runs that an earlier version began, which knew no other.
     """
     network = [[list(weight.shape), weight.trainable] for weight in model.weights]
-    digest = hashlib.sha256(json.dumps([network, asdict(schedule), asdict(policy)]).encode())
+    settings = asdict(schedule)
+    if schedule.recipe == RECIPES["classic"]:
+        del settings["recipe"]
+    else:
+        del settings["recipe"]["description"]
+    digest = hashlib.sha256(json.dumps([network, settings, asdict(policy)]).encode())
     for part in (data.train, data.selection):
-        for array in (part.images, part.malignant):
+        for array in (part.images, part.malignant if schedule.recipe.target == "malignant" else part.labels):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
