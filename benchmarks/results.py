@@ -1,102 +1,132 @@
-"""The figures of a finished study beside the published run of the same study, written to docs/results.md.
+"""The presets on lesions that training has never seen, and on the published splits, written to docs/results.md.
 
-    python -m benchmarks.results EXPERIMENT_ID [--out docs/results.md]
+    python -m benchmarks.results run FOLDER PRESET DATASET.npz ...
+    python -m benchmarks.results page FOLDER [--out docs/results.md]
 
-Reads the database and the store that the settings (`DERMATRIAGE_DATABASE_URL`, `DERMATRIAGE_STORE_URL`) name; trains
-nothing and takes a second. Expected for the preset `laptop` on `ham10000_28`: a test recall around 0.90 or above; the
-page itself says whether the goal was reached and what limits it.
+`run` does what the service does with a preset, without its database and its queue. It goes on where it was stopped: a
+result that lies in FOLDER is not made again, and a network that two presets share is trained once. The data sets are
+lesion-grouped splits named `grouped-SEED_PIXELS.npz`, `dermamnist_28.npz` and `dermamnist_c_28.npz`, each with its
+lesions file; nothing is chosen on a test set, and every look at one is listed on the page.
 """
 
 import argparse
+import hashlib
+import json
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from benchmarks.results_page import page, read_result
+from models_store.contract.catalog import PRESETS
+from models_store.contract.recipes import RECIPES
+from models_store.contract.specs import Checkpoint, ExperimentSpec, TrialSpec
+from models_store.experiment.phases import MOST_CANDIDATES, fine_tuning, screening
+from models_store.experiment.selection import policy_for, ranked
+from models_store.files import replacing, sha256_of
+from workers.pipeline import backend
+from workers.pipeline.data import SealedTestSet
+from workers.pipeline.ensemble import Network
+from workers.pipeline.train_and_finalize import Candidate, finalize, train_trial
+from workers.pipeline.training.training import TrainingOutcome
 
-from benchmarks.results_page import Results, page
-from models_store.contract.specs import ExperimentSpec
-from models_store.database import Database
-from models_store.runs import ExperimentNotFound
-from models_store.settings import Settings
-from models_store.store import bundles
-from models_store.store.storage import Storage
-from models_store.tables import Experiment, Model, TestOpening, Trial
+# The preset `laptop` as it was at commit 2339223, against which today's presets are measured.
+EARLIER = {
+    "name": "earlier",
+    "architectures": ["CNN_v1"],
+    "class_weights": ["W3"],
+    "epochs": 30,
+    "patience": 10,
+    "selection": {"policy": "specificity_at_recall"},
+}
+MEASURED = {"earlier": EARLIER} | {name: PRESETS[name] for name in ("laptop", "best") if name in PRESETS}
 
 
-class StudyNotFinished(RuntimeError):
-    """An experiment that has no test figures to write down."""
+class Lab:
+    """Trains the networks of experiments on one data set, each network once."""
+
+    def __init__(self, folder: Path, dataset: Path) -> None:
+        self.folder = folder / "trials"
+        self.dataset = dataset
+        self.dataset_sha256 = sha256_of(dataset)
+        self.seconds = 0.0
+
+    def trained(self, name: str, trial: TrialSpec, spec: ExperimentSpec, start: Path | None) -> TrainingOutcome:
+        """What the training came to. A folder that holds a finished one gives its outcome without training."""
+        folder = self.folder / self._key(trial, spec)
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = train_trial(
+            trial,
+            spec,
+            self.dataset,
+            folder,
+            lambda epoch: print(f"{self.dataset.stem} {name}: epoch {epoch.number}, {epoch.seconds:.0f} s", flush=True),
+            weights_root=None,
+            checkpoint=start,
+        )
+        self.seconds += sum(epoch.seconds for epoch in outcome.epochs)
+        return outcome
+
+    def _key(self, trial: TrialSpec, spec: ExperimentSpec) -> str:
+        asked = spec.model_dump(mode="json", include={"epochs", "patience", "selection", "calibration", "seed"})
+        recipe = asdict(RECIPES[trial.recipe])
+        whole = [trial.model_dump(mode="json"), asked, recipe, self.dataset_sha256]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class FiguresOfNobody(RuntimeError):
-    """Figures on generated images, which have no place among results."""
+def run_preset(preset: str, dataset: Path, folder: Path) -> None:
+    """Run the three phases and keep the bundle as `folder/PRESET/DATASET`, with `run.json` written last."""
+    bundle = folder / preset / dataset.stem
+    if (bundle / "run.json").exists():
+        return
+    spec = ExperimentSpec.model_validate({**MEASURED[preset], "dataset": dataset.stem})
+    lab, networks, metrics = Lab(folder, dataset), {}, {}
+
+    def train_all(trials: dict[str, TrialSpec], start: Path | None) -> list[str]:
+        for name, trial in trials.items():
+            outcome = lab.trained(name, trial, spec, start)
+            if outcome.best is not None and outcome.checkpoint is not None:
+                networks[name], metrics[name] = Network(name, trial, outcome.checkpoint), outcome.best.metrics
+        return ranked(policy_for(spec.selection), metrics)
+
+    order = train_all(screening(spec), None)
+    if spec.strategies:
+        best = networks[order[0]]
+        checkpoint = Checkpoint(trial_id=best.name, key=best.name, sha256=sha256_of(best.checkpoint))
+        order = train_all(fine_tuning(spec, best.trial, checkpoint), best.checkpoint)
+    started = time.perf_counter()
+    bundle.mkdir(parents=True, exist_ok=True)
+    winner, *others = [networks[name] for name in order[: MOST_CANDIDATES + 1]]
+    candidate = Candidate(winner.name, winner.trial, winner.checkpoint, f"benchmark-{preset}", others)
+    machine = backend.environment()
+    model = finalize(candidate, spec, dataset, SealedTestSet(dataset), bundle, environment=machine)
+    took = {"train": lab.seconds, "finalize": time.perf_counter() - started}
+    run = {"seconds": took, "opened_at": model.opening.opened_at.isoformat(), "environment": machine}
+    with replacing(bundle / "run.json") as beside:
+        beside.write_text(json.dumps(run, indent=1), encoding="utf-8")
 
 
-class StoreDisagrees(RuntimeError):
-    """The store's figures are not those of the database."""
-
-
-def main(arguments: Sequence[str], settings: Settings) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description="Write docs/results.md.")
-    parser.add_argument("experiment_id")
-    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description="Measure the presets.")
+    steps = parser.add_subparsers(dest="step", required=True)
+    run = steps.add_parser("run")
+    run.add_argument("folder", type=Path)
+    run.add_argument("preset", choices=MEASURED)
+    run.add_argument("datasets", type=Path, nargs="+")
+    write = steps.add_parser("page")
+    write.add_argument("folder", type=Path)
+    write.add_argument("--out", type=Path, default=Path("docs/results.md"))
     options = parser.parse_args(arguments)
-    database = Database(settings.database_url)
-    try:
-        with database.read() as session:
-            text = page(read_results(session, Storage(settings.store_url), options.experiment_id))
-    except (ExperimentNotFound, StudyNotFinished, FiguresOfNobody, StoreDisagrees) as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
-    finally:
-        database.close()
-    options.out.write_text(text, encoding="utf-8")
-    print(text)
+    if options.step == "run":
+        backend.configure("tensorflow", seed=0)
+        for dataset in options.datasets:
+            run_preset(options.preset, dataset, options.folder)
+    else:
+        results = [read_result(path.parent) for path in sorted(options.folder.glob("*/*/run.json"))]
+        options.out.write_text(page(results), encoding="utf-8")
     return 0
 
 
-def read_results(session: Session, storage: Storage, experiment_id: str) -> Results:
-    """Read and verify a finished study.
-
-    Raises `ExperimentNotFound`, `StudyNotFinished`, `FiguresOfNobody` for synthetic data, and `StoreDisagrees`; what
-    the store lost or changed raises as `bundles.fetch_files` does.
-    """
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None:
-        raise ExperimentNotFound(f"there is no experiment {experiment_id}; check DERMATRIAGE_DATABASE_URL")
-    model = session.scalar(select(Model).where(Model.experiment_id == experiment_id))
-    opening = session.get(TestOpening, experiment_id)
-    if experiment.status != "succeeded" or model is None or opening is None:
-        raise StudyNotFinished(
-            f"experiment {experiment_id} is {experiment.status} and has no test figures; wait for it"
-        )
-    if model.synthetic:
-        raise FiguresOfNobody(f"{model.dataset} is generated: its figures are no results; run the study on real images")
-    _require_same_figures(model, storage)
-    trials = session.scalars(
-        select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)
-    ).all()
-    same_test_set = select(TestOpening).where(TestOpening.dataset_sha256 == opening.dataset_sha256)
-    return Results(
-        spec=ExperimentSpec.model_validate(experiment.spec),
-        model=model,
-        opening=opening,
-        other_looks=len(session.scalars(same_test_set).all()) - 1,
-        trials=[trial for trial in trials if trial.kind == "train"],
-        environment=next((trial.environment or {} for trial in trials if trial.kind == "finalize"), {}),
-    )
-
-
-def _require_same_figures(model: Model, storage: Storage) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        bundles.fetch_files(storage, model.store_key, model.manifest_sha256, Path(name), ("metrics.json",))
-        if bundles.read_json(Path(name) / "metrics.json") != model.metrics:
-            raise StoreDisagrees(
-                f"metrics.json of {model.version} differs from the database; restore both from one backup"
-            )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Settings()))
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""What each part of the recipe `modern` is worth on new lesions, written to docs/recipe.md.
+
+    python -m benchmarks.recipe train FOLDER DATASET.npz ...
+    python -m benchmarks.recipe page FOLDER
+
+`train` goes on where it was stopped: a network whose scores lie in FOLDER is not trained again, and one that was
+stopped goes on from its last epoch. Every data set is a lesion-grouped split (`dermatriage dataset split`); nothing is
+read of its test set. Hours on two cores.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, TransferModel
+from models_store.contract.recipes import RECIPES, Recipe
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.experiment.phases import screening
+from models_store.experiment.selection import policy_for
+from models_store.files import replacing
+from workers.pipeline.backend import configure
+from workers.pipeline.data import experiment_data, scaled
+from workers.pipeline.networks.building import build_model, load_model
+from workers.pipeline.networks.imagenet_weights import locate_base_weights
+from workers.pipeline.serving_graph import views_of
+from workers.pipeline.training.training import Schedule, train
+
+MODERN, CLASSIC = RECIPES["modern"], RECIPES["classic"]
+SELECTION = SelectionSpec(policy="specificity_at_recall")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train one network; `change` says how it differs from `modern` with the weights of W0."""
+
+    change: str
+    architecture: str = "ConvNet_v1"
+    recipe: Recipe = MODERN
+    class_weight: str = "W0"
+    epochs: int = 16
+    input_size: int | None = None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        words = (self.change, self.architecture, self.class_weight, f"{self.epochs} epochs", f"seed {self.seed}")
+        return ", ".join(words).replace(" ", "_").replace("/", "-")
+
+
+def ablation() -> list[Variant]:
+    """Each part of `modern` taken away once, and what else is asked of a network; the most telling first."""
+    without = {
+        "as it is": MODERN,
+        "two classes": replace(MODERN, target="malignant"),
+        "augmentation of classic": replace(MODERN, augmentation=CLASSIC.augmentation),
+        "no label smoothing": replace(MODERN, label_smoothing=0.0),
+        "no weight decay": replace(MODERN, weight_decay=0.0),
+        "no warm-up": replace(MODERN, warm_up=0.0),
+        "constant learning rate": replace(MODERN, learning_rate="constant"),
+    }
+    parts = [Variant(change, recipe=recipe) for change, recipe in without.items()]
+    return [
+        *parts[:1],
+        Variant("as it is", "EffLite_v1"),
+        Variant("as it is", "CNN_v1"),
+        Variant("classic", "CNN_v1", CLASSIC, "W3", epochs=30),
+        *parts[1:],
+        Variant("as it is", class_weight="W3"),
+        Variant("twice the epochs", epochs=32),
+        Variant("as it is", seed=1),
+        Variant("input size 84", "EffLite_v1", input_size=84),
+        Variant("input size 112", "EffLite_v1", input_size=112),
+    ]
+
+
+def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
+    """Train as the variant has it and keep `folder/NAME.npz`, the probabilities on validation.
+
+    Arrays: `labels` (N,), and `views_1` and `views_8`, the probabilities (N, 7), or (N, 2) for two classes.
+    """
+    kept = folder / dataset.stem / f"{variant.name}.npz"
+    if kept.exists():
+        return
+    working = kept.with_suffix("")
+    working.mkdir(parents=True, exist_ok=True)
+    data = experiment_data(dataset, CalibrationSpec(), variant.seed)
+    spec = ExperimentSpec(
+        dataset=dataset.stem,
+        architectures=(variant.architecture,),
+        class_weights=(variant.class_weight,),
+        recipe="modern" if variant.recipe.target == "diagnosis" else "classic",
+        seed=variant.seed,
+    )
+    [trial] = screening(spec).values()
+    trial = trial.model_copy(update={"input_size": variant.input_size})
+    architecture = ARCHITECTURES[variant.architecture]
+    weights = locate_base_weights(architecture.base, None) if isinstance(architecture, TransferModel) else None
+    schedule = Schedule(
+        epochs=variant.epochs,
+        patience=10,
+        batch_size=trial.batch_size,
+        learning_rate=trial.learning_rate,
+        class_weight=CLASS_WEIGHTS[variant.class_weight],
+        seed=variant.seed,
+        recipe=variant.recipe,
+    )
+    model = build_model(trial, data.image_size, base_weights=weights, seed=variant.seed)
+    outcome = train(model, data, schedule, policy_for(SELECTION), working, lambda epoch: print(epoch, flush=True))
+    if outcome.checkpoint is None:
+        raise RuntimeError(f"{kept}: {outcome.collapsed}")
+    best = load_model(outcome.checkpoint)
+    held_out = data.calibration  # all of validation, which neither trained nor chose an epoch
+    answers = [best.predict(scaled(view), verbose=0) for view in views_of(held_out.images, 8)]
+    with replacing(kept) as beside, beside.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=held_out.labels,
+            views_1=answers[0],
+            views_8=np.mean(answers, axis=0),
+            seconds=[epoch.seconds for epoch in outcome.epochs],
+        )
+    shutil.rmtree(working)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description="Ablation of `modern`.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("datasets", type=Path, nargs="+")
+    parser.add_argument("--only", default="", help="variants whose name contains this")
+    options = parser.parse_args(arguments)
+    configure("tensorflow", seed=0, threads=1)
+    for variant in ablation():
+        for dataset in options.datasets:
+            if options.only in variant.name:
+                print(dataset.stem, variant.name, flush=True)
+                train_variant(variant, dataset, options.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
