@@ -92,6 +92,19 @@ ARCHITECTURES: dict[str, Architecture] = {
 STUDY = tuple(name for name in ARCHITECTURES if name not in ("ConvNet_v1", "EffLite_v1"))
 # Networks that can look at an image at another size than the data set's: it is resized inside the graph.
 RESIZING = ("ConvNet_v1", "EffLite_v1")
+# Below so many pixels a base from ImageNet that may take any size sees nothing of what it learned.
+LEAST_INPUT_SIZE = 56
+UPSAMPLING = 2
+
+
+def input_size_of(architecture: str, asked: int | None, image_size: int) -> int:
+    """The pixels along a side that a network sees of an image of `image_size`; `asked` is the trial's `input_size`."""
+    if asked is not None:
+        return asked
+    if isinstance(ARCHITECTURES[architecture], FROM_SCRATCH):
+        return image_size
+    return max(image_size, LEAST_INPUT_SIZE) if architecture in RESIZING else UPSAMPLING * image_size
+
 
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy

@@ -37,9 +37,7 @@ def auc_difference(
     return _normal(float(of_positives.mean()), math.sqrt(variance), confidence)
 
 
-def proportion_difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float = 0.95
-) -> Difference:
+def proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float = 0.95) -> Difference:
     """How much the share of right calls of the `second` model (N,) exceeds that of the `first`, on the same images.
 
     The interval is Wald's for paired proportions, the p-value that of McNemar's exact test. Raises ValueError without

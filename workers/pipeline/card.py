@@ -17,6 +17,7 @@ from models_store.contract.catalog import (
     ConvNet,
     CustomCNN,
     TransferModel,
+    input_size_of,
 )
 from models_store.contract.figures import Evaluation
 from models_store.contract.recipes import RECIPES
@@ -128,7 +129,8 @@ def _network(architecture: Architecture, about: About) -> str:
 
 def _transfer_network(architecture: TransferModel, trial: TrialSpec, size: int) -> str:
     trained = "all of its layers train" if trial.unfreeze == "all" else f"its top {trial.unfreeze} layers train"
-    resized = "enlarged twice" if trial.input_size is None else f"resized to {trial.input_size}x{trial.input_size}"
+    seen = input_size_of(architecture.name, trial.input_size, size)
+    resized = "as it is" if seen == size else f"resized to {seen}x{seen}"
     dense = f", a dense layer of {architecture.dense}" if architecture.dense else ""
     return (
         f"{architecture.name}, {architecture.base} ({trained if trial.unfreeze else 'frozen'}) on the "

@@ -6,7 +6,15 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from models_store.contract.catalog import RESIZING, Base, CustomCNN, TransferModel, Unfreeze
+from models_store.contract.catalog import (
+    RESIZING,
+    UPSAMPLING,
+    Base,
+    CustomCNN,
+    TransferModel,
+    Unfreeze,
+    input_size_of,
+)
 from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
 from workers.pipeline.networks.efficientnet_lite import efficientnet_lite0
 from workers.pipeline.networks.imagenet_weights import load_base_weights, load_lite_weights
@@ -50,7 +58,6 @@ def dropout_ramp(dropout: float, depth: int) -> tuple[float, ...]:
     return tuple(dropout * step / (depth + 1) for step in range(1, depth + 2))
 
 
-UPSAMPLING = 2
 SMALLEST_BASE_INPUT = 32
 
 
@@ -78,11 +85,11 @@ def transfer_model(
     """Uncompiled network; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
 
     The top `unfreeze` layers of the base train. Unless all do, the base runs in inference mode, so that its
-    BatchNormalization keeps the statistics of ImageNet. The base sees images of `input_size`, twice their own size for
-    None. `base_weights` None leaves the base random. Raises ValueError for images too small for the base, and
+    BatchNormalization keeps the statistics of ImageNet. `input_size` None is the architecture's own choice.
+    `base_weights` None leaves the base random. Raises ValueError for images too small for the base, and
     WeightsUnavailable for a file that does not fit it.
     """
-    base_size = input_size or UPSAMPLING * image_size
+    base_size = input_size_of(architecture.name, input_size, image_size)
     _require_base_size(architecture.base, image_size, base_size)
     base = imagenet_base(architecture.base, base_size, base_weights)
     train_only_top(base.layers, unfreeze)
