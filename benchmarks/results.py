@@ -75,8 +75,11 @@ class Lab:
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run_preset(preset: str, dataset: Path, folder: Path) -> None:
-    """Run the three phases and keep the bundle as `folder/PRESET/DATASET`, with `run.json` written last."""
+def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool = True) -> None:
+    """Run the three phases and keep the bundle as `folder/PRESET/DATASET`, with `run.json` written last.
+
+    Without `open_test_set` only the networks are trained, for a later run to find.
+    """
     bundle = folder / preset / dataset.stem
     if (bundle / "run.json").exists():
         return
@@ -95,6 +98,8 @@ def run_preset(preset: str, dataset: Path, folder: Path) -> None:
         best = networks[order[0]]
         checkpoint = Checkpoint(trial_id=best.name, key=best.name, sha256=sha256_of(best.checkpoint))
         order = train_all(fine_tuning(spec, best.trial, checkpoint), best.checkpoint)
+    if not open_test_set:
+        return
     started = time.perf_counter()
     bundle.mkdir(parents=True, exist_ok=True)
     winner, *others = [networks[name] for name in order[: MOST_CANDIDATES + 1]]
@@ -114,6 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     run.add_argument("folder", type=Path)
     run.add_argument("preset", choices=MEASURED)
     run.add_argument("datasets", type=Path, nargs="+")
+    run.add_argument("--train-only", action="store_true", help="leave the test sets closed")
     write = steps.add_parser("page")
     write.add_argument("folder", type=Path)
     write.add_argument("--out", type=Path, default=Path("docs/results.md"))
@@ -121,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.step == "run":
         backend.configure("tensorflow", seed=0)
         for dataset in options.datasets:
-            run_preset(options.preset, dataset, options.folder)
+            run_preset(options.preset, dataset, options.folder, open_test_set=not options.train_only)
     else:
         results = [read_result(path.parent) for path in sorted(options.folder.glob("*/*/run.json"))]
         options.out.write_text(page(results), encoding="utf-8")

@@ -122,7 +122,8 @@ class ExperimentSpec(Spec):
         (),
         max_length=4,
         description="Pixels to which `ConvNet_v1` and `EffLite_v1` resize images inside the graph, a trial for each; "
-        "empty: the data set's own size, and at least 56 for `EffLite_v1`.",
+        "empty: the data set's own size, but at most 32 for `ConvNet_v1` and at least 56 for "
+        "`EffLite_v1`.",
     )
     repeats: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="How often Phase 1 trains each network, with `seed`, `seed` + 1 and so on."

@@ -116,7 +116,7 @@ def _network(architecture: Architecture, about: About) -> str:
             f"filters and doubles them, a dense layer of {architecture.dense}"
         )
     if isinstance(architecture, ConvNet):
-        pixels = about.trial.input_size or size
+        pixels = input_size_of(architecture.name, about.trial.input_size, size)
         filters = ", ".join(map(str, architecture.filters))
         resized = f" resized to {pixels}x{pixels}" if pixels != size else ""
         return (

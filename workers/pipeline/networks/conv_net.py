@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from models_store.contract.catalog import ConvNet
+from models_store.contract.catalog import ConvNet, input_size_of
 from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
 from workers.pipeline.networks.resizing import Resized
 
@@ -13,9 +13,10 @@ def conv_net(
 ) -> keras.Model:
     """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
 
-    The graph resizes to `input_size` if one is given. Raises ValueError if the poolings leave nothing of the image.
+    `input_size` None is the architecture's own choice. Raises ValueError if the poolings leave nothing of the image.
     """
-    size, smallest = input_size or image_size, 2 ** len(architecture.filters)
+    size = input_size_of(architecture.name, input_size, image_size)
+    smallest = 2 ** len(architecture.filters)
     if size < smallest:
         raise ValueError(
             f"{architecture.name} halves its input {len(architecture.filters)} times, which a {size}x{size} image does "
