@@ -133,6 +133,21 @@ RESULT: dict[str, Any] = {
     },
 }
 METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}
+# As a model gives them that calls the image malignant with probability 0.37.
+DIAGNOSES: list[dict[str, Any]] = [
+    {
+        "diagnosis": "akiec",
+        "name": "actinic keratoses and intraepithelial carcinoma",
+        "malignant": True,
+        "probability": 0.05,
+    },
+    {"diagnosis": "bcc", "name": "basal cell carcinoma", "malignant": True, "probability": 0.08},
+    {"diagnosis": "bkl", "name": "benign keratosis-like lesions", "malignant": False, "probability": 0.11},
+    {"diagnosis": "df", "name": "dermatofibroma", "malignant": False, "probability": 0.02},
+    {"diagnosis": "mel", "name": "melanoma", "malignant": True, "probability": 0.24},
+    {"diagnosis": "nv", "name": "melanocytic nevi", "malignant": False, "probability": 0.47},
+    {"diagnosis": "vasc", "name": "vascular lesions", "malignant": False, "probability": 0.03},
+]
 GUARANTEE: dict[str, Any] = {
     "holds": True,
     "kind": "confidence",

@@ -235,6 +235,15 @@ class Explanation(BaseModel):
     milliseconds: float = Field(description="What the heatmap took.", examples=[60.0])
 
 
+class DiagnosisRead(BaseModel):
+    """One of the seven diagnoses, and how probable it is."""
+
+    diagnosis: str = Field(description="MedMNIST's short name.", examples=["mel"])
+    name: str = Field(description="The full name.", examples=["melanoma"])
+    malignant: bool = Field(examples=[True])
+    probability: float = Field(ge=0, le=1, examples=[0.24])
+
+
 class Prediction(BaseModel):
     """One image, classified by one model at its threshold: malignant if the probability reaches it."""
 
@@ -245,6 +254,13 @@ class Prediction(BaseModel):
     model_version: str = Field(examples=[examples.VERSION])
     dataset: str = Field(examples=["dermamnist"])
     guarantee: dict[str, Any] = Field(examples=[examples.GUARANTEE], description="What the threshold promises.")
+    diagnoses: list[DiagnosisRead] | None = Field(
+        None,
+        description="The probability of each diagnosis, in the order of DermaMNIST's classes; null where the model "
+        "predicts none. The three malignant ones sum to `probability_malignant`. The label comes from that sum and the "
+        "threshold, not from the most probable diagnosis. They are not recorded.",
+        examples=[examples.DIAGNOSES],
+    )
     unlikeness: float | None = Field(
         None,
         ge=0,

@@ -1,11 +1,13 @@
 """The one way from images to probabilities: evaluation and serving both go through it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from models_store.datasets.labels import CLASS_NAMES
 from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
@@ -17,6 +19,20 @@ OLDER_PROBABILITY = "probabilities"
 
 class ImagesRefused(ValueError):
     """An array that the model cannot take."""
+
+
+class Scores(NamedTuple):
+    """What one run says of N images.
+
+    `probabilities` of malignant, float64 (N,). `unlikeness`, the out-of-distribution scores, float64 (N,): above 1 is
+    out of distribution, None without a distribution. `diagnoses`, the probabilities of the seven diagnoses in the order
+    of `CLASS_NAMES`, float64 (N, 7): the malignant ones sum to the probability of malignant, None if the graph gives
+    none.
+    """
+
+    probabilities: NDArray[np.float64]
+    unlikeness: NDArray[np.float64] | None
+    diagnoses: NDArray[np.float64] | None
 
 
 class Scorer:
@@ -44,7 +60,7 @@ class Scorer:
         )
         self.input_size = _input_size(self.session)
         self.is_older = self.session.get_inputs()[0].type == "tensor(float)"
-        self.has_diagnoses = any(output.name == DIAGNOSES for output in self.session.get_outputs())
+        self.has_diagnoses = _gives_diagnoses(self.session)
         self._calibration = (calibration if self.is_older else None) or ProbabilityCalibration()
         self._probability = OLDER_PROBABILITY if self.is_older else PROBABILITY
         self.distribution = distribution
@@ -56,15 +72,17 @@ class Scorer:
         (answered,) = self._run(images, self._probability)
         return self._calibrated(answered)
 
-    def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """The probabilities and, from the same run, the out-of-distribution scores (above 1: out of distribution).
-
-        The scores are None without a distribution.
-        """
-        if self.distribution is None:
-            return self(images), None
-        answered, features = self._run(images, self._probability, FEATURES)
-        return self._calibrated(answered), self.distribution.score(features)
+    def judge(self, images: NDArray[np.uint8]) -> Scores:
+        """Everything that the model says of the images, from one run."""
+        names = [self._probability]
+        names += [FEATURES] if self.distribution else []
+        names += [DIAGNOSES] if self.has_diagnoses else []
+        outputs = dict(zip(names, self._run(images, *names), strict=True))
+        return Scores(
+            probabilities=self._calibrated(outputs[self._probability]),
+            unlikeness=self.distribution.score(outputs[FEATURES]) if self.distribution else None,
+            diagnoses=outputs[DIAGNOSES].astype(np.float64) if self.has_diagnoses else None,
+        )
 
     def _calibrated(self, answered: NDArray[np.float32]) -> NDArray[np.float64]:
         malignant = answered[:, 1] if self.is_older else answered
@@ -74,16 +92,6 @@ class Scorer:
         """The features of the images, float32 (N, D)."""
         (features,) = self._run(images, FEATURES)
         return features
-
-    def with_diagnoses(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """The probabilities of malignant and, from the same run, those of the seven diagnoses, float64 (N, 7).
-
-        The diagnoses are in the order of `CLASS_NAMES`, and None if the graph gives none.
-        """
-        if not self.has_diagnoses:
-            return self(images), None
-        answered, diagnoses = self._run(images, self._probability, DIAGNOSES)
-        return self._calibrated(answered), diagnoses.astype(np.float64)
 
     def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, …), computed in chunks."""
@@ -120,6 +128,15 @@ def _input_size(session: onnxruntime.InferenceSession) -> int:
             f"and `{PROBABILITY}` (N,); export it again"
         )
     return shape[1]
+
+
+def _gives_diagnoses(session: onnxruntime.InferenceSession) -> bool:
+    found = {node.name: list(node.shape) for node in session.get_outputs()}.get(DIAGNOSES)
+    if found is not None and found[1:] != [len(CLASS_NAMES)]:
+        raise ValueError(
+            f"the ONNX graph gives diagnoses of the shape {found}, not of {len(CLASS_NAMES)} an image; export it again"
+        )
+    return found is not None
 
 
 def _require_features(session: onnxruntime.InferenceSession, number: int) -> None:

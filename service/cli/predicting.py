@@ -4,7 +4,7 @@ import csv
 import glob
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,10 +80,28 @@ def _answer(file: str, line: BatchLine) -> Answer:
 def _show(answers: list[Answer]) -> None:
     """A table with the codes of the warnings; what each code means is said once, beside it."""
     show_table(("image", "label", "probability", "threshold", "warnings"), map(_row, answers))
+    _show_diagnoses([answer for answer in answers if answer.get("diagnoses")])
     meanings = {each["code"]: each["message"] for answer in answers for each in answer.get("warnings", ())}
     for code, message in meanings.items():
         notes().print(f"{code}: {message}", markup=False)
     notes().print(DISCLAIMER)
+
+
+def _show_diagnoses(answers: list[Answer]) -> None:
+    if not answers:
+        return
+    short_names = tuple(_by_diagnosis(answers[0]))
+    typer.echo("\nprobability by diagnosis")
+    rows = [(answer["file"], *(f"{p:.4f}" for p in _by_diagnosis(answer).values())) for answer in answers]
+    show_table(("image", *short_names), rows)
+    for each in answers[0]["diagnoses"]:
+        notes().print(f"{each['diagnosis']}: {each['name']}{' (malignant)' if each['malignant'] else ''}", markup=False)
+    notes().print("The malignant diagnoses sum to the probability, which the threshold decides on.")
+
+
+def _by_diagnosis(answer: Answer) -> dict[str, float]:
+    """Probabilities by short name; empty where the model predicts no diagnoses."""
+    return {each["diagnosis"]: each["probability"] for each in answer.get("diagnoses") or ()}
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
@@ -93,11 +111,14 @@ def _row(answer: Answer) -> tuple[str, ...]:
     return answer["file"], answer["label"], probability, threshold, _codes(answer)
 
 
-def _show_csv(answers: Iterable[Answer]) -> None:
-    table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+def _show_csv(answers: list[Answer]) -> None:
+    """Where a model predicts diagnoses, each has a column behind the others."""
+    columns = dict.fromkeys((*COLUMNS, *chain.from_iterable(map(_by_diagnosis, answers))))
+    table = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", restval="", lineterminator="\n")
     table.writeheader()
     for answer in answers:
-        table.writerow({name: _cell(value) for name, value in {**answer, "warnings": _codes(answer)}.items()})
+        row = {**answer, **_by_diagnosis(answer), "warnings": _codes(answer)}
+        table.writerow({name: _cell(value) for name, value in row.items()})
 
 
 def _cell(value: Any) -> Any:

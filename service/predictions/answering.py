@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from anyio import to_thread
 from fastapi import Request
 
-from dermatriage_client.schemas import Prediction, WarningRead
+from dermatriage_client.schemas import DiagnosisRead, Prediction, WarningRead
+from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.tables import new_id
+from models_store.wording import DIAGNOSES
 from service.dependencies import Service
 from service.errors import Problem
 from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
@@ -110,12 +112,22 @@ def _prediction(judged: Judged) -> Prediction:
         model_version=serving.version,
         dataset=serving.dataset,
         guarantee=serving.guarantee,
+        diagnoses=None if judged.diagnoses is None else _diagnoses(judged.diagnoses),
         unlikeness=None if judged.unlikeness is None else round(judged.unlikeness, 3),
         warnings=[
             WarningRead.model_construct(code=warned.code, message=warned.message)
             for warned in (*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings)
         ],
     )
+
+
+def _diagnoses(probabilities: list[float]) -> list[DiagnosisRead]:
+    return [
+        DiagnosisRead.model_construct(
+            diagnosis=short, name=DIAGNOSES[short], malignant=short in MALIGNANT, probability=probability
+        )
+        for short, probability in zip(CLASS_NAMES, probabilities, strict=True)
+    ]
 
 
 def _about_likeness(unlikeness: float | None) -> list[Warned]:

@@ -149,3 +149,12 @@ def test_sigmoid_undoes_logit_without_overflow() -> None:
 def test_a_map_that_is_not_increasing_is_refused(slope: float) -> None:
     with pytest.raises(ValueError, match="slope"):
         ProbabilityCalibration(method="temperature", slope=slope)
+
+
+def test_graph_with_another_number_of_diagnoses_is_refused() -> None:
+    model = onnx.load_from_string(a_graph())
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["diagnoses"]))
+    model.graph.output.append(helper.make_tensor_value_info("diagnoses", TensorProto.FLOAT, ["N", 2]))
+
+    with pytest.raises(ValueError, match="not of 7 an image"):
+        Scorer(model.SerializeToString())

@@ -65,7 +65,8 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeModel:
     """Stores a complete model and returns its version; `promote` makes it the champion.
 
-    Without `cut` it is one from before bundles told what training images are like.
+    Its network is `brightness_network` unless another is given. Without `cut` it is one from before bundles told what
+    training images are like.
     """
 
     def make(
@@ -74,12 +75,13 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
         promote: bool = False,
         cut: float | None = 1000.0,
         signer: Signer | None = None,
+        network: bytes | None = None,
         **columns: Any,
     ) -> str:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
         about = an_about(**({"dataset": "dermamnist", "image_size": SIZE} | columns))
-        (folder / "model.onnx").write_bytes(brightness_network())
+        (folder / "model.onnx").write_bytes(network or brightness_network())
         (folder / "calibration.json").write_text(
             json.dumps(
                 {

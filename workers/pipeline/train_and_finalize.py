@@ -148,7 +148,7 @@ def finalize(
     opened_at = datetime.now(UTC)
     test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
-    scores, diagnoses = scorer.with_diagnoses(test.images)
+    scores, _, diagnoses = scorer.judge(test.images)
     evaluation = evaluate(
         scores,
         test,

@@ -128,7 +128,7 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
         validation_scores=_validation_scores(model, storage, folder),
     )
     size = serving.scorer.input_size
-    (probability,), _ = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8))
+    (probability,) = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8)).probabilities
     if not 0 <= probability <= 1:
         raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
     return serving

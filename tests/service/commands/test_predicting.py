@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models_store.datasets.labels import CLASS_NAMES
+from tests.diagnosing_network import diagnosing_network
+
 Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
-    """`lesions` with two images below it, one bright and so malignant, and a zip of both; a champion is there."""
-    make_model(promote=True)
+def images(tmp_path: Path) -> Path:
+    """`lesions` with two images below it, one bright and so malignant, and a zip of one."""
     (tmp_path / "lesions" / "more").mkdir(parents=True)
     for name, brightness in (("lesions/a.png", 250), ("lesions/more/b.JPG", 5)):
         Image.fromarray(np.full((28, 28, 3), brightness, np.uint8)).save(tmp_path / name)
@@ -26,6 +28,20 @@ def folder(tmp_path: Path, server: str, make_model: MakeModel) -> Path:  # noqa:
     with zipfile.ZipFile(tmp_path / "lesions.zip", "w") as archive:
         archive.write(tmp_path / "lesions" / "a.png", "in zip.png")
     return tmp_path
+
+
+@pytest.fixture
+def folder(images: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
+    """The images, and a server with a champion."""
+    make_model(promote=True)
+    return images
+
+
+@pytest.fixture
+def diagnosing(images: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
+    """The images, and a server with a champion that predicts diagnoses."""
+    make_model(promote=True, network=diagnosing_network())
+    return images
 
 
 @pytest.mark.usefixtures("folder")
@@ -66,15 +82,48 @@ def test_csv_has_a_row_an_image_and_says_why_one_was_refused(dermatriage: Dermat
 
 @pytest.mark.usefixtures("server")
 def test_table_explains_each_warning_once_beside_the_result(
-    dermatriage: Dermatriage, make_model: MakeModel, folder: Path
+    dermatriage: Dermatriage, make_model: MakeModel, images: Path
 ) -> None:
     make_model(promote=True, synthetic=True)
 
-    ended = dermatriage("predict", str(folder / "lesions"))
+    ended = dermatriage("predict", str(images / "lesions"))
 
     assert ended.out.count("synthetic_model") == 2
     assert ended.err.count("synthetic_model: ") == 1
     assert "not a medical device" in ended.err.lower()
+
+
+@pytest.mark.usefixtures("diagnosing")
+def test_table_gives_the_probability_of_each_diagnosis_and_names_it_once(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("predict", "lesions", "lesions/notes.txt")
+
+    _, shown = ended.out.split("probability by diagnosis\n")
+    header, *rows = [line.split() for line in shown.splitlines()]
+    assert header == ["image", *CLASS_NAMES]
+    assert [row[0] for row in rows] == ["lesions/a.png", "lesions/more/b.JPG"]
+    assert [sum(map(float, row[1:])) for row in rows] == pytest.approx([1, 1], abs=4e-4)
+    assert ended.err.count("mel: melanoma (malignant)") == 1
+    assert "nv: melanocytic nevi\n" in ended.err
+
+
+@pytest.mark.usefixtures("diagnosing")
+def test_json_and_csv_give_diagnoses_that_sum_to_the_probability(dermatriage: Dermatriage) -> None:
+    (told,) = dermatriage("predict", "lesions/a.png", "--json").json
+    as_csv = dermatriage("predict", "lesions/a.png", "lesions/notes.txt", "--csv")
+    row, refused = csv.DictReader(io.StringIO(as_csv.out))
+
+    assert [each["diagnosis"] for each in told["diagnoses"]] == list(CLASS_NAMES)
+    malignant = sum(float(row[name]) for name in ("akiec", "bcc", "mel"))
+    assert malignant == pytest.approx(told["probability_malignant"], abs=1e-6)
+    assert {refused[name] for name in CLASS_NAMES} == {""}
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_is_said_of_diagnoses_where_the_model_predicts_none(dermatriage: Dermatriage) -> None:
+    table, as_csv = dermatriage("predict", "lesions"), dermatriage("predict", "lesions", "--csv")
+
+    assert "diagnosis" not in table.out + table.err
+    assert as_csv.out.splitlines()[0] == "file,label,probability_malignant,threshold,model_version,warnings,error"
 
 
 @pytest.mark.parametrize("named", ["nowhere.png", "*.none", "empty"])

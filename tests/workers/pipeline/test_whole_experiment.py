@@ -164,7 +164,7 @@ def test_a_network_of_the_modern_recipe_serves_seven_diagnoses_that_are_on_recor
 
     # Then the served diagnoses give the recorded table, and the groups are on record
     test = read_split(path, "test")
-    _, diagnoses = Scorer(tmp_path / "bundle" / "model.onnx").with_diagnoses(test.images)
+    diagnoses = Scorer(tmp_path / "bundle" / "model.onnx").judge(test.images).diagnoses
     assert diagnoses is not None
     assert final.evaluation.seven is not None
     assert final.evaluation.seven.accuracy == np.mean(diagnoses.argmax(axis=1) == test.labels)
