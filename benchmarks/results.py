@@ -21,7 +21,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.runs import ExperimentNotFound
 from models_store.settings import Settings
-from models_store.store import bundles
+from models_store.store.bundles import StoredBundle, read_json
 from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, TestOpening, Trial
 
@@ -61,7 +61,7 @@ def read_results(session: Session, storage: Storage, experiment_id: str) -> Resu
     """Read and verify a finished study.
 
     Raises `ExperimentNotFound`, `StudyNotFinished`, `FiguresOfNobody` for synthetic data, and `StoreDisagrees`; what
-    the store lost or changed raises as `bundles.fetch_files` does.
+    the store lost or changed raises as `StoredBundle` does.
     """
     experiment = session.get(Experiment, experiment_id)
     if experiment is None:
@@ -91,8 +91,8 @@ def read_results(session: Session, storage: Storage, experiment_id: str) -> Resu
 
 def _require_same_figures(model: Model, storage: Storage) -> None:
     with tempfile.TemporaryDirectory() as name:
-        bundles.fetch_files(storage, model.store_key, model.manifest_sha256, Path(name), ("metrics.json",))
-        if bundles.read_json(Path(name) / "metrics.json") != model.metrics:
+        bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(name))
+        if read_json(bundle.path("metrics.json")) != model.metrics:
             raise StoreDisagrees(
                 f"metrics.json of {model.version} differs from the database; restore both from one backup"
             )
