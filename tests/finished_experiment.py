@@ -134,7 +134,7 @@ def a_final_record(
             },
         },
         evaluation=evaluation.model_dump(mode="json"),
-        misses=pictured(evaluation.confident_misses, test.images),
+        misses=[miss.model_dump() for miss in pictured(evaluation.confident_misses, test.images)],
         validation={
             part: {"scores": chosen.calibration(raw).tolist(), "malignant": held.malignant.tolist()}
             for part in ("calibration", "selection")

@@ -4,7 +4,9 @@ A record written by an older version lacks fields that came later; those have de
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec, Record, SelectionSpec, TrialSpec
 from models_store.scoring.probability_calibration import ProbabilityCalibration
@@ -107,6 +109,26 @@ class CalibrationRecord(Record):
     likeness: OutOfDistributionFit | None = None
 
 
+class Scored(Record):
+    """Calibrated probabilities of malignant of N images, and which of them are malignant."""
+
+    scores: list[float] = Field(examples=[[0.02, 0.31, 0.88]])
+    malignant: list[bool] = Field(examples=[[False, False, True]])
+
+    @model_validator(mode="after")
+    def every_score_has_a_label(self) -> Self:
+        if not self.scores or len(self.scores) != len(self.malignant):
+            raise ValueError(f"{len(self.scores)} scores and {len(self.malignant)} labels")
+        return self
+
+
+class Validation(Record):
+    """`validation.json` of a bundle: what moves the threshold without touching the test set."""
+
+    calibration: Scored
+    selection: Scored | None = None
+
+
 class PartSize(Record):
     """One part of the data; `lesions` is None where lesion ids are unknown."""
 
@@ -133,7 +155,7 @@ class Member(Record):
 
 
 class About(Record):
-    """What was trained, on what and how: `about` of a bundle's `frozen.json`.
+    """What was trained, on what and how.
 
     `members` is empty in bundles made before there were ensembles.
     """
@@ -155,6 +177,13 @@ class About(Record):
     data: DataSizes
     views: int = 1
     members: tuple[Member, ...] = ()
+
+
+class Frozen(Record):
+    """`frozen.json` of a bundle: what was trained, and the sha256 of every frozen file."""
+
+    about: About
+    files: dict[str, str]
 
 
 class Parity(Record):

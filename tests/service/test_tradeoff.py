@@ -100,7 +100,7 @@ def test_an_older_bundle_lists_no_scores(
         del listed["files"]["validation.json"]
         manifest.write_text(json.dumps(listed))
         model = store_anew(session, storage, tmp_path / "bundle", experiment_id)
-        with pytest.raises(ValidationNotKept, match=r"holds no validation\.json"):
+        with pytest.raises(ValidationNotKept, match=r"does not list validation\.json"):
             read_validation(model, storage)
 
 

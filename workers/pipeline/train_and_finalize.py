@@ -19,8 +19,10 @@ from models_store.contract.records import (
     CalibrationRecord,
     Member,
     ProbabilityChoice,
+    Scored,
     TestSetOpening,
     ThresholdDecision,
+    Validation,
 )
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.layout import Split, verify_layout
@@ -117,8 +119,8 @@ def finalize(
     graph = serving_graph(networks, probabilities.calibration, views=views)
     save(graph, onnx_path)
     scorer = Scorer(onnx_path)
-    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
-    decision = _decided(validation["calibration"], data, spec)
+    scored = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
+    decision = _decided(scored["calibration"], data, spec)
     parity = check_parity(
         models,
         onnx_path,
@@ -139,7 +141,7 @@ def finalize(
         likeness=fit,
     )
     bundles.write_json(folder / "calibration.json", calibration)
-    bundles.write_json(folder / "validation.json", validation)
+    bundles.write_json(folder / "validation.json", Validation(**scored))
     save(graph, onnx_path, metadata(about, calibration, environment or {}, diagnoses=scorer.has_diagnoses))
     write_standalone(folder, about, calibration, scorer, signed=signer is not None)
     columns = _groups_of_test_images(dataset)  # a damaged file is refused before the test set is opened
@@ -169,10 +171,7 @@ def finalize(
         signed_by=None if signer is None else signer.key_id,
         about=about,
         calibration=calibration,
-        validation={
-            part: binary_metrics(scored["scores"], scored["malignant"], decision.threshold)
-            for part, scored in validation.items()
-        },
+        validation={part: binary_metrics(of.scores, of.malignant, decision.threshold) for part, of in scored.items()},
         opening=TestSetOpening(
             dataset=about.dataset,
             dataset_sha256=about.dataset_sha256,
@@ -204,9 +203,9 @@ def _calibrated(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> P
     return calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
 
 
-def _decided(scored: Mapping[str, list[float]], data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
+def _decided(scored: Scored, data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
     lesion_ids = data.calibration.lesion_ids
-    return choose_threshold(scored["scores"], scored["malignant"], spec.calibration, lesion_ids=lesion_ids)
+    return choose_threshold(scored.scores, scored.malignant, spec.calibration, lesion_ids=lesion_ids)
 
 
 def _parity_images(data: ExperimentData) -> NDArray[np.uint8]:
@@ -242,9 +241,8 @@ def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
     return None if columns is None else {name: column.named("test") for name, column in columns.items()}
 
 
-def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
-    """What a reader needs to move the threshold without touching the test set."""
-    return {"scores": scorer(split.images).tolist(), "malignant": split.malignant.tolist()}
+def _scored(scorer: Scorer, split: Split) -> Scored:
+    return Scored(scores=scorer(split.images).tolist(), malignant=split.malignant.tolist())
 
 
 def _warnings(

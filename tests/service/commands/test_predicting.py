@@ -80,7 +80,7 @@ def test_csv_has_a_row_an_image_and_says_why_one_was_refused(dermatriage: Dermat
     assert refused["error"]
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("server", "folder")
 def test_table_explains_each_warning_once_beside_the_result(
     dermatriage: Dermatriage, make_model: MakeModel, images: Path
 ) -> None:

@@ -188,6 +188,6 @@ def test_misses_keep_their_pixels() -> None:
     # When it is pictured
     (miss,) = pictured([Miss(index=1, diagnosis="mel", probability=0.01)], images)
     # Then the picture is that image
-    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(miss["png"]))))
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(miss.png))))
     np.testing.assert_array_equal(decoded, images[1])
-    assert (miss["index"], miss["diagnosis"], miss["probability"]) == (1, "mel", 0.01)
+    assert (miss.index, miss.diagnosis, miss.probability) == (1, "mel", 0.01)
