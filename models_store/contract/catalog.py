@@ -131,7 +131,7 @@ ENSEMBLE_OF_KINDS: Preset = {
     "architectures": ["CNN_v1", "ConvNet_v1", "EffLite_v1"],
     "class_weights": ["W0"],
     "recipe": "modern",
-    "epochs": 16,
+    "epochs": 24,
     # At 0.5 a few lesions of recall decide between networks far apart in AUC; the threshold is set later anyway.
     "selection": {"policy": "specificity_at_recall"},
     "strategies": [],

@@ -194,6 +194,7 @@ class TrialSpec(Spec):
     unfreeze: Unfreeze
     recipe: RecipeName = "classic"
     input_size: int | None = Field(None, description="Pixels to which the graph resizes; None: the network's own.")
+    epochs: int | None = Field(None, description="Fewer epochs than the experiment asks for; None: as many.")
     starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
 

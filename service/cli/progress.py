@@ -193,7 +193,7 @@ class Bars:
         )
         for trial in trials:
             if trial.status != "queued":
-                self._show_trial(trial, experiment.spec["epochs"])
+                self._show_trial(trial, _epochs_of(trial, experiment))
 
     def _show_trial(self, trial: TrialRead, epochs: int) -> None:
         ended = trial.finished_at is not None
@@ -230,7 +230,7 @@ class Lines:
             self._say(("experiment", phase), PHASES[phase])
             for trial in trials:
                 if trial.phase == phase:
-                    self._say_trial(trial, experiment.spec["epochs"])
+                    self._say_trial(trial, _epochs_of(trial, experiment))
 
     def _say_trial(self, trial: TrialRead, epochs: int) -> None:
         for epoch in trial.epochs or ():
@@ -247,6 +247,11 @@ class Lines:
 
 def _display(console: Console) -> Bars | Lines:
     return Bars(console) if console.is_terminal else Lines(console)
+
+
+def _epochs_of(trial: TrialRead, experiment: ExperimentRead) -> int:
+    """How many epochs the trial trains unless it stops early."""
+    return int(trial.spec.get("epochs") or experiment.spec["epochs"])
 
 
 def _latest(trial: TrialRead, epochs: int) -> str:

@@ -79,7 +79,7 @@ def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> t
     """Of the whole experiment, if the fastest network wins Phase 1 and if the slowest does."""
     start = table()["start_seconds"]
     at_once = max(1, slots)
-    first = [start + spec.epochs * epochs[trial.architecture] for trial in screening(spec).values()]
+    first = [start + (trial.epochs or spec.epochs) * epochs[trial.architecture] for trial in screening(spec).values()]
     tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
     shortest, longest = (
         _spread(first, at_once) + _spread([seconds] * len(spec.strategies), at_once) for seconds in tuned

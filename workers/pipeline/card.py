@@ -77,6 +77,8 @@ def model_card(
         strategy=STRATEGIES.get(about.trial.strategy or ""),
         random_base=_initial_weights(about) == RANDOM_BASE,
         initial_weights=_initial_weights(about),
+        epochs=_epochs(about),
+        optimizer={"adam": "Adam", "adamw": "AdamW"}[RECIPES[about.trial.recipe].optimizer],
         metric_types=METRIC_TYPES,
         at_the_sample=wording.figure_rows(figures),
         at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
@@ -105,6 +107,13 @@ def _architecture(about: About) -> str:
     recipe = RECIPES[trial.recipe]
     outputs = "the seven diagnoses" if recipe.target == "diagnosis" else "benign and malignant"
     return f"{_network(architecture, about)} and a softmax over {outputs}; recipe {recipe.name}: {recipe.description}"
+
+
+def _epochs(about: About) -> str:
+    epochs = about.trial.epochs or about.epochs
+    if RECIPES[about.trial.recipe].stops_early:
+        return f"at most {epochs} epochs, stopped after {about.patience} without a better one"
+    return f"{epochs} epochs, of which the last eligible one is kept"
 
 
 def _network(architecture: Architecture, about: About) -> str:

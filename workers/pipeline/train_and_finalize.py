@@ -78,7 +78,7 @@ def train_trial(
     if checkpoint is not None:
         load_weights_from(model, checkpoint)
     schedule = Schedule(
-        epochs=spec.epochs,
+        epochs=trial.epochs or spec.epochs,
         patience=spec.patience,
         batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
