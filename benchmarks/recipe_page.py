@@ -66,10 +66,10 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
     missing = [variant.name.replace("_", " ") for variant in variants if variant not in trained]
     parts = (
         "# What each part of the recipe `modern` is worth",
-        "Written by `python -m benchmarks.recipe page`; no figure is typed by hand. Figures are of the validation part of "
-        f"the lesion-grouped splits {', '.join(f'`{name}`' for name in datasets)}: it holds no lesion of train, neither "
-        "trained a network nor chose an epoch, and no test set was opened. Eight views are averaged unless said "
-        "otherwise.",
+        "Written by `python -m benchmarks.recipe page`; no figure is typed by hand. Figures are of the validation part "
+        f"of the lesion-grouped splits {', '.join(f'`{name}`' for name in datasets)}: it holds no lesion of train, "
+        "neither trained a network nor chose an epoch, and no test set was opened. Eight views are averaged unless "
+        "said otherwise.",
         "## One part changed at a time",
         "Differences are from the same architecture and recipe as it is, on the same images (DeLong), averaged over "
         "the splits. The same network with another seed says how much chance alone changes.",
