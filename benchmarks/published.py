@@ -1,4 +1,4 @@
-"""The published run of the same study, how far its figures may be held against others, and what was seen before."""
+"""The figures of the published study, how far its figures may be held against others, and what was seen before."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 PUBLISHED = Confusion(tn=1026, fp=587, fn=33, tp=359)
 PUBLISHED_ROC_AUC = 0.877
 
-# Looks at a test set that the record of a later study cannot know of. Add to it, take nothing away.
+# Looks at a test set that the record of a later experiment cannot know of. Add to it, take nothing away.
 EARLIER_LOOKS = {
     "ham10000_28": (
         "2026-11-24: the preset `laptop` when it still ranked by `val_recall`, seed 42, winner CNN_v1/HighDropout: "

@@ -1,4 +1,4 @@
-"""The figures of a finished study beside the published run of the same study, written to docs/results.md.
+"""The figures of a finished experiment beside those of the published study, written to docs/results.md.
 
     python -m benchmarks.results EXPERIMENT_ID [--out docs/results.md]
 
@@ -26,7 +26,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, TestOpening, Trial
 
 
-class StudyNotFinished(RuntimeError):
+class ExperimentNotFinished(RuntimeError):
     """An experiment that has no test figures to write down."""
 
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str], settings: Settings) -> int:
     try:
         with database.read() as session:
             text = page(read_results(session, Storage(settings.store_url), options.experiment_id))
-    except (ExperimentNotFound, StudyNotFinished, FiguresOfNobody, StoreDisagrees) as refusal:
+    except (ExperimentNotFound, ExperimentNotFinished, FiguresOfNobody, StoreDisagrees) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     finally:
@@ -58,10 +58,10 @@ def main(arguments: Sequence[str], settings: Settings) -> int:
 
 
 def read_results(session: Session, storage: Storage, experiment_id: str) -> Results:
-    """Read and verify a finished study.
+    """Read and verify a finished experiment.
 
-    Raises `ExperimentNotFound`, `StudyNotFinished`, `FiguresOfNobody` for synthetic data, and `StoreDisagrees`; what
-    the store lost or changed raises as `StoredBundle` does.
+    Raises `ExperimentNotFound`, `ExperimentNotFinished`, `FiguresOfNobody` for synthetic data, and `StoreDisagrees`;
+    what the store lost or changed raises as `StoredBundle` does.
     """
     experiment = session.get(Experiment, experiment_id)
     if experiment is None:
@@ -69,11 +69,11 @@ def read_results(session: Session, storage: Storage, experiment_id: str) -> Resu
     model = session.scalar(select(Model).where(Model.experiment_id == experiment_id))
     opening = session.get(TestOpening, experiment_id)
     if experiment.status != "succeeded" or model is None or opening is None:
-        raise StudyNotFinished(
+        raise ExperimentNotFinished(
             f"experiment {experiment_id} is {experiment.status} and has no test figures; wait for it"
         )
     if model.synthetic:
-        raise FiguresOfNobody(f"{model.dataset} is generated: its figures are no results; run the study on real images")
+        raise FiguresOfNobody(f"{model.dataset} is generated: its figures are no results; use real images")
     _require_same_figures(model, storage)
     trials = session.scalars(
         select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.phase, Trial.position)

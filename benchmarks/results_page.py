@@ -18,7 +18,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """What the database holds of one finished study."""
+    """What the database holds of one finished experiment."""
 
     spec: ExperimentSpec
     model: Model
@@ -76,7 +76,8 @@ def _beside(results: Results) -> Sequence[str]:
     return (
         "## Beside the published run",
         _table(
-            ("Test figure (95 % interval)", f"This study, {results.model.dataset}", "Published, official split"), rows
+            ("Test figure (95 % interval)", f"This experiment, {results.model.dataset}", "Published, official split"),
+            rows,
         ),
         comparability(results.model.dataset, test),
         "Intervals: exact (Clopper-Pearson), each image counted, for recall, specificity and precision; bootstrap over "
