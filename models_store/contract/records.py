@@ -57,11 +57,6 @@ class ThresholdDecision(Record):
     guarantee: Guarantee
     scores_sha256: str
 
-    @property
-    def best_threshold(self) -> float:
-        """The threshold under scikit-learn's name for it."""
-        return self.threshold
-
 
 Method = Literal["identity", "temperature", "platt"]
 

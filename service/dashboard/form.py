@@ -20,7 +20,6 @@ from models_store.contract.specs import ExperimentSpec
 
 Json = Mapping[str, Any]
 Kind = Literal["text", "number", "select", "checks", "check"]
-Values = Mapping[str, Any]
 
 # What most people set; the rest is in collapsed groups.
 MAIN_FIELDS = (

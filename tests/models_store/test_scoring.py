@@ -118,19 +118,6 @@ def test_temperature_divides_the_log_odds() -> None:
     np.testing.assert_allclose(halved(np.array([0.5, 0.8])), [0.5, 2 / 3])
 
 
-@pytest.mark.parametrize(
-    "calibration",
-    [
-        ProbabilityCalibration(),
-        ProbabilityCalibration(method="temperature", slope=0.6),
-        ProbabilityCalibration(method="platt", slope=1.7, intercept=-1.5),
-    ],
-)
-def test_the_inverse_finds_the_output_that_a_threshold_stands_for(calibration: ProbabilityCalibration) -> None:
-    for probability in (0.001, 0.31, 0.97):
-        assert calibration(np.array([calibration.inverse(probability)])) == pytest.approx(probability, rel=1e-12)
-
-
 def test_the_map_keeps_the_order_of_float32_outputs_up_to_the_ends() -> None:
     tiny, one = np.float32(1e-45), np.float32(1)
     outputs = np.array([0, tiny, 1e-30, 1e-7, 0.5, np.nextafter(one, np.float32(0)), 1], dtype=np.float32)

@@ -9,7 +9,7 @@ from models_store.contract.catalog import PRESETS, STRATEGIES, STUDY
 from models_store.contract.specs import ExperimentSpec
 
 
-def test_data_set_alone_asks_for_the_whole_study() -> None:
+def test_data_set_alone_asks_for_the_whole_experiment() -> None:
     spec = ExperimentSpec(dataset="dermamnist")
 
     assert spec.architectures == STUDY

@@ -18,6 +18,7 @@ from models_store.contract.records import (
     About,
     CalibrationRecord,
     Member,
+    Parity,
     ProbabilityChoice,
     Scored,
     TestSetOpening,
@@ -38,7 +39,7 @@ from workers.pipeline.card import model_card
 from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
 from workers.pipeline.ensemble import Network, choose_members
 from workers.pipeline.evaluation.evaluation import evaluate, pictured, write_test_scores
-from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network
+from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network, parity_warning
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
 from workers.pipeline.serving_graph import save, serving_graph
@@ -182,7 +183,7 @@ def finalize(
         ),
         evaluation=evaluation,
         export=parity,
-        warnings=_warnings(about, decision, evaluation, data.calibration_images_of_train_lesions),
+        warnings=_warnings(about, decision, evaluation, parity, data.calibration_images_of_train_lesions),
     )
 
 
@@ -246,7 +247,7 @@ def _scored(scorer: Scorer, split: Split) -> Scored:
 
 
 def _warnings(
-    about: About, decision: ThresholdDecision, evaluation: Evaluation, calibration_leaks: int | None
+    about: About, decision: ThresholdDecision, evaluation: Evaluation, parity: Parity, calibration_leaks: int | None
 ) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
     is_transfer = not isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH)
@@ -258,4 +259,5 @@ def _warnings(
         "not speak for new lesions": calibration_leaks,
         wording.new_lesions(evaluation.model_dump(), about.dataset): evaluation.leaking_images,
     }
-    return tuple(sentence for sentence, applies in said.items() if applies)
+    difference = parity_warning(parity)
+    return (*(sentence for sentence, applies in said.items() if applies), *([difference] if difference else []))
