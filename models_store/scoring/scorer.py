@@ -70,7 +70,7 @@ class Scorer:
 
     @property
     def images_at_once(self) -> int:
-        """How many images share one run of the graph: the fewer, the larger they are, because memory grows with both."""
+        """How many images share one run of the graph: fewer where they are larger, because memory grows with both."""
         return max(1, PIXELS_AT_ONCE // self.input_size**2)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
