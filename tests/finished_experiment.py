@@ -136,7 +136,11 @@ def a_final_record(
         evaluation=evaluation.model_dump(mode="json"),
         misses=[miss.model_dump() for miss in pictured(evaluation.confident_misses, test.images)],
         validation={
-            part: {"scores": chosen.calibration(raw).tolist(), "malignant": held.malignant.tolist()}
+            part: {
+                "scores": chosen.calibration(raw).tolist(),
+                "malignant": held.malignant.tolist(),
+                "lesions": np.unique(held.lesion_ids, return_inverse=True)[1].tolist() if lesions else None,
+            }
             for part in ("calibration", "selection")
         },
     )

@@ -131,6 +131,8 @@ RESULT: dict[str, Any] = {
         "roc_auc": 0.89,
         "pr_auc": 0.66,
         "confusion": {"tn": 1129, "fp": 484, "fn": 35, "tp": 357},
+        "images": 2005,
+        "leaking_images": 695,
     },
 }
 METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}

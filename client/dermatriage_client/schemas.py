@@ -175,6 +175,12 @@ class DatasetRead(BaseModel):
     shared_lesions: SharedLesionsRead | None = Field(
         None, description="Lesions on two sides of the split; null where lesion ids are unknown.", examples=[None]
     )
+    notice: str | None = Field(
+        None,
+        description="What limits figures on it, such as generated images or lesions on two sides of the split; null if "
+        "nothing is known to.",
+        examples=["The images are generated: figures on them say nothing about skin."],
+    )
     made_from: MadeFrom | None = Field(None, description="Null unless it was made by a split.", examples=[None])
 
 

@@ -105,16 +105,34 @@ class CalibrationRecord(Record):
 
 
 class Scored(Record):
-    """Calibrated probabilities of malignant of N images, and which of them are malignant."""
+    """Calibrated probabilities of malignant of N images, which are malignant, and which show the same lesion."""
 
     scores: list[float] = Field(examples=[[0.02, 0.31, 0.88]])
     malignant: list[bool] = Field(examples=[[False, False, True]])
+    lesions: list[int] | None = Field(
+        None,
+        description="The lesion that each image shows, by a number within this list; null where lesions are unknown.",
+        examples=[[0, 1, 2]],
+    )
 
     @model_validator(mode="after")
     def every_score_has_a_label(self) -> Self:
         if not self.scores or len(self.scores) != len(self.malignant):
             raise ValueError(f"{len(self.scores)} scores and {len(self.malignant)} labels")
+        if self.lesions is not None and len(self.lesions) != len(self.scores):
+            raise ValueError(f"{len(self.scores)} scores and {len(self.lesions)} lesions")
         return self
+
+    @property
+    def lowest_of_lesions(self) -> list[float] | None:
+        """The lowest score of each malignant lesion, which the guarantee counts; None where lesions are unknown."""
+        if self.lesions is None:
+            return None
+        lowest: dict[int, float] = {}
+        for score, is_malignant, lesion in zip(self.scores, self.malignant, self.lesions, strict=True):
+            if is_malignant:
+                lowest[lesion] = min(score, lowest.get(lesion, score))
+        return list(lowest.values())
 
 
 class Validation(Record):

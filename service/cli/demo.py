@@ -112,7 +112,7 @@ def _experiment(client: Client, chosen: Images, stack: Stack, out: Console, pare
     if experiment.result is None:
         why = how_it_failed(experiment) or "it gives no reason"
         raise DemonstrationFailed(f"the experiment {experiment.status}: {why}; the logs are in {stack.logs}")
-    out.print("\n".join(["", *result_lines(experiment.result), ""]), soft_wrap=True)
+    out.print("\n".join(["", *result_lines(experiment.result, chosen.dataset), ""]), soft_wrap=True)
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

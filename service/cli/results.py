@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead
+from models_store.wording import new_lesions
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
@@ -13,12 +14,13 @@ TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "
 SELECTION = ("val_recall", "val_specificity", "val_auc")
 
 
-def result_lines(result: Mapping[str, Any]) -> list[str]:
-    """The test figures of a finished experiment, recall first, each with its 95 % interval where it has one."""
+def result_lines(result: Mapping[str, Any], dataset: str) -> list[str]:
+    """The test figures of a finished experiment, recall first, and whether they speak for new lesions."""
     test, counts = result["test"], result["test"]["confusion"]
     lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
     lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
     lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
+    lines.append(f"  {new_lesions(test, dataset)}")
     return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
 
 
@@ -47,7 +49,7 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
         yield f"  {experiment.error.kind}: {experiment.error.message}"
     if experiment.result is not None:
         yield ""
-        yield from result_lines(experiment.result)
+        yield from result_lines(experiment.result, spec["dataset"])
         yield from _promise(experiment.result)
 
 

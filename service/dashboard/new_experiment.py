@@ -18,7 +18,7 @@ from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.datasets.endpoints import split_alone
-from service.datasets.sharing import sharing_datasets
+from service.datasets.notices import notices
 from service.dependencies import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
 from service.system.worker_status import heard_workers
@@ -144,7 +144,7 @@ def _page(
         estimated=estimated,
         queue=values.get("queue"),
         presets=PRESETS,
-        shared=sharing_datasets(session),
+        notices=notices(read_catalog(session).datasets),
         preset=preset,
         key=key or uuid.uuid4().hex,
     )

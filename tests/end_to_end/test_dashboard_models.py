@@ -42,12 +42,13 @@ PASTE = """([bytes, name]) => {
   files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
   document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: files, bubbles: true }));
 }"""
-SAME_ARITHMETIC = """async ({ scores, malignant, stops, prevalences }) => {
+SAME_ARITHMETIC = """async ({ scores, malignant, lowest, stops, prevalences }) => {
   const maths = await import(document.body.dataset.module);
   return stops.flatMap((stop) => prevalences.map((share) => {
     const counts = maths.outcome(scores, malignant, stop);
     return [maths.recall(counts), maths.specificity(counts),
-      maths.missedCancers(counts, share, 1000), maths.extraBiopsies(counts, share, 1000)];
+      maths.missedCancers(counts, share, 1000), maths.extraBiopsies(counts, share, 1000),
+      maths.missedLesions(lowest, stop)];
   }));
 }"""
 
@@ -151,13 +152,14 @@ def test_slider_computes_the_same_as_the_server(visitor: Visit, gallery: Gallery
     ]
     for case in cases:
         case.setdefault("prevalences", [0.0, 1.0])
+        case.setdefault("lowest", data["lowest_of_lesions"])
         expected = []
         for stop in case["stops"]:
             found = outcome(case["scores"], case["malignant"], stop)
+            missed = sum(score < stop for score in case["lowest"])
             for share in case["prevalences"]:
-                expected.append(
-                    [found.recall, found.specificity, found.missed_cancers(share), found.extra_biopsies(share)]
-                )
+                rates = [found.recall, found.specificity, found.missed_cancers(share), found.extra_biopsies(share)]
+                expected.append([*rates, missed])
         assert visitor.page.evaluate(SAME_ARITHMETIC, case) == expected
 
 

@@ -1,6 +1,7 @@
 """Images to probabilities, through a real ONNX graph small enough to compute by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
-from models_store.scoring.scorer import CHUNK, ImagesRefused, Scorer
+from models_store.scoring.scorer import PIXELS_AT_ONCE, ImagesRefused, Scorer
 
 SIZE = 4
+CHUNK = PIXELS_AT_ONCE // SIZE**2
 
 
 def a_graph(size: int | str = SIZE, input_name: str = "image", classes: int = 2) -> bytes:
@@ -53,6 +55,24 @@ def test_every_image_gets_its_probability_whatever_the_count(count: int) -> None
     assert probabilities.dtype == np.float64
     assert probabilities.shape == (count,)
     np.testing.assert_allclose(probabilities, expected(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "runs"), [(28, [64, 36]), (64, [12] * 8 + [4]), (256, [1] * 100)])
+def test_the_larger_the_images_the_fewer_share_a_run(
+    size: int, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(a_graph(size=size))
+    run, taken = scorer.session.run, []
+
+    def recorded(outputs: list[str], feeds: dict[str, NDArray[np.float32]]) -> Any:
+        taken.append(len(feeds["image"]))
+        return run(outputs, feeds)
+
+    monkeypatch.setattr(scorer.session, "run", recorded)
+
+    scorer(np.zeros((100, size, size, 3), np.uint8))
+
+    assert taken == runs
 
 
 def test_a_file_scores_as_its_bytes_do(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from models_store.contract.records import Scored
 from models_store.database import Database
 from models_store.store import bundles
 from models_store.store.storage import Storage
@@ -74,6 +75,12 @@ def test_scores_of_the_bundle_give_the_recorded_figures_at_the_sealed_threshold(
     assert found.specificity == told["recorded"]["specificity"]
     assert found.found + found.missed == told["recorded"]["malignant_images"]
     assert len(told["selection"]["scores"]) == len(part["scores"])
+
+
+def test_a_malignant_lesion_counts_by_its_lowest_score() -> None:
+    scored = Scored(scores=SCORES, malignant=MALIGNANT, lesions=[0, 1, 2, 3, 2, 4])
+    assert scored.lowest_of_lesions == [0.2, 0.9]
+    assert Scored(scores=SCORES, malignant=MALIGNANT).lowest_of_lesions is None
 
 
 @pytest.mark.parametrize(

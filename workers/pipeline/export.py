@@ -106,8 +106,8 @@ def parity_warning(parity: Parity) -> str | None:
 
 def averaged_probabilities(models: Sequence[keras.Model], images: NDArray[np.uint8], views: int) -> NDArray[np.float64]:
     """Probability of malignant, float64 (N,), averaged over the views of each image and over the networks."""
-    seen = [scaled(view) for view in views_of(images, views)]
-    answers = [malignant_of(model.predict(view, verbose=0)) for model in models for view in seen]
+    seen = views_of(images, views)
+    answers = [malignant_of(model.predict(scaled(view), verbose=0)) for model in models for view in seen]
     averaged: NDArray[np.float64] = np.mean(answers, axis=0, dtype=np.float64)
     return averaged
 

@@ -243,7 +243,9 @@ def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
 
 
 def _scored(scorer: Scorer, split: Split) -> Scored:
-    return Scored(scores=scorer(split.images).tolist(), malignant=split.malignant.tolist())
+    """The lesions are numbered, not named: their ids stay with the data set."""
+    lesions = None if split.lesion_ids is None else np.unique(split.lesion_ids, return_inverse=True)[1].tolist()
+    return Scored(scores=scorer(split.images).tolist(), malignant=split.malignant.tolist(), lesions=lesions)
 
 
 def _warnings(

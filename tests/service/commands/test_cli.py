@@ -145,6 +145,8 @@ def test_watching_a_succeeded_experiment_prints_recall_first_with_its_interval(
         "recall": 0.91,
         "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
         "intervals": {"recall": {"low": 0.85, "high": 0.95}},
+        "images": 200,
+        "leaking_images": 70,
     }
     result = {"winner": "CNN_v1/LowLR", "threshold": 0.31, "test": test}
     end_experiment(database, submitted["id"], "succeeded", result=result)
@@ -156,6 +158,8 @@ def test_watching_a_succeeded_experiment_prints_recall_first_with_its_interval(
     assert lines[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
     assert "missed       9 of 100 malignant images" in ended.out
     assert "pr_auc       undefined" in ended.out
+    assert lines[10].startswith("  70 of 200 test images show a lesion that training saw: these figures do not speak")
+    assert "`dermatriage dataset split synthetic --seed 0`" in lines[10]
 
 
 @pytest.mark.usefixtures("server")

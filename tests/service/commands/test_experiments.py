@@ -23,6 +23,8 @@ RESULT: dict[str, Any] = {
         "specificity": 0.7,
         "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
         "intervals": {"recall": {"low": 0.85, "high": 0.95}},
+        "images": 200,
+        "leaking_images": 0,
     },
 }
 
@@ -114,6 +116,7 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
 
     figures = shown.split("Test set", 1)[1].splitlines()
     assert figures[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
+    assert "Every test lesion is new to the network." in shown
     assert "[red]first" in shown
     assert "With 95 % confidence" in shown
     assert "mdl_1" in shown

@@ -128,7 +128,7 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
 
 
-def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends_it(
+def test_data_sets_say_what_limits_their_figures_and_the_command_that_mends_it(
     client: TestClient, database: Database
 ) -> None:
     described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
@@ -140,7 +140,13 @@ def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends
 
     page = client.get("/experiments/new").text
 
-    assert re.findall(r'shares-lesions" data-dataset="(\w+)"', page) == ["leaky"]
+    assert re.findall(r'dataset-notice" data-datasets="(.*?)"', page) == [
+        "dermamnist dermamnist_64 dermamnist_128 dermamnist_224",
+        "synthetic synthetic_64 synthetic_128 synthetic_224",
+        "leaky",
+    ]
+    assert "About a third of the test images of DermaMNIST&#39;s official split" in page
+    assert "The images are generated" in page
     assert "1,991 lesions have images in more than one split" in page
     assert "695 test images and 344 validation images" in page
     assert "<code>dermatriage dataset split leaky --seed 0</code>" in page
