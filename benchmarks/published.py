@@ -1,4 +1,4 @@
-"""The figures of the published study, how far its figures may be held against others, and what was seen before."""
+"""The published study: its figures, how far they may be held against others, and what was seen before."""
 
 from collections.abc import Mapping
 from typing import Any
