@@ -23,6 +23,7 @@ from dermatriage_client.schemas import (
     BatchLine,
     Catalog,
     DatasetRead,
+    Estimate,
     ExperimentRead,
     Health,
     History,
@@ -61,6 +62,10 @@ class Client(Connection):
     def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         """Posts an experiment. The same `key` never submits it twice; without one, a new key is made for this call."""
         return self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
+        """How long an experiment would take on the server's workers, and what an answer of its model would cost."""
+        return self._ask(requests.estimation(spec), of(Estimate))
 
     def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
         """Every experiment, newest first; pages are fetched as the iteration reaches them."""
@@ -250,6 +255,9 @@ class AsyncClient(Connection):
 
     async def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         return await self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    async def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
+        return await self._ask(requests.estimation(spec), of(Estimate))
 
     def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
         return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)

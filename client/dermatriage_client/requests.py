@@ -63,8 +63,12 @@ def get(*parts: str, **params: Any) -> Call:
 
 
 def submission(spec: BaseModel | Mapping[str, Any], key: str | None) -> Call:
-    posted = spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)
-    return Call("POST", path("experiments"), {"json": posted, "headers": {"Idempotency-Key": key or uuid.uuid4().hex}})
+    headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+    return Call("POST", path("experiments"), {"json": _posted(spec), "headers": headers})
+
+
+def estimation(spec: BaseModel | Mapping[str, Any]) -> Call:
+    return Call("POST", path("experiments", "estimate"), {"json": _posted(spec)})
 
 
 def cancellation(experiment_id: str) -> Call:
@@ -127,3 +131,7 @@ def readiness(response: httpx.Response) -> Readiness:
 
 def _named(image: Image) -> tuple[str, bytes]:
     return image if isinstance(image, tuple) else (Path(image).name, Path(image).read_bytes())
+
+
+def _posted(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    return spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)

@@ -64,6 +64,47 @@ class ExperimentRead(BaseModel):
     error: FailureRead | None
 
 
+class AnswerEstimate(BaseModel):
+    """What one answer of the finished model costs, beside the rest of a request."""
+
+    network_runs: int = Field(
+        description="How often an answer runs a network: views x members, at most; so many times the cost of one "
+        "network with one view.",
+        examples=[24],
+    )
+    shortest_milliseconds: float | None = Field(
+        description="If the fastest networks win; null where one of them was not measured.", examples=[9.1]
+    )
+    longest_milliseconds: float | None = Field(description="If the slowest networks win.", examples=[40.0])
+    machines: list[str] = Field(description="What the milliseconds were measured on.", examples=[["AMD EPYC, 2 CPUs"]])
+    machine_was_busy: bool = Field(
+        description="Whether other programs kept a machine busy meanwhile; the figures are then too high.",
+        examples=[False],
+    )
+
+
+class Estimate(BaseModel):
+    """How long an experiment takes if every trial trains all its epochs, and what its model's answers cost."""
+
+    shortest_seconds: float | None = Field(
+        description="If the fastest networks win; null where `unknown` names a network.", examples=[900.0]
+    )
+    longest_seconds: float | None = Field(description="If the slowest networks win.", examples=[1600.0])
+    trials: int = Field(description="Of all three phases.", examples=[4])
+    slots: int = Field(description="Trials that the workers run at once; 0 counts as one.", examples=[1])
+    from_records: list[str] = Field(
+        description="Networks with recorded epochs on this data set with this recipe.", examples=[["CNN_v1"]]
+    )
+    from_table: list[str] = Field(
+        description="Networks whose epochs were measured on `machines` and scaled to the data set.",
+        examples=[["ConvNet_v1", "EffLite_v1"]],
+    )
+    unknown: list[str] = Field(description="Networks without any measurement.", examples=[[]])
+    machines: list[str] = Field(examples=[["AMD EPYC, 2 CPUs"]])
+    notes: list[str] = Field(description="What makes measurements of the table less certain.", examples=[[]])
+    answer: AnswerEstimate
+
+
 class EpochRead(BaseModel):
     """One epoch, as it was recorded when it ended."""
 

@@ -207,6 +207,14 @@ class Parity(Record):
     decisions_differ: int
 
 
+class AnswerTime(Record):
+    """The median of `runs` single-image runs of the exported graph on one thread, and the machine that ran it."""
+
+    milliseconds: float
+    runs: int
+    machine: str
+
+
 class TestSetOpening(Record):
     """That a test set was opened: when, and for which frozen bundle and threshold."""
 

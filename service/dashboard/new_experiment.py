@@ -10,18 +10,18 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
+from dermatriage_client.schemas import Estimate
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.errors import DatasetUnknown
-from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.datasets.endpoints import split_alone
 from service.datasets.notices import notices
-from service.dependencies import Reading, Service, Services, Writing
+from service.dependencies import Reading, Services, Writing
 from service.experiments.catalog import read_catalog
-from service.system.worker_status import heard_workers
+from service.experiments.estimate import estimate_on_workers
 
 router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
@@ -74,7 +74,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
-    estimated = None if spec is None else _estimate(session, services, spec)
+    estimated = None if spec is None else estimate_on_workers(session, spec, services.settings.broker_url)
     if FRAGMENT in request.headers:
         return show(
             "estimate.html",
@@ -112,11 +112,6 @@ def _validated(
     if spec.dataset not in known:
         return None, {"dataset": f"there is no data set {spec.dataset!r}"}
     return spec, {}
-
-
-def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Estimate:
-    workers = heard_workers(services.settings.broker_url) or []
-    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
 
 
 def _page(

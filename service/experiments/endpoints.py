@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dermatriage_client.problems import Finding
-from dermatriage_client.schemas import ExperimentRead, Page, Status, TrialList, TrialRead
+from dermatriage_client.schemas import Estimate, ExperimentRead, Page, Status, TrialList, TrialRead
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
@@ -20,6 +20,7 @@ from service.access.gate import KEY_ID
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
+from service.experiments.estimate import estimate_on_workers
 from service.experiments.reading import show_experiment, show_experiments, show_trials
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
@@ -54,6 +55,15 @@ def submit(
     experiment = runs.submit(session, spec, key=_owned(idempotency_key, request))
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
     return show_experiment(session, experiment)
+
+
+@router.post("/v1/experiments/estimate", responses=problems(400, 413, 422))
+def read_estimate(
+    spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)], session: Reading, services: Services
+) -> Estimate:
+    """How long the experiment would take on the workers there are, and what its answers would cost. Submits nothing."""
+    _require_dataset(session, spec.dataset)
+    return estimate_on_workers(session, spec, services.settings.broker_url)
 
 
 @router.get("/v1/experiments", responses=problems(422))

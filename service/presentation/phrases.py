@@ -55,9 +55,21 @@ def about(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def milliseconds(value: float) -> str:
+    """With two digits at least: `0.28`, `4.1`, `120`."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) -> str:
     rest = seconds % large // small
     return f"{seconds // large} {larger}" + (f" {rest} {smaller}" if rest else "")
 
 
-FILTERS = {"code": code, "moment": moment, "ago": ago, "duration": duration, "about": about}
+FILTERS = {
+    "code": code,
+    "moment": moment,
+    "ago": ago,
+    "duration": duration,
+    "about": about,
+    "milliseconds": milliseconds,
+}

@@ -21,7 +21,7 @@ from models_store.contract.catalog import (
 )
 from models_store.contract.figures import Evaluation
 from models_store.contract.recipes import RECIPES
-from models_store.contract.records import About, CalibrationRecord
+from models_store.contract.records import About, AnswerTime, CalibrationRecord
 from models_store.contract.specs import TrialSpec
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
@@ -52,7 +52,11 @@ TEMPLATES.filters |= wording.FILTERS
 
 
 def model_card(
-    about: About, calibration: CalibrationRecord, evaluation: Evaluation, environment: Mapping[str, Any]
+    about: About,
+    calibration: CalibrationRecord,
+    evaluation: Evaluation,
+    answer: AnswerTime,
+    environment: Mapping[str, Any],
 ) -> str:
     """Markdown with a Hugging Face metadata header (YAML).
 
@@ -69,6 +73,8 @@ def model_card(
         guarantee=calibration.guarantee,
         probabilities=calibration.probabilities,
         test=figures,
+        answer=answer,
+        network_runs=about.views * max(1, len(about.members)),
         environment=environment,
         disclaimer=DISCLAIMER,
         licence=licence_of(about),

@@ -34,6 +34,7 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer
+from workers.pipeline.answer_time import time_answers
 from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
 from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
@@ -165,7 +166,8 @@ def finalize(
     write_test_scores(folder / "test_scores.csv", test, scores)
     bundles.write_json(folder / "metrics.json", evaluation)
     bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
-    card = model_card(about, calibration, evaluation, environment or {})
+    answer = time_answers(scorer)
+    card = model_card(about, calibration, evaluation, answer, environment or {})
     (folder / "card.md").write_text(card, encoding="utf-8")
     return FinalModel(
         manifest_sha256=bundles.complete(folder, signer),
@@ -183,6 +185,7 @@ def finalize(
         ),
         evaluation=evaluation,
         export=parity,
+        answer=answer,
         warnings=_warnings(about, decision, evaluation, parity, data.calibration_images_of_train_lesions),
     )
 

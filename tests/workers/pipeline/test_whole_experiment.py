@@ -133,7 +133,12 @@ def test_an_ensemble_with_eight_views_is_one_graph_that_answers_as_recorded(
     assert [member.name for member in final.about.members] == [candidate.name, "another"]
     assert final.about.views == 8
     assert "model-2.keras" in bundles.read_json(folder / "manifest.json")["files"]
-    assert "2 networks are averaged" in (folder / "card.md").read_text()
+    card = (folder / "card.md").read_text()
+    assert "2 networks are averaged" in card
+    assert final.answer is not None
+    assert final.answer.milliseconds > 0
+    assert f"**{final.answer.milliseconds:.3g} ms** for one image" in card
+    assert "It runs a network 16 times (8 views, 2 networks)." in card
     test = read_split(dataset, "test")
     with (folder / "test_scores.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,0 +1,176 @@
+"""Estimates how long an experiment takes on the available workers, and what an answer of its model will cost."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from dermatriage_client.schemas import AnswerEstimate, Estimate
+from models_store.contract.catalog import input_size_of
+from models_store.contract.specs import ExperimentSpec
+from models_store.datasets.official import OFFICIAL_NAMES
+from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
+from models_store.experiment.phases import planned_trials, screening
+from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
+from service.experiments.costs import EpochCost, Measurement, at_size, costs, measurements_of, with_recipe
+from service.experiments.durations import answer_milliseconds, experiment_seconds, network_runs
+from service.system.worker_status import heard_workers
+
+# Enough trials for a median of every network, and few enough to read at every change of the form.
+LATEST_TRIALS = 300
+
+
+class Network(NamedTuple):
+    """What the cost of an epoch depends on within an experiment."""
+
+    architecture: str
+    input_size: int | None
+
+    def __str__(self) -> str:
+        return self.architecture if self.input_size is None else f"{self.architecture}/{self.input_size}px"
+
+
+class Dataset(NamedTuple):
+    """The number of training images, and their side in pixels."""
+
+    images: int
+    image_size: int
+
+
+def estimate_on_workers(session: Session, spec: ExperimentSpec, broker_url: str) -> Estimate:
+    """With as many trials at a time as the workers of the experiment's queue take."""
+    workers = heard_workers(broker_url) or []
+    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
+
+
+def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
+    """From recorded epochs of the same network, recipe and data set, otherwise from the table of measurements."""
+    dataset = _dataset(session, spec.dataset)
+    trials = screening(spec).values()
+    networks = [Network(trial.architecture, trial.input_size) for trial in trials]
+    recorded = _recorded(session, spec)
+    tabled = {each: rows for each in networks if (rows := _rows(each, spec))}
+    from_table = {each: rows for each, rows in tabled.items() if each not in recorded}
+    unknown = _names(each for each in networks if each not in recorded and each not in tabled)
+    shortest, longest = None, None
+    if not unknown:
+        by_table = {each: dataset.images * _epoch_seconds(each, rows, dataset) for each, rows in tabled.items()}
+        epochs, final_epochs = by_table | recorded, recorded | by_table  # Phase 3 never runs on a GPU
+        shortest, longest = experiment_seconds(
+            spec,
+            [(trial.epochs or spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
+            [final_epochs[each] for each in networks],
+            costs().start_seconds,
+            slots,
+        )
+    return Estimate(
+        shortest_seconds=shortest,
+        longest_seconds=longest,
+        trials=planned_trials(spec),
+        slots=slots,
+        from_records=_names(each for each in networks if each in recorded),
+        from_table=_names(from_table),
+        unknown=unknown,
+        machines=_machines(row for rows in from_table.values() for row in rows),
+        notes=_notes(spec, from_table),
+        answer=_answer(spec, networks, dataset),
+    )
+
+
+def _rows(network: Network, spec: ExperimentSpec) -> list[EpochCost]:
+    return with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
+
+
+def _epoch_seconds(network: Network, rows: Sequence[EpochCost], dataset: Dataset) -> float:
+    """Seconds that an image takes in an epoch."""
+    measured = {(row.image_size, row.input_size): row.seconds_an_image for row in rows}
+    return at_size(measured, dataset.image_size, _seen(network, dataset))
+
+
+def _seen(network: Network, dataset: Dataset) -> int:
+    return input_size_of(network.architecture, network.input_size, dataset.image_size)
+
+
+def _answer(spec: ExperimentSpec, networks: Sequence[Network], dataset: Dataset) -> AnswerEstimate:
+    rows = {each: measurements_of(each.architecture, costs().answers) for each in networks}
+    shortest, longest = None, None
+    if all(rows.values()):
+        single = {
+            each: at_size(
+                {(row.image_size, row.input_size): row.milliseconds for row in rows[each]},
+                dataset.image_size,
+                _seen(each, dataset),
+            )
+            for each in networks
+        }
+        shortest, longest = answer_milliseconds(spec, [single[each] for each in networks])
+    used = [row for of_network in rows.values() for row in of_network]
+    return AnswerEstimate(
+        network_runs=network_runs(spec, len(networks)),
+        shortest_milliseconds=shortest,
+        longest_milliseconds=longest,
+        machines=_machines(used),
+        machine_was_busy=any(row.machine_was_busy for row in used),
+    )
+
+
+def _notes(spec: ExperimentSpec, from_table: Mapping[Network, Sequence[EpochCost]]) -> list[str]:
+    """What makes the figures of the table less certain than they are in general."""
+    busy = _names(each for each, rows in from_table.items() if any(row.machine_was_busy for row in rows))
+    other = _names(each for each, rows in from_table.items() if all(row.recipe != spec.recipe for row in rows))
+    said = {
+        f"Measured while other programs kept the machine busy: {', '.join(busy)}.": busy,
+        f"Measured with another recipe than {spec.recipe}: {', '.join(other)}.": other,
+    }
+    return [sentence for sentence, names in said.items() if names]
+
+
+def _names(networks: Iterable[Network]) -> list[str]:
+    return sorted({str(each) for each in networks})
+
+
+def _machines(rows: Iterable[Measurement]) -> list[str]:
+    return sorted({row.machine for row in rows})
+
+
+def _recorded(session: Session, spec: ExperimentSpec) -> dict[Network, float]:
+    """Median seconds per epoch over the latest trials on this data set and queue with this recipe."""
+    latest = session.execute(
+        select(Trial.id, Trial.spec["architecture"].as_string(), Trial.spec["input_size"].as_integer())
+        .join(Experiment)
+        .where(
+            Experiment.spec["dataset"].as_string() == spec.dataset,
+            func.coalesce(Trial.spec["recipe"].as_string(), "classic") == spec.recipe,
+            Trial.kind == "train",
+            Trial.queue == spec.queue,
+            Trial.epochs_done > 0,
+        )
+        .order_by(Trial.created_at.desc())
+        .limit(LATEST_TRIALS)
+    )
+    networks = {trial_id: Network(architecture, input_size) for trial_id, architecture, input_size in latest}
+    means = select(EpochRow.trial_id, func.avg(EpochRow.seconds)).where(EpochRow.trial_id.in_(networks))
+    by_network: defaultdict[Network, list[float]] = defaultdict(list)
+    for trial_id, seconds in session.execute(means.group_by(EpochRow.trial_id)):
+        by_network[networks[trial_id]].append(float(seconds))
+    return {network: median(seconds) for network, seconds in by_network.items()}
+
+
+def _dataset(session: Session, name: str) -> Dataset:
+    row = session.get(DatasetRow, name)
+    if row is not None:
+        return Dataset(_train_images(row.counts), row.image_size)
+    if name in SYNTHETIC_SETS:
+        size, counts = SYNTHETIC_SETS[name]
+        return Dataset(counts[0], size)
+    tail = name.rpartition("_")[2]
+    return Dataset(OFFICIAL_SIZES[0], int(tail) if name in OFFICIAL_NAMES and tail.isdigit() else 28)
+
+
+def _train_images(counts: Mapping[str, Any]) -> int:
+    train = counts.get("train", {})
+    total = sum(value for value in train.values() if isinstance(value, int)) if isinstance(train, dict) else int(train)
+    return total or OFFICIAL_SIZES[0]
