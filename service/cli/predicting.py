@@ -96,7 +96,7 @@ def _show_diagnoses(answers: list[Answer]) -> None:
     show_table(("image", *short_names), rows)
     for each in answers[0]["diagnoses"]:
         notes().print(f"{each['diagnosis']}: {each['name']}{' (malignant)' if each['malignant'] else ''}", markup=False)
-    notes().print("The malignant diagnoses sum to the probability, which the threshold decides on.")
+    notes().print("The malignant diagnoses sum to the probability that is compared with the threshold.")
 
 
 def _by_diagnosis(answer: Answer) -> dict[str, float]:

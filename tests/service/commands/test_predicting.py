@@ -80,7 +80,7 @@ def test_csv_has_a_row_an_image_and_says_why_one_was_refused(dermatriage: Dermat
     assert refused["error"]
 
 
-@pytest.mark.usefixtures("server", "folder")
+@pytest.mark.usefixtures("server", "images")
 def test_table_explains_each_warning_once_beside_the_result(dermatriage: Dermatriage, make_model: MakeModel) -> None:
     make_model(promote=True, synthetic=True)
 
