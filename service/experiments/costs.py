@@ -5,7 +5,8 @@ those of the data set's images. Beyond the sizes that were measured it grows in 
 network sees, and stays that of the nearest image size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,19 @@ def with_recipe(recipe: RecipeName, rows: Sequence[EpochCost]) -> list[EpochCost
     return [row for row in rows if row.recipe == recipe] or list(rows)
 
 
+def around(rows: Sequence[Row], image_size: int, input_size: int) -> list[Row]:
+    """Those between which the cost at these sizes lies."""
+    by_image_size: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_image_size[row.image_size].append(row)
+    return [
+        row
+        for size in _neighbours(by_image_size, image_size)
+        for row in by_image_size[size]
+        if row.input_size in _neighbours([each.input_size for each in by_image_size[size]], input_size)
+    ]
+
+
 def at_size(measured: Mapping[tuple[int, int], float], image_size: int, input_size: int) -> float:
     """The cost at these sizes from costs by (image size, input size)."""
     by_image_size = {
@@ -82,6 +96,11 @@ def at_size(measured: Mapping[tuple[int, int], float], image_size: int, input_si
         for size in {image for image, _ in measured}
     }
     return _between(by_image_size, image_size)
+
+
+def _neighbours(sizes: Collection[int], size: int) -> set[int]:
+    """The size itself, or the next smaller and the next larger one, as far as there are any."""
+    return {*sorted(each for each in sizes if each <= size)[-1:], *sorted(each for each in sizes if each >= size)[:1]}
 
 
 def _at_input_size(by_input_size: Mapping[int, float], size: int) -> float:

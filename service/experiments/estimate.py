@@ -15,7 +15,7 @@ from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
 from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
-from service.experiments.costs import EpochCost, Measurement, at_size, costs, measurements_of, with_recipe
+from service.experiments.costs import EpochCost, Measurement, around, at_size, costs, measurements_of, with_recipe
 from service.experiments.durations import answer_milliseconds, experiment_seconds, network_runs
 from service.system.worker_status import heard_workers
 
@@ -52,7 +52,7 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     trials = screening(spec).values()
     networks = [Network(trial.architecture, trial.input_size) for trial in trials]
     recorded = _recorded(session, spec)
-    tabled = {each: rows for each in networks if (rows := _rows(each, spec))}
+    tabled = {each: rows for each in networks if (rows := _rows(each, spec, dataset))}
     from_table = {each: rows for each, rows in tabled.items() if each not in recorded}
     unknown = _names(each for each in networks if each not in recorded and each not in tabled)
     shortest, longest = None, None
@@ -80,8 +80,9 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     )
 
 
-def _rows(network: Network, spec: ExperimentSpec) -> list[EpochCost]:
-    return with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
+def _rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:
+    rows = with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
+    return around(rows, dataset.image_size, _seen(network, dataset))
 
 
 def _epoch_seconds(network: Network, rows: Sequence[EpochCost], dataset: Dataset) -> float:
@@ -95,7 +96,10 @@ def _seen(network: Network, dataset: Dataset) -> int:
 
 
 def _answer(spec: ExperimentSpec, networks: Sequence[Network], dataset: Dataset) -> AnswerEstimate:
-    rows = {each: measurements_of(each.architecture, costs().answers) for each in networks}
+    rows = {
+        each: around(measurements_of(each.architecture, costs().answers), dataset.image_size, _seen(each, dataset))
+        for each in networks
+    }
     shortest, longest = None, None
     if all(rows.values()):
         single = {

@@ -4,7 +4,7 @@ import pytest
 
 from models_store.contract.catalog import ARCHITECTURES
 from models_store.contract.recipes import RECIPES
-from service.experiments.costs import at_size, costs, measurements_of, with_recipe
+from service.experiments.costs import around, at_size, costs, measurements_of, with_recipe
 from tests.some_costs import an_epoch_cost
 
 
@@ -31,6 +31,28 @@ def test_image_size_costs_its_augmentation_even_where_the_network_sees_as_much()
 
 def test_networks_that_see_the_whole_image_grow_with_it_beyond_what_was_measured() -> None:
     assert at_size({(28, 28): 1.0, (64, 64): 5.0}, 128, 128) == pytest.approx(5.0 * 4)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "input_size", "used"),
+    [
+        (28, 56, {(28, 56)}),
+        (28, 70, {(28, 56), (28, 84)}),
+        (28, 224, {(28, 112)}),
+        (48, 56, {(28, 56), (64, 56)}),
+        (128, 28, {(64, 56)}),
+    ],
+)
+def test_cost_is_taken_from_the_measurements_around_it(
+    image_size: int, input_size: int, used: set[tuple[int, int]]
+) -> None:
+    rows = [
+        an_epoch_cost("EffLite_v1", float(seen), image_size=size, input_size=seen)
+        for size in (28, 64)
+        for seen in (56, 84, 112)
+    ]
+    assert {(row.image_size, row.input_size) for row in around(rows, image_size, input_size)} == used
+    assert around([], image_size, input_size) == []
 
 
 def test_other_recipe_stands_in_only_where_the_own_one_was_not_measured() -> None:
