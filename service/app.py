@@ -20,7 +20,7 @@ from service.dashboard import routes as dashboard
 from service.datasets import endpoints as datasets
 from service.dependencies import Service
 from service.errors import add_handlers
-from service.experiments import catalog
+from service.experiments import catalog, webhooks
 from service.experiments import endpoints as experiments
 from service.models import endpoints as models
 from service.predictions import batch
@@ -59,6 +59,7 @@ def create_app(
         version=version("dermatriage"),
         description=api_docs.DESCRIPTION,
         lifespan=_lifespan,
+        webhooks=webhooks.router,
         docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,
         # Both spell a field's default out where the database or the model may leave it empty.

@@ -55,6 +55,7 @@ def describe(app: FastAPI) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                webhooks=app.webhooks.routes,
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
