@@ -55,11 +55,13 @@ def is_loopback(host: str) -> bool:
 
 def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
     """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
-    if path in OPEN or (metrics_open and path == "/metrics") or (method in SAFE and path.startswith("/static/")):
+    if path in OPEN or (metrics_open and path == "/metrics"):
+        return None
+    if method in SAFE and f"{path}/".startswith(("/static/", "/problems/")):
         return None
     if method in SAFE or path == "/sign-out":
         return "read"
-    if method == "POST" and path in ("/predict", "/v1/predict/batch"):
+    if method == "POST" and path in ("/predict", "/v1/predict", "/v1/predict/batch"):
         return "predict"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
@@ -147,9 +149,7 @@ class Gate:
         seconds = (rates or self.rates).seconds_to_wait(caller)
         if seconds:
             raise Problem(
-                429,
                 "too-many-requests",
-                "Too many requests",
                 f"this caller may send {self.settings.requests_per_minute:,} requests a minute",
                 f"Wait {seconds} s, and send many images at once with POST /v1/predict/batch.",
                 headers={"Retry-After": str(seconds)},
@@ -188,18 +188,11 @@ def _is_public_name(host: str) -> bool:
 
 
 def _unauthorized() -> Problem:
-    return Problem(
-        401,
-        "unauthorized",
-        "A key is needed",
-        "the request shows no API key that is in use",
-        "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
-        headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
-    )
+    return Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'})
 
 
 def _forbidden(detail: str, remedy: str) -> Problem:
-    return Problem(403, "forbidden", "This is not allowed", detail, remedy)
+    return Problem("forbidden", detail, remedy)
 
 
 def still_admitted(request: Request) -> Callable[[], bool]:

@@ -17,7 +17,6 @@ AGAIN = (
 
 @router.post(
     "experiment.ended",
-    operation_id="experiment_ended",
     status_code=204,
     response_description="Received. Any status from 200 to 299 says so.",
     responses={"default": {"description": AGAIN}},

@@ -24,26 +24,43 @@ async def _express(services: Service, request: Request, content: bytes) -> Predi
 router = APIRouter(tags=["predictions"])
 express = APIRouter(tags=["predictions"], route_class=express_route(_express))
 
+IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of lesion.png)"}
 UPLOAD: dict[str, Any] = {
-    "requestBody": {"content": {"multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}}}}
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}},
+            "image/*": IMAGE_BODY,
+        }
+    }
+}
+# What both addresses share.
+SHARED: dict[str, Any] = {
+    "response_model": Prediction,
+    "responses": problems(
+        "content-too-large",
+        "body-not-an-image",
+        "image-format-unknown",
+        "invalid-request",
+        "image-refused",
+        "no-champion",
+        "overloaded",
+    ),
+    "openapi_extra": UPLOAD,
+    "form_limits": {"max_files": 8, "max_fields": 8, "max_part_size": 4096},
 }
 
 
-@express.post(
-    "/predict",
-    response_model=Prediction,
-    responses=problems(400, 413, 415, 422, 503),
-    openapi_extra=UPLOAD,
-    form_limits={"max_files": 8, "max_fields": 8, "max_part_size": 4096},
-)
+@express.post("/predict", operation_id="predict_unversioned", **SHARED)
+@express.post("/v1/predict", **SHARED)
 async def predict(
     services: Services,
     request: Request,
     file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")],
     explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes 145 runs more.")] = False,
 ) -> Prediction:
-    """Judges one image with the champion and its calibrated threshold.
+    """Judges one image with the champion and its calibrated threshold. `/predict` and `/v1/predict` are the same.
 
+    The image is the field `file` of a form, or the body itself with its own Content-Type, such as `image/png`.
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
     at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
@@ -55,7 +72,7 @@ async def predict(
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
 
 
-@router.get("/v1/predictions/{prediction_id}", responses=problems(404, 422))
+@router.get("/v1/predictions/{prediction_id}", responses=problems("prediction-not-found", "invalid-request"))
 def read_prediction(prediction_id: Identifier, session: Reading, services: Services) -> PredictionRead:
     """One prediction as it was recorded; there at the latest a second after it was answered."""
     found = services.recorder.find(prediction_id)
@@ -63,7 +80,5 @@ def read_prediction(prediction_id: Identifier, session: Reading, services: Servi
         return PredictionRead.model_validate(found.columns())
     row = session.get(PredictionRow, prediction_id)
     if row is None:
-        missing = f"there is no prediction {prediction_id}"
-        remedy = "Use the prediction_id of an answer, a second after it came."
-        raise Problem(404, "prediction-not-found", "There is no such prediction", missing, remedy)
+        raise Problem("prediction-not-found", f"there is no prediction {prediction_id}")
     return PredictionRead.model_validate(row)

@@ -62,6 +62,7 @@ def test_unusable_spec_file_is_exit_code_2(
     [
         (("submit",), "--preset"),
         (("submit", "--preset", "nobody"), "choose from"),
+        (("submit", "--preset", "lptop"), "did you mean `laptop`?"),
         (("submit", "--preset", "demo"), "--dataset"),
     ],
 )
@@ -94,12 +95,13 @@ def test_preset_is_submitted_with_the_named_dataset(dermatriage: Dermatriage) ->
 
 @pytest.mark.usefixtures("server")
 def test_refused_submission_is_exit_code_2_with_the_servers_remedy(dermatriage: Dermatriage, tmp_path: Path) -> None:
-    (tmp_path / "spec.json").write_text('{"dataset": "synthetic", "architectures": ["CNN_v9"]}')
+    (tmp_path / "spec.json").write_text('{"dataset": "synthetic", "architectures": ["cnn_v1"]}')
 
     ended = dermatriage("submit", "spec.json")
 
     assert ended.exit_code == 2
-    assert "CNN_v9" in ended.err
+    assert "/architectures: unknown 'cnn_v1'; did you mean `CNN_v1`?" in ended.err
+    assert "None" not in ended.err
 
 
 @pytest.mark.usefixtures("server")
