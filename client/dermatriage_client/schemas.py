@@ -10,6 +10,7 @@ from dermatriage_client import examples
 Item = TypeVar("Item")
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled", "collapsed", "pruned"]
+Label = Literal["malignant", "benign"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 
@@ -303,7 +304,7 @@ class Prediction(BaseModel):
     """One image, classified by one model at its threshold: malignant if the probability reaches it."""
 
     prediction_id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
-    label: Literal["malignant", "benign"]
+    label: Label
     probability_malignant: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])
@@ -329,7 +330,7 @@ class PredictionRead(BaseModel):
 
     id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
     created_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
-    label: Literal["malignant", "benign"] = Field(examples=["malignant"])
+    label: Label = Field(examples=["malignant"])
     probability: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])

@@ -1,18 +1,23 @@
 """`POST /predict`: one image in, one calibrated decision out; and what was once answered."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
+from pydantic import AfterValidator, AwareDatetime
+from sqlalchemy import select
 
-from dermatriage_client.schemas import Prediction, PredictionRead
+from dermatriage_client.schemas import Label, Page, Prediction, PredictionRead
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
-from service.dependencies import Identifier, Reading, Service, Services
+from service.dependencies import IDENTIFIER, Identifier, Reading, Service, Services
 from service.errors import Problem
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import express_route
 from service.web.api_docs import problems
+from service.web.cursor_pages import Turned, page
 
 
 async def _express(services: Service, request: Request, content: bytes) -> Prediction:
@@ -70,6 +75,46 @@ async def predict(
     serving = await champion(services)
     async with while_connected(request):
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the moment is outside the calendar") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+@router.get("/v1/predictions", responses=problems("invalid-request"))
+def list_predictions(
+    session: Reading,
+    turn: Turned,
+    since: Annotated[
+        Moment | None, Query(description="Only those answered then or later, such as `2026-01-05T00:00:00Z`.")
+    ] = None,
+    until: Annotated[Moment | None, Query(description="Only those answered before.")] = None,
+    model: Annotated[
+        str | None, Query(max_length=64, pattern=IDENTIFIER, description="Only those of this version.")
+    ] = None,
+    label: Annotated[Label | None, Query(description="Only those with this answer.")] = None,
+) -> Page[PredictionRead]:
+    """The recorded predictions, newest first; each is there at the latest a second after it was answered."""
+    query = select(PredictionRow)
+    if since is not None:
+        query = query.where(PredictionRow.created_at >= since)
+    if until is not None:
+        query = query.where(PredictionRow.created_at < until)
+    if model is not None:
+        query = query.where(PredictionRow.model_version == model)
+    if label is not None:
+        query = query.where(PredictionRow.label == label)
+    return page(session, query, turn, PredictionRow.created_at, PredictionRow.id, _shown)
+
+
+def _shown(rows: Sequence[PredictionRow]) -> list[PredictionRead]:
+    return [PredictionRead.model_validate(row) for row in rows]
 
 
 @router.get("/v1/predictions/{prediction_id}", responses=problems("prediction-not-found", "invalid-request"))

@@ -19,6 +19,15 @@ KEY_SCHEME = {
     "description": "An API key made by `dermatriage keys create`; not needed while the server runs with `AUTH=off`.",
 }
 
+LIMIT_HEADERS = {
+    "RateLimit-Policy": {"description": "Most requests (`q`) in `w` seconds.", "example": '"requests";q=6000;w=60'},
+    "RateLimit": {
+        "description": "Requests that remain (`r`), and seconds until one more does (`t`).",
+        "example": '"requests";r=5999;t=1',
+    },
+    "Retry-After": {"description": "Seconds to wait.", "example": "1"},
+}
+
 Responses = dict[int | str, dict[str, Any]]
 
 
@@ -71,6 +80,7 @@ def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
     operation["description"] = f"{operation.get('description', '')}\n\nScope: `{needed}`.".strip()
     for kind in ("unauthorized", "forbidden", "too-many-requests"):
         _add_problem(answers, kind)
+    answers["429"]["headers"] = {name: {"schema": {"type": "string"}, **said} for name, said in LIMIT_HEADERS.items()}
 
 
 def _add_problem(answers: dict[Any, dict[str, Any]], kind: str) -> None:
@@ -92,7 +102,8 @@ def _add_problem(answers: dict[Any, dict[str, Any]], kind: str) -> None:
 DESCRIPTION = f"""Trains, calibrates and serves a screening classifier for skin lesions (malignant or benign).
 
 Recall on malignant comes first wherever a number is reported. Errors are RFC 9457 `application/problem+json` with a
-`remedy`; the `type` of each is the address of a page about it, and `/problems` lists them. **{DISCLAIMER}**"""
+`remedy`; the `type` of each is the address of a page about it, and `/problems` lists them.
+Every answer to a request that is counted has `RateLimit` and `RateLimit-Policy`. **{DISCLAIMER}**"""
 
 
 router = APIRouter(include_in_schema=False)

@@ -1,5 +1,6 @@
 """Experiments and trials as workers record them, written straight into the database."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
 from models_store.runs.journal import note
-from models_store.tables import Experiment, Model, Trial
+from models_store.tables import Experiment, Model, PredictionRow, Trial
 from tests.queued_experiment import queue_trials
 
 GUARANTEE: dict[str, Any] = {
@@ -90,3 +91,23 @@ def succeed_experiment(database: Database, experiment_id: str) -> None:
         )
     result = {"winner": "CNN_v1/LowLR", "model_version": "mdl_1", "threshold": 0.31, "guarantee": GUARANTEE}
     end_experiment(database, experiment_id, "succeeded", result=result)
+
+
+def store_predictions(database: Database, versions: Sequence[str], began: datetime) -> None:
+    """Six predictions, prd_0 to prd_5, a minute apart, by turns of these models; the last two are malignant."""
+    with database.write() as session:
+        for number in range(6):
+            session.add(
+                PredictionRow(
+                    id=f"prd_{number}",
+                    created_at=began + timedelta(minutes=number),
+                    model_version=versions[number % len(versions)],
+                    dataset="dermamnist",
+                    threshold=0.5,
+                    probability=0.9 if number >= 4 else 0.1,
+                    label="malignant" if number >= 4 else "benign",
+                    image_sha256="0" * 64,
+                    image_stored=False,
+                    warnings=["enlarged"],
+                )
+            )
