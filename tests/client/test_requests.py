@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
 
 from dermatriage_client import DownloadAltered, Refused, requests, streams
+from dermatriage_client.errors import refusal
 from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
