@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,6 +28,7 @@ from dermatriage_client.schemas import (
     ExperimentRead,
     Health,
     History,
+    Label,
     ModelRead,
     Page,
     Prediction,
@@ -181,6 +183,19 @@ class Client(Connection):
     def prediction(self, prediction_id: str) -> PredictionRead:
         """One prediction as it was recorded; there at the latest a second after it was answered."""
         return self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    def predictions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        label: Label | None = None,
+        page_size: int = 50,
+    ) -> Iterator[PredictionRead]:
+        """The recorded predictions, newest first; pages are fetched as the iteration reaches them."""
+        asked = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **asked)
 
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
@@ -343,6 +358,18 @@ class AsyncClient(Connection):
 
     async def prediction(self, prediction_id: str) -> PredictionRead:
         return await self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    def predictions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        label: Label | None = None,
+        page_size: int = 50,
+    ) -> AsyncIterator[PredictionRead]:
+        asked = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **asked)
 
     async def ready(self) -> Readiness:
         return await self._ask(requests.READINESS, requests.readiness)

@@ -116,26 +116,6 @@ SPEC: dict[str, Any] = {
     "queue": "cpu",
     "promote": "if_better",
 }
-RESULT: dict[str, Any] = {
-    "winner": "ConvNet_v1/W0",
-    "model_version": VERSION,
-    "threshold": 0.31,
-    "guarantee": {"policy": "np_sensitivity", "target_recall": 0.9, "confidence": 0.95, "held": True},
-    "validation": {"recall": 0.93, "specificity": 0.71},
-    "test": {
-        "recall": 0.91,
-        "specificity": 0.70,
-        "precision": 0.42,
-        "f1": 0.58,
-        "f2": 0.74,
-        "roc_auc": 0.89,
-        "pr_auc": 0.66,
-        "confusion": {"tn": 1129, "fp": 484, "fn": 35, "tp": 357},
-        "images": 2005,
-        "leaking_images": 695,
-    },
-}
-METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}
 # As a model gives them that calls the image malignant with probability 0.37.
 DIAGNOSES: list[dict[str, Any]] = [
     {
@@ -162,3 +142,40 @@ GUARANTEE: dict[str, Any] = {
     "sentence": "With 95 % confidence, at least 90 % of malignant images like those of the calibration set are called "
     "malignant.",
 }
+RESULT: dict[str, Any] = {
+    "winner": "ConvNet_v1/W0",
+    "model_version": VERSION,
+    "threshold": 0.31,
+    "guarantee": GUARANTEE,
+    "test": {
+        "recall": 0.91,
+        "specificity": 0.70,
+        "precision": 0.42,
+        "f1": 0.58,
+        "f2": 0.74,
+        "roc_auc": 0.89,
+        "pr_auc": 0.66,
+        "confusion": {"tn": 1129, "fp": 484, "fn": 35, "tp": 357},
+        "intervals": {"recall": {"low": 0.88, "high": 0.94}, "specificity": {"low": 0.68, "high": 0.72}},
+        "images": 2005,
+        "leaking_images": 695,
+    },
+    "warnings": [],
+}
+WEBHOOK: dict[str, Any] = {
+    "type": "experiment.ended",
+    "delivery": "dlv_2f6c1d0e9b8a47a6958473625140f9e8",
+    "experiment": EXPERIMENT_ID,
+    "experiment_url": f"http://127.0.0.1:8000/experiments/{EXPERIMENT_ID}",
+    "name": "laptop",
+    "status": "succeeded",
+    "finished_at": "2026-01-05T11:02:40+00:00",
+    "winner": RESULT["winner"],
+    "model_version": VERSION,
+    "recall": RESULT["test"]["recall"],
+    "specificity": RESULT["test"]["specificity"],
+    "threshold": RESULT["threshold"],
+    "guarantee": GUARANTEE,
+    "error": None,
+}
+METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}

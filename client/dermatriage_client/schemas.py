@@ -10,6 +10,7 @@ from dermatriage_client import examples
 Item = TypeVar("Item")
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled", "collapsed", "pruned"]
+Label = Literal["malignant", "benign"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 
@@ -28,6 +29,70 @@ class FailureRead(BaseModel):
 
     kind: str = "Failed"
     message: str = ""
+
+
+class GuaranteeRead(BaseModel):
+    """What the threshold promises; `sentence` says it in words."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.GUARANTEE})
+
+    holds: bool = Field(description="False where the promise is void or was never given.")
+    kind: Literal["confidence", "expectation", "none"]
+    target_recall: float | None
+    confidence: float | None
+    positives: int = Field(description="Malignant lesions (images where lesions are unknown) that calibrated it.")
+    allowed_misses: int | None
+    seen_misses: int
+    sentence: str
+
+
+class IntervalRead(BaseModel):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class ConfusionRead(BaseModel):
+    """Counts of images; malignant is the positive class."""
+
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+
+class TestFigures(BaseModel):
+    """The figures of the frozen model on the test set at its threshold; null where a class is absent.
+
+    The card, the report and `GET /v1/models/{version}` show further figures, which are also kept here.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    recall: float | None
+    specificity: float | None
+    precision: float | None
+    f1: float | None
+    f2: float | None
+    roc_auc: float | None
+    pr_auc: float | None
+    confusion: ConfusionRead
+    intervals: dict[str, IntervalRead | None] = Field({}, description="95 % intervals by the name of the figure.")
+
+
+class ResultRead(BaseModel):
+    """What an experiment that succeeded has found."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.RESULT})
+
+    winner: str = Field(description="Name of the trial whose network became the model.")
+    model_version: str
+    threshold: float = Field(description="Malignant is what has at least this probability.")
+    guarantee: GuaranteeRead
+    test: TestFigures
+    warnings: list[str] = Field([], description="What limits the figures, and trials that failed or collapsed.")
 
 
 class ExperimentRead(BaseModel):
@@ -60,7 +125,7 @@ class ExperimentRead(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: dict[str, Any] | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
+    result: ResultRead | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
     error: FailureRead | None
 
 
@@ -295,7 +360,7 @@ class Prediction(BaseModel):
     """One image, classified by one model at its threshold: malignant if the probability reaches it."""
 
     prediction_id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
-    label: Literal["malignant", "benign"]
+    label: Label
     probability_malignant: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])
@@ -328,7 +393,7 @@ class PredictionRead(BaseModel):
 
     id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
     created_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
-    label: Literal["malignant", "benign"] = Field(examples=["malignant"])
+    label: Label = Field(examples=["malignant"])
     probability: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])
@@ -391,6 +456,27 @@ class ModelRead(BaseModel):
     calibration: dict[str, Any]
     metrics: dict[str, Any] = Field(description="Test figures, recall first.")
     created_at: datetime
+
+
+class ExperimentEnded(BaseModel):
+    """The body of the webhook `experiment.ended`. Figures are those of the test set, null without a result."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.WEBHOOK})
+
+    type: Literal["experiment.ended"]
+    delivery: str = Field(description="The same in every attempt to deliver this webhook, as in `webhook-id`.")
+    experiment: str = Field(description="Id of the experiment.")
+    experiment_url: str = Field(description="The experiment's page; `PUBLIC_URL` of the settings is its beginning.")
+    name: str
+    status: Literal["succeeded", "failed", "cancelled"]
+    finished_at: datetime | None
+    winner: str | None
+    model_version: str | None
+    recall: float | None
+    specificity: float | None
+    threshold: float | None
+    guarantee: GuaranteeRead | None
+    error: FailureRead | None
 
 
 class Why(BaseModel):

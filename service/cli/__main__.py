@@ -60,6 +60,7 @@ for verb in (
     experiments.cancel,
     experiments.report,
     predicting.predict,
+    predicting.predictions,
     models.models,
     models.promote,
     models.rollback,

@@ -50,13 +50,7 @@ def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
 
 
 def altered(error: Exception) -> Problem:
-    return Problem(
-        503,
-        "bundle-altered",
-        "The store does not hold this model as it was written",
-        str(error),
-        "Restore the store from its backup; until then promote another version.",
-    )
+    return Problem("bundle-altered", str(error))
 
 
 def _verified(storage: Storage, key: str, sha256: str | None) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from service.web.api_docs import problems
 router = APIRouter(tags=["system"])
 
 
-@router.get("/v1/system", responses=problems(503))
+@router.get("/v1/system", responses=problems("database-unreachable"))
 def read_system(session: Reading, services: Services) -> SystemRead:
     """Workers with what they run, queues, versions, what answers, and the predictions of the last fortnight."""
     return look(session, services)

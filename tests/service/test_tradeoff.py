@@ -94,7 +94,7 @@ def test_a_bundle_without_scores_is_told_as_such(
         (tmp_path / "bundle" / "validation.json").write_text(content)
         store_anew(session, storage, tmp_path / "bundle", experiment_id)
     answer = client.get(f"/v1/models/mdl_{experiment_id}/validation")
-    assert (answer.status_code, answer.json()["type"]) == (404, "urn:dermatriage:problem:validation-not-kept")
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/validation-not-kept")
 
 
 def test_an_older_bundle_lists_no_scores(
@@ -118,7 +118,7 @@ def test_scores_that_the_store_lost_are_a_problem(
         experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
     storage.delete(f"models/mdl_{experiment_id}/validation.json")
     answer = client.get(f"/v1/models/mdl_{experiment_id}/validation")
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:dermatriage:problem:bundle-altered")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/bundle-altered")
 
 
 def store_anew(session: Any, storage: Storage, folder: Path, experiment_id: str) -> Model:

@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models_store.database import Database
 from models_store.datasets.labels import CLASS_NAMES
 from tests.diagnosing_network import diagnosing_network
+from tests.service.recorded import store_predictions
 
 Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]
@@ -143,3 +146,28 @@ def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_csv(
     (row,) = csv.DictReader(io.StringIO(ended.out))
     assert row["file"] == f"'{name}"
     assert row["label"] == "malignant"
+
+
+@pytest.mark.usefixtures("server")
+def test_recorded_predictions_are_listed_newest_first_and_filtered(
+    dermatriage: Dermatriage, database: Database, make_model: MakeModel
+) -> None:
+    version = make_model()
+    store_predictions(database, [version], datetime(2026, 1, 5, 12, tzinfo=UTC))
+
+    table = dermatriage("predictions").out
+    malignant = dermatriage("predictions", "--label", "malignant", "--limit", "1", "--json").json
+    early = dermatriage("predictions", "--until", "2026-01-01", "--model", version, "--json").json
+
+    assert table.index("prd_5") < table.index("prd_0")
+    assert "0.9000" in table
+    assert [each["id"] for each in malignant] == ["prd_5"]
+    assert early == []
+
+
+@pytest.mark.usefixtures("server")
+def test_unknown_label_is_exit_code_2_with_the_known_ones(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("predictions", "--label", "harmless")
+
+    assert ended.exit_code == 2
+    assert "malignant, benign" in ended.err

@@ -96,7 +96,7 @@ def test_nested_fields_become_nested_values(client: TestClient, database: Databa
         ({"dataset": "nowhere"}, "dataset", "there is no data set"),
         ({"dataset": ""}, "dataset", "Choose one from the list."),
         ({"architectures": []}, "architectures", "Choose at least one."),
-        ({"architectures": ["CNN_v9"]}, "architectures", "unknown CNN_v9"),
+        ({"architectures": ["CNN_v9"]}, "architectures", "unknown 'CNN_v9'"),
         ({"calibration.confidence": "2"}, "calibration.confidence", "Enter a number from 0 to 1."),
         ({"calibration.policy": "fixed"}, "calibration.threshold", "needs a threshold"),
         ({"selection.policy": "best"}, "selection.policy", "Choose one from the list."),
