@@ -102,7 +102,7 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
 
     figures = shown.split("Test set", 1)[1].splitlines()
     assert figures[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
-    assert "Every test lesion is new to the network." in shown
+    assert "70 of 200 test images show a lesion that training saw" in shown
     assert "[red]first" in shown
     assert "With 95 % confidence" in shown
     assert "mdl_1" in shown
