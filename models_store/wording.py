@@ -105,6 +105,17 @@ def probability(value: float) -> str:
     return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
 
 
+def signed(difference: float) -> str:
+    """Three decimals with their sign; what rounds to zero has a plus."""
+    return f"{round(difference, 3) + 0.0:+.3f}"
+
+
+def p_value(value: float) -> str:
+    if value < 0.001:
+        return "p < 0.001"
+    return "p > 0.999" if value > 0.999 else f"p = {value:.3f}"
+
+
 def interval(limits: Mapping[str, float] | None) -> str:
     return UNDEFINED if limits is None else f"{limits['low']:.3f} to {limits['high']:.3f}"
 
@@ -118,6 +129,8 @@ FILTERS = {
     "rate": rate,
     "probability": probability,
     "interval": interval,
+    "signed": signed,
+    "p_value": p_value,
     "percent": percent,
     "diagnosis": DIAGNOSES.__getitem__,
     "new_lesions": new_lesions,
