@@ -66,6 +66,42 @@ def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence on the guarantee and the test set; `tone` is its colour on a page: good, careful or bad."""
+
+    sentence: str
+    tone: str
+
+
+def verdict(guarantee: Mapping[str, Any], test: Mapping[str, Any]) -> Verdict:
+    """Whether the threshold of a recorded `Guarantee` was validly calibrated, and what recall the test set showed."""
+    target, recall, limits = guarantee["target_recall"], test["recall"], test["intervals"]["recall"]
+    if guarantee["holds"]:
+        calibrated, tone = "Validly calibrated", "good"
+    else:
+        calibrated, tone = "No recall is promised" if target is None else "Not validly calibrated", "bad"
+    if recall is None or limits is None:
+        sentence = f"{calibrated}; the test set has no malignant image to check the recall on."
+        return Verdict(sentence, "careful" if tone == "good" else tone)
+    measured = f"{calibrated}; recall on the test set is {rate(recall)}"
+    if target is None:
+        return Verdict(f"{measured} ({interval(limits)}).", tone)
+    side = "below" if recall < target else "above" if recall > target else "at"
+    includes = limits["low"] <= target <= limits["high"]
+    if tone == "good" and side == "below":
+        tone = "careful" if includes else "bad"
+    still = ("still includes" if side == "below" else "includes") if includes else "excludes"
+    return Verdict(
+        f"{measured}, {side} the target of {_target(target)}, which its interval ({interval(limits)}) {still}.", tone
+    )
+
+
+def _target(share: float) -> str:
+    """At least two decimals, and as many as it was given with."""
+    return max(f"{share:.2f}", f"{share:g}", key=len)
+
+
 def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
     """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw."""
     leaking, images = test["leaking_images"], test["images"]
@@ -134,4 +170,5 @@ FILTERS = {
     "percent": percent,
     "diagnosis": DIAGNOSES.__getitem__,
     "new_lesions": new_lesions,
+    "verdict": verdict,
 }

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead
-from models_store.wording import new_lesions
+from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
@@ -15,11 +15,13 @@ SELECTION = ("val_recall", "val_specificity", "val_auc")
 
 
 def result_lines(result: Mapping[str, Any], dataset: str) -> list[str]:
-    """The test figures of a finished experiment, recall first, and whether they speak for new lesions."""
+    """The test figures of a finished experiment, recall first, its target, and whether they speak for new lesions."""
     test, counts = result["test"], result["test"]["confusion"]
     lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
     lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
     lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
+    if result.get("guarantee"):
+        lines.append(f"  {verdict(result['guarantee'], test).sentence}")
     lines.append(f"  {new_lesions(test, dataset)}")
     return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
 

@@ -17,7 +17,11 @@ RESULT: dict[str, Any] = {
     "winner": "CNN_v1/LowLR",
     "threshold": 0.31,
     "model_version": "mdl_1",
-    "guarantee": {"holds": True, "sentence": "With 95 % confidence, at least 90 % are called malignant."},
+    "guarantee": {
+        "holds": True,
+        "target_recall": 0.9,
+        "sentence": "With 95 % confidence, at least 90 % are called malignant.",
+    },
     "test": {
         "recall": 0.91,
         "specificity": 0.7,
@@ -119,6 +123,7 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     assert "Every test lesion is new to the network." in shown
     assert "[red]first" in shown
     assert "With 95 % confidence" in shown
+    assert "Validly calibrated; recall on the test set is 0.910, above the target of 0.90" in shown
     assert "mdl_1" in shown
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial

@@ -271,6 +271,8 @@ def test_guarantee_and_frozen_bundle_are_as_recorded(
         page = report_page(session, storage, tmp_path / "cache", experiment_id)
         session.rollback()
     assert final.calibration["guarantee"]["sentence"] in html.unescape(page)
+    verdict = wording.verdict(final.calibration["guarantee"], final.evaluation).sentence
+    assert verdict in page.split('id="summary"')[1].split("</section>")[0]
     assert bundle_sha256 in page
     assert str(final.calibration["threshold"]) in page
     assert "no other recorded experiment has opened this test set" in page

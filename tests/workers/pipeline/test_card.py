@@ -84,6 +84,9 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert str(final.calibration["threshold"]) in text
     assert final.calibration["guarantee"]["sentence"] in text
     assert "at least 95 % of the thresholds" in text
+    verdict = wording.verdict(final.calibration["guarantee"], final.evaluation).sentence
+    assert verdict in text
+    assert verdict in final.card().split("## Intended use")[0]
     assert "Among thresholds with the same specificity on the calibration images the lowest was chosen" in text
     assert "NO GUARANTEE" not in final.card()
 
