@@ -14,6 +14,11 @@ OFFICIAL_SPLIT = (
     "Jain, Hamarneh, Scientific Data 12:196, 2025)"
 )
 
+NOT_FOR_NEW_LESIONS = (
+    "these figures do not speak for new lesions, on which a network usually does worse; by how much, this test set "
+    "cannot tell."
+)
+
 DIAGNOSES = {short: published for published, short in SHORT_NAMES.items()}
 
 FIGURES = {
@@ -103,21 +108,22 @@ def _target(share: float) -> str:
 
 
 def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
-    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw."""
+    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw; if not, what would."""
     leaking, images = test["leaking_images"], test["images"]
-    if leaking is None and dataset in OFFICIAL_NAMES:
-        return f"{OFFICIAL_SPLIT}: these figures do not speak for new lesions."
-    if leaking is None:
-        return (
-            "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
-            "test images show a lesion that training saw."
-        )
+    grouped = f"make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0`"
     if leaking == 0:
         return "Every test lesion is new to the network."
+    if leaking is not None:
+        return (
+            f"{leaking:,} of {images:,} test images show a lesion that training saw: {NOT_FOR_NEW_LESIONS} To measure "
+            f"it, {grouped} and run the experiment on it."
+        )
+    with_ids = f"To measure it, put a lesions file beside the data set, {grouped} and run the experiment on it."
+    if dataset in OFFICIAL_NAMES:
+        return f"{OFFICIAL_SPLIT}: {NOT_FOR_NEW_LESIONS} {with_ids}"
     return (
-        f"{leaking:,} of {images:,} test images show a lesion that training saw: these figures do not speak for new "
-        f"lesions; make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0` and run the "
-        "experiment on it."
+        "It is unknown whether these figures speak for new lesions, on which a network usually does worse: without "
+        f"lesion ids nobody can tell how many test images show a lesion that training saw. {with_ids}"
     )
 
 

@@ -15,14 +15,14 @@ SELECTION = ("val_recall", "val_specificity", "val_auc")
 
 
 def result_lines(result: Mapping[str, Any], dataset: str) -> list[str]:
-    """The test figures of a finished experiment, recall first, its target, and whether they speak for new lesions."""
+    """The test figures of a finished experiment, whether they speak for new lesions first, then recall."""
     test, counts = result["test"], result["test"]["confusion"]
-    lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
+    lines = [f"  {new_lesions(test, dataset)}"]
+    lines += [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
     lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
     lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
     if result.get("guarantee"):
         lines.append(f"  {verdict(result['guarantee'], test).sentence}")
-    lines.append(f"  {new_lesions(test, dataset)}")
     return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
 
 

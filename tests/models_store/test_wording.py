@@ -14,21 +14,27 @@ from models_store.wording import Verdict, new_lesions, verdict
         (
             "ham10000_28",
             695,
-            "695 of 2,005 test images show a lesion that training saw: these figures do not speak for new lesions; "
-            "make a lesion-grouped data set with `dermatriage dataset split ham10000_28 --seed 0` and run the "
-            "experiment on it.",
+            "695 of 2,005 test images show a lesion that training saw: these figures do not speak for new lesions, on "
+            "which a network usually does worse; by how much, this test set cannot tell. To measure it, make a "
+            "lesion-grouped data set with `dermatriage dataset split ham10000_28 --seed 0` and run the experiment on "
+            "it.",
         ),
         (
             "dermamnist_64",
             None,
             "About a third of the test images of DermaMNIST's official split show a lesion that is also in train "
-            "(Abhishek, Jain, Hamarneh, Scientific Data 12:196, 2025): these figures do not speak for new lesions.",
+            "(Abhishek, Jain, Hamarneh, Scientific Data 12:196, 2025): these figures do not speak for new lesions, on "
+            "which a network usually does worse; by how much, this test set cannot tell. To measure it, put a lesions "
+            "file beside the data set, make a lesion-grouped data set with `dermatriage dataset split dermamnist_64 "
+            "--seed 0` and run the experiment on it.",
         ),
         (
             "ham10000_28",
             None,
-            "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
-            "test images show a lesion that training saw.",
+            "It is unknown whether these figures speak for new lesions, on which a network usually does worse: without "
+            "lesion ids nobody can tell how many test images show a lesion that training saw. To measure it, put a "
+            "lesions file beside the data set, make a lesion-grouped data set with `dermatriage dataset split "
+            "ham10000_28 --seed 0` and run the experiment on it.",
         ),
     ],
 )

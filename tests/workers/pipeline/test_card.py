@@ -131,7 +131,7 @@ def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
 def test_a_test_set_with_trained_lesions_is_no_answer_for_new_ones_on_the_card(final: FinalRecord) -> None:
     leaking, images = final.evaluation["leaking_images"], final.evaluation["images"]
     said = f"{leaking} of {images} test images show a lesion that training saw"
-    assert said in final.card().split("## Intended use")[0]
+    assert f"> **NOT MEASURED ON NEW LESIONS. {said}" in final.card().split("**recall (sensitivity)")[0]
     assert "`dermatriage dataset split fabricated_28 --seed 0`" in section(final.card(), "New lesions")
     assert "not an estimate for new lesions" in section(final.card(), "New lesions")
 
