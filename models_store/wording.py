@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models_store.contract.specs import SelectionPolicy, SelectionSpec
 from models_store.datasets.labels import SHORT_NAMES
 from models_store.datasets.official import OFFICIAL_NAMES
 
@@ -20,6 +21,13 @@ NOT_FOR_NEW_LESIONS = (
 )
 
 DIAGNOSES = {short: published for published, short in SHORT_NAMES.items()}
+
+SELECTION_RULES: dict[SelectionPolicy, str] = {
+    "val_recall": "the highest recall among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
+    "val_f2": "the highest F2 among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
+    "specificity_at_recall": "the highest specificity at the target recall; ROC AUC breaks ties",
+    "val_recall_unguarded": "the highest recall, regardless of specificity",
+}
 
 FIGURES = {
     "recall": "Recall (sensitivity)",
@@ -69,6 +77,11 @@ def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
         "specificity": f"{tn:,} of {tn + fp:,}",
         "precision": f"{tp:,} of {tp + fp:,}",
     }
+
+
+def selection_rule(spec: SelectionSpec) -> str:
+    """How the best epoch and network are chosen."""
+    return SELECTION_RULES[spec.policy].format(floor=spec.min_specificity)
 
 
 @dataclass(frozen=True)

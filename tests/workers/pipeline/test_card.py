@@ -91,6 +91,27 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert "NO GUARANTEE" not in final.card()
 
 
+@pytest.mark.parametrize(
+    ("policy", "rule"),
+    [
+        ("val_recall", "the highest recall among epochs whose specificity is at least 0.40; ROC AUC breaks ties"),
+        ("val_f2", "the highest F2 among epochs whose specificity is at least 0.40; ROC AUC breaks ties"),
+        ("specificity_at_recall", "the highest specificity at the target recall; ROC AUC breaks ties"),
+        ("val_recall_unguarded", "the highest recall, regardless of specificity"),
+    ],
+)
+def test_only_a_policy_with_a_floor_on_specificity_names_it(final: FinalRecord, policy: str, rule: str) -> None:
+    chosen = replace(final, about=final.about | {"selection": {"policy": policy, "min_specificity": 0.4}})
+    assert f"by `{policy}`: {rule}.\n" in section(chosen.card(), "Training")
+
+
+def test_augmentation_is_that_of_the_recipe(final: FinalRecord) -> None:
+    assert "rotation up to 20°, shifts of 15 %, zoom of 10 %, flips" in section(final.card(), "Training")
+    trial = final.about["trial"] | {"recipe": "modern"}
+    modern = replace(final, about=final.about | {"trial": trial})
+    assert "rotation up to 180°, shifts of 10 %, zoom of 10 %, flips" in section(modern.card(), "Training")
+
+
 def test_calibration_images_of_trained_lesions_weaken_the_guarantee_in_words(final: FinalRecord) -> None:
     assert "25 of 500 calibration images show a lesion that is also in train" in final.card()
 
