@@ -19,7 +19,13 @@ from service.cli import experiments, models, predicting, status, submitting
 from service.cli.output import Finished, ending, notes
 
 STACK = "service.cli.stack"
-LATER = {"up": STACK, "demo": STACK, "dataset": "service.cli.datasets", "keys": "service.cli.keys"}
+LATER = {
+    "up": STACK,
+    "demo": STACK,
+    "dataset": "service.cli.datasets",
+    "keys": "service.cli.keys",
+    "export": "service.cli.exports",
+}
 FIRST = ("up", "demo")
 
 
