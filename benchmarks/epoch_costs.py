@@ -4,7 +4,7 @@
 
 Trains each of the thirteen for two epochs on a few generated images of 28x28, with random weights, and takes the second
 epoch, in which nothing is compiled any more: its processor seconds, spread evenly over the cores, so that whatever else
-the machine does changes little. About five minutes on two cores. Writes service/dashboard/costs.json.
+the machine does changes little. About five minutes on two cores. Writes service/experiments/costs.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from models_store.contract.specs import CalibrationSpec, ExperimentSpec, Selecti
 from models_store.datasets.synthetic import generate
 from workers.pipeline.data import ExperimentData, experiment_data
 
-REPORT = Path("service/dashboard/costs.json")
+REPORT = Path("service/experiments/costs.json")
 IMAGE_SIZE = 28
 SEED = 42
 

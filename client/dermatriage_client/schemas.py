@@ -30,6 +30,17 @@ class FailureRead(BaseModel):
     message: str = ""
 
 
+class WaitingRead(BaseModel):
+    """The place of an experiment that waits for its first trial to start."""
+
+    position: int = Field(ge=1, description="1 is the next of its queue to start.", examples=[2])
+    expected_start: datetime | None = Field(
+        description="If every trial ahead trains all its epochs, so most start earlier; null where no worker listens "
+        "to the queue, or where it is not known how long the trials ahead take.",
+        examples=["2026-01-05T11:02:40Z"],
+    )
+
+
 class ExperimentRead(BaseModel):
     """An experiment and its progress."""
 
@@ -45,6 +56,7 @@ class ExperimentRead(BaseModel):
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": "2026-01-05T11:02:40Z",
+                "waiting": None,
                 "result": examples.RESULT,
                 "error": None,
             }
@@ -58,8 +70,12 @@ class ExperimentRead(BaseModel):
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(description="When its first trial started; null while it is queued.")
     finished_at: datetime | None
+    waiting: WaitingRead | None = Field(
+        None,
+        description="Its place in the queue, where it was read while it is queued; a submission's answer has none.",
+    )
     result: dict[str, Any] | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
     error: FailureRead | None
 

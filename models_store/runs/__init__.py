@@ -7,7 +7,7 @@ Every function locks the experiment's row before it touches a trial's: concurren
 deadlocking, and an experiment's events are numbered in the order of their commits.
 """
 
-from models_store.runs.claiming import claim_next
+from models_store.runs.claiming import CLAIM_ORDER, claim_next
 from models_store.runs.deliveries import delivered, not_delivered, take_due
 from models_store.runs.experiments import (
     advance,
@@ -44,6 +44,7 @@ from models_store.runs.trials import (
 )
 
 __all__ = [
+    "CLAIM_ORDER",
     "UNFINISHED",
     "Claim",
     "ExperimentNotFound",

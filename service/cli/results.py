@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead
+from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead, WaitingRead
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
@@ -30,7 +30,7 @@ def listed(experiment: ExperimentRead) -> tuple[str, ...]:
         experiment.id,
         experiment.spec.get("name", ""),
         experiment.status,
-        f"{experiment.progress:.0%}",
+        f"{experiment.progress:.0%}" if experiment.waiting is None else f"no. {experiment.waiting.position}",
         "" if recall is None else f"{recall:.3f}",
         result.get("winner", ""),
         moment(experiment.created_at),
@@ -41,7 +41,7 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
     """What it is and how it went; the figures of the test set, where it was opened."""
     spec = experiment.spec
     yield f"{experiment.id}  {spec.get('name', '')}".rstrip()
-    yield f"  {experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"
+    yield f"  {_standing(experiment)}"
     yield f"  {spec['dataset']}: {', '.join(spec['architectures'])} with {', '.join(spec['class_weights'])}"
     if experiment.error is not None:
         yield f"  {experiment.error.kind}: {experiment.error.message}"
@@ -76,6 +76,19 @@ def _promise(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {sentence}"
     if result.get("model_version"):
         yield f"  model        {result['model_version']}"
+
+
+def waiting_line(waiting: WaitingRead) -> str:
+    """Its place in the queue, and when it starts."""
+    expected = waiting.expected_start
+    starts = "its start cannot be estimated" if expected is None else f"starts by {moment(expected)} at the latest"
+    return f"number {waiting.position} in the queue, {starts}"
+
+
+def _standing(experiment: ExperimentRead) -> str:
+    if experiment.waiting is not None:
+        return f"{experiment.status}, {waiting_line(experiment.waiting)}"
+    return f"{experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"
 
 
 def _took(experiment: ExperimentRead) -> str:

@@ -16,8 +16,9 @@ from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
 from service.dashboard.leaderboard import leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.dependencies import Identifier, Reading, Writing
+from service.dependencies import Identifier, Reading, Service, Services, Writing
 from service.errors import Problem
+from service.experiments.reading import places_of
 from service.presentation.descriptions import configuration, remedy
 from service.presentation.drawing import COLOURS
 
@@ -35,7 +36,7 @@ DIGITS = 4
 
 
 @router.get("/experiments/{experiment_id}")
-def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading, services: Services) -> Response:
     experiment = find_experiment(session, experiment_id)
     spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
     return show(
@@ -44,16 +45,18 @@ def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading
         page="experiment",
         configuration=configuration(spec),
         curves=curves(session, experiment, spec, trials),
-        **_status(session, experiment, spec, trials),
+        **_status(session, services, experiment, spec, trials),
     )
 
 
 @router.get("/experiments/{experiment_id}/status")
-def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading, services: Services) -> Response:
     """The part of the page, apart from the curves, that changes while the experiment runs."""
     experiment = find_experiment(session, experiment_id)
     spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
-    return show("experiment_status.html", viewer, page="experiment", **_status(session, experiment, spec, trials))
+    return show(
+        "experiment_status.html", viewer, page="experiment", **_status(session, services, experiment, spec, trials)
+    )
 
 
 @router.post("/experiments/{experiment_id}/cancel")
@@ -75,12 +78,16 @@ def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, s
     return show("log.html", viewer, page="log", experiment=experiment, trial=trial, log=log)
 
 
-def _status(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]) -> dict[str, Any]:
+def _status(
+    session: Session, services: Service, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]
+) -> dict[str, Any]:
     error = experiment.error or {}
+    places = places_of(session, [experiment], services.settings.broker_url)
     return {
         "experiment": experiment,
         "spec": spec,
         "has_ended": experiment.status in ENDED,
+        "waiting": places.get(experiment.id),
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
-from dermatriage_client.schemas import Status
+from dermatriage_client.schemas import Status, WaitingRead
 from models_store.contract.catalog import PRESETS
 from models_store.tables import Experiment, Model, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.dependencies import Reading
+from service.dependencies import Reading, Services
+from service.experiments.reading import places_of
 from service.web.cursor_pages import page, turn
 
 router = APIRouter(route_class=PageRoute)
@@ -38,6 +39,7 @@ class Row:
     specificity: float | None
     is_tested: bool
     created_at: datetime
+    waiting: WaitingRead | None
 
     @property
     def title(self) -> str:
@@ -48,6 +50,7 @@ class Row:
 def experiments_page(
     viewer: Viewing,
     session: Reading,
+    services: Services,
     status: Annotated[Status | None, Query()] = None,
     text: Annotated[str, Query(max_length=200)] = "",
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -60,7 +63,7 @@ def experiments_page(
         turn(PAGE_SIZE, cursor),
         Experiment.created_at,
         Experiment.id,
-        lambda rows: _rows(session, rows),
+        lambda rows: _rows(session, rows, services.settings.broker_url),
     )
     filters = {name: value for name, value in (("status", status), ("text", text.strip())) if value}
     return show(
@@ -86,7 +89,14 @@ def _address(query: dict[str, Any]) -> str:
 
 def _matching(status: str | None, text: str) -> Select[Any]:
     """Leaves out the results, which contain every point of every curve."""
-    columns = (Experiment.name, Experiment.status, Experiment.phase, Experiment.progress, Experiment.created_at)
+    columns = (
+        Experiment.name,
+        Experiment.status,
+        Experiment.phase,
+        Experiment.progress,
+        Experiment.created_at,
+        Experiment.spec,
+    )
     query = select(Experiment).options(load_only(*columns))
     if status is not None:
         query = query.where(Experiment.status == status)
@@ -97,7 +107,8 @@ def _matching(status: str | None, text: str) -> Select[Any]:
     return query
 
 
-def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
+def _rows(session: Session, rows: Sequence[Experiment], broker_url: str) -> list[Row]:
+    waiting = places_of(session, rows, broker_url)
     ids = [row.id for row in rows]
     known = {
         id: (dataset, recall, specificity)
@@ -119,11 +130,16 @@ def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
         .group_by(Trial.experiment_id)
     )
     best = {id: value for id, value in session.execute(of_trials)}
-    return [_row(row, *known[row.id], best.get(row.id)) for row in rows]
+    return [_row(row, *known[row.id], best.get(row.id), waiting.get(row.id)) for row in rows]
 
 
 def _row(
-    row: Experiment, dataset: str | None, recall: float | None, specificity: float | None, best: float | None
+    row: Experiment,
+    dataset: str | None,
+    recall: float | None,
+    specificity: float | None,
+    best: float | None,
+    waiting: WaitingRead | None,
 ) -> Row:
     return Row(
         id=row.id,
@@ -136,4 +152,5 @@ def _row(
         specificity=specificity,
         is_tested=recall is not None,
         created_at=row.created_at,
+        waiting=waiting,
     )

@@ -14,14 +14,15 @@ from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.errors import DatasetUnknown
-from service.dashboard.estimate import Estimate, estimate
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.datasets.endpoints import split_alone
 from service.datasets.sharing import sharing_datasets
 from service.dependencies import Reading, Service, Services, Writing
 from service.experiments.catalog import read_catalog
-from service.system.worker_status import heard_workers
+from service.experiments.estimate import Estimate, estimate
+from service.experiments.waiting import Outlook, outlook
+from service.system.worker_status import heard_workers, slots
 
 router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
@@ -74,16 +75,17 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
-    estimated = None if spec is None else _estimate(session, services, spec)
+    estimated, ahead = (None, None) if spec is None else _estimate(session, services, spec)
     if FRAGMENT in request.headers:
         return show(
             "estimate.html",
             viewer,
             page="new_experiment",
             estimated=estimated,
+            outlook=ahead,
             queue=None if spec is None else spec.queue,
         )
-    return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, key=_key(form))
+    return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, ahead=ahead, key=_key(form))
 
 
 def datasets(session: Session) -> list[Choice]:
@@ -114,9 +116,9 @@ def _validated(
     return spec, {}
 
 
-def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> Estimate:
-    workers = heard_workers(services.settings.broker_url) or []
-    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
+def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> tuple[Estimate, Outlook]:
+    room = slots(heard_workers(services.settings.broker_url) or (), spec.queue)
+    return estimate(session, spec, room), outlook(session, spec, room)
 
 
 def _page(
@@ -128,6 +130,7 @@ def _page(
     *,
     wrong: dict[str, str] | None = None,
     estimated: Estimate | None = None,
+    ahead: Outlook | None = None,
     preset: str = "",
     status_code: int = 200,
     key: str = "",
@@ -142,6 +145,7 @@ def _page(
         values=values,
         wrong=wrong or {},
         estimated=estimated,
+        outlook=ahead,
         queue=values.get("queue"),
         presets=PRESETS,
         shared=sharing_datasets(session),

@@ -1,6 +1,7 @@
 """Submit, watch and cancel experiments; read their trials."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -20,7 +21,7 @@ from service.access.gate import KEY_ID
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
-from service.experiments.reading import show_experiment, show_experiments, show_trials
+from service.experiments.reading import places_of, show_experiment, show_experiments, show_trials
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
@@ -59,19 +60,23 @@ def submit(
 @router.get("/v1/experiments", responses=problems(422))
 def list_experiments(
     session: Reading,
+    services: Services,
     turn: Turned,
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
 ) -> Page[ExperimentRead]:
     """Newest first."""
     query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
-    return page(
-        session, query, turn, Experiment.created_at, Experiment.id, lambda rows: show_experiments(session, rows)
-    )
+
+    def shown(rows: Sequence[Experiment]) -> list[ExperimentRead]:
+        return show_experiments(session, rows, places_of(session, rows, services.settings.broker_url))
+
+    return page(session, query, turn, Experiment.created_at, Experiment.id, shown)
 
 
 @router.get("/v1/experiments/{experiment_id}", responses=problems(404, 422))
-def read_experiment(experiment_id: Identifier, session: Reading) -> ExperimentRead:
-    return show_experiment(session, runs.find_experiment(session, experiment_id))
+def read_experiment(experiment_id: Identifier, session: Reading, services: Services) -> ExperimentRead:
+    row = runs.find_experiment(session, experiment_id)
+    return show_experiment(session, row, places_of(session, [row], services.settings.broker_url))
 
 
 @router.post("/v1/experiments/{experiment_id}/cancel", responses=problems(404, 409, 422))

@@ -55,9 +55,15 @@ def about(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def within(when: datetime) -> str:
+    """How long until then at the most, in one unit."""
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    return "within a minute" if seconds < MINUTE else f"within {about(seconds)}"
+
+
 def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) -> str:
     rest = seconds % large // small
     return f"{seconds // large} {larger}" + (f" {rest} {smaller}" if rest else "")
 
 
-FILTERS = {"code": code, "moment": moment, "ago": ago, "duration": duration, "about": about}
+FILTERS = {"code": code, "moment": moment, "ago": ago, "duration": duration, "about": about, "within": within}

@@ -21,8 +21,8 @@ from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
-from service.dashboard.estimate import COSTS, estimate
 from service.datasets.recording import record
+from service.experiments.estimate import COSTS, estimate
 from tests.service.dashboard.conftest import MakeExperiment
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
@@ -33,7 +33,7 @@ def known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two milliseconds per image, and no measurement of EffNet_v3."""
     costs = dict.fromkeys(ARCHITECTURES.keys() - {"EffNet_v3"}, 0.002)
     table = {"machine": "2 cores", "image_size": 28, "start_seconds": 6.0, "seconds_an_image": costs}
-    monkeypatch.setattr("service.dashboard.estimate.table", lambda: table)
+    monkeypatch.setattr("service.experiments.estimate.table", lambda: table)
 
 
 def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:

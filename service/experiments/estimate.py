@@ -52,10 +52,7 @@ def table() -> dict[str, Any]:
 
 def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     """From recorded epochs of the same architecture and data set, otherwise from the table scaled to the data set."""
-    recorded = _recorded(session, spec)
-    images, size = _training_size(session, spec.dataset)
-    scale = images * (size / table()["image_size"]) ** 2
-    tabled = {name: cost * scale for name, cost in table()["seconds_an_image"].items()}
+    recorded, tabled = _recorded(session, spec), _tabled(session, spec)
     names = sorted(set(spec.architectures))
     unknown = [name for name in names if name not in recorded and name not in tabled]
     shortest, longest = (
@@ -75,9 +72,19 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     )
 
 
+def epoch_seconds(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
+    """Seconds of an epoch by architecture; what nobody has measured is missing."""
+    return {**_tabled(session, spec), **_recorded(session, spec)}
+
+
+def start_seconds() -> float:
+    """What a trial's process takes before it trains."""
+    return float(table()["start_seconds"])
+
+
 def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> tuple[float, float]:
     """Of the whole experiment, if the fastest network wins Phase 1 and if the slowest does."""
-    start = table()["start_seconds"]
+    start = start_seconds()
     at_once = max(1, slots)
     first = [start + spec.epochs * epochs[trial.architecture] for trial in screening(spec).values()]
     tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
@@ -93,6 +100,12 @@ def _spread(trials: Sequence[float], slots: int) -> float:
     for seconds in trials:
         free[free.index(min(free))] += seconds
     return max(free)
+
+
+def _tabled(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
+    images, size = _training_size(session, spec.dataset)
+    scale = images * (size / table()["image_size"]) ** 2
+    return {name: cost * scale for name, cost in table()["seconds_an_image"].items()}
 
 
 def _recorded(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
