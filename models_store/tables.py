@@ -33,12 +33,16 @@ def new_id(prefix: str) -> str:
 
 
 class Experiment(Table):
-    """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
+    """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled.
+
+    The row of a deleted one stays: its test set was opened.
+    """
 
     __tablename__ = "experiments"
     __table_args__ = (
         Index("ix_experiments_created", "created_at", "id"),
         Index("ix_experiments_status_created", "status", "created_at", "id"),
+        Index("ix_experiments_deleted", "deleted_at"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("exp"))
@@ -56,6 +60,9 @@ class Experiment(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[str | None]
+    files_removed_at: Mapped[datetime | None]
 
 
 class Trial(Table):
@@ -169,10 +176,13 @@ class TestOpening(Table):
 
 
 class Model(Table):
-    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`."""
+    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`.
+
+    The row of a deleted one stays, because promotions and predictions name it.
+    """
 
     __tablename__ = "models"
-    __table_args__ = (Index("ix_models_created", "created_at", "version"),)
+    __table_args__ = (Index("ix_models_created", "created_at", "version"), Index("ix_models_deleted", "deleted_at"))
 
     version: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mdl"))
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
@@ -191,6 +201,9 @@ class Model(Table):
     calibration: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[str | None]
+    files_removed_at: Mapped[datetime | None]
 
 
 class Alias(Table):

@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, ProblemDocument
 from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
 from models_store.datasets.splitting import LesionsUnknown
-from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
-from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
+from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused
+from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 
 log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
@@ -80,6 +80,18 @@ KNOWN: dict[type[Exception], tuple[int, str, str, str]] = {
         "idempotency-key-reused",
         "The Idempotency-Key belongs to another experiment",
         "Send a new key with a new experiment, or the same experiment with the same key.",
+    ),
+    ExperimentUnfinished: (
+        409,
+        "experiment-unfinished",
+        "The experiment has not ended",
+        "Cancel it with POST /v1/experiments/{id}/cancel, wait until it is cancelled, and delete it then.",
+    ),
+    ModelIsChampion: (
+        409,
+        "model-is-champion",
+        "The champion cannot be deleted",
+        "Make another version champion with POST /v1/models/{version}/promote first.",
     ),
     ModelNotFound: (404, "model-not-found", "There is no such model", "GET /v1/models lists those there are."),
     NothingToRollBackTo: (

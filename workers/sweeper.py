@@ -1,4 +1,4 @@
-"""``python -m workers.sweeper``: requeues trials whose lease expired, wakes workers for what waits, sends webhooks.
+"""``python -m workers.sweeper``: requeues trials whose lease expired, wakes workers, cleans up, sends webhooks.
 
 Everything here is decided from rows and may run in any number of processes at once. Webhooks have a thread of their
 own, because a slow receiver must not delay the rest.
@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import broker, logs, runs
+from models_store.retention import deleted
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
@@ -46,6 +47,7 @@ class Sweeper:
             self._apply_deadlines()
             self._each(ready_to_advance, self._advance)
             wake_for_what_waits(self._worker)
+            self._each(deleted.with_files, self._remove_files)
         except DatabaseUnreachable as error:
             self._database_answers_since = None
             log.warning("this sweep was cut short, the database did not answer: %s", error)
@@ -103,6 +105,9 @@ class Sweeper:
             with self._worker.database.write() as session:
                 runs.fail_experiment(session, experiment_id, error)
             raise
+
+    def _remove_files(self, experiment_id: str) -> None:
+        deleted.remove_files(self._worker.database, self._worker.storage, experiment_id)
 
     def _is_fair(self) -> bool:
         """Whether workers had the time to renew their leases since the database came back."""

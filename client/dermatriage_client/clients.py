@@ -94,6 +94,10 @@ class Client(Connection):
         """Cancels what waits at once and asks what runs to stop; asking again changes nothing."""
         return self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
 
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Deletes an ended experiment with its model and their files; asking again changes nothing."""
+        self._ask(requests.deletion("experiments", experiment_id), requests.text)
+
     def report(self, experiment_id: str) -> str:
         """One self-contained HTML file."""
         return self._ask(get("experiments", experiment_id, "report"), requests.text)
@@ -151,6 +155,10 @@ class Client(Connection):
     def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
         """Makes the champion's predecessor champion again. Never sent twice: it would go back two promotions."""
         return self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+
+    def delete_model(self, version: str) -> None:
+        """Deletes a model and its bundle, unless it is the champion; asking again changes nothing."""
+        self._ask(requests.deletion("models", version), requests.text)
 
     def predict(self, image: Image, *, explain: bool = False) -> Prediction:
         """Judges one image, a path or a name with its bytes, with the champion; `explain` adds a heatmap.
@@ -279,6 +287,9 @@ class AsyncClient(Connection):
     async def cancel(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
 
+    async def delete_experiment(self, experiment_id: str) -> None:
+        await self._ask(requests.deletion("experiments", experiment_id), requests.text)
+
     async def report(self, experiment_id: str) -> str:
         return await self._ask(get("experiments", experiment_id, "report"), requests.text)
 
@@ -320,6 +331,9 @@ class AsyncClient(Connection):
 
     async def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
         return await self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+
+    async def delete_model(self, version: str) -> None:
+        await self._ask(requests.deletion("models", version), requests.text)
 
     async def predict(self, image: Image, *, explain: bool = False) -> Prediction:
         return await self._ask(requests.judgement(image, explain), of(Prediction))

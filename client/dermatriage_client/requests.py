@@ -71,6 +71,10 @@ def cancellation(experiment_id: str) -> Call:
     return Call("POST", path("experiments", experiment_id, "cancel"))
 
 
+def deletion(*parts: str) -> Call:
+    return Call("DELETE", path(*parts))
+
+
 def splitting(dataset: str, seed: int) -> Call:
     return Call("POST", path("datasets", dataset, "split"), {"json": {"seed": seed}})
 

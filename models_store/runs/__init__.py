@@ -8,6 +8,7 @@ deadlocking, and an experiment's events are numbered in the order of their commi
 """
 
 from models_store.runs.claiming import CLAIM_ORDER, claim_next
+from models_store.runs.deleting import ExperimentUnfinished, delete_experiment
 from models_store.runs.deliveries import delivered, not_delivered, take_due
 from models_store.runs.experiments import (
     advance,
@@ -48,6 +49,7 @@ __all__ = [
     "UNFINISHED",
     "Claim",
     "ExperimentNotFound",
+    "ExperimentUnfinished",
     "IdempotencyKeyReused",
     "LeaseLost",
     "Standing",
@@ -57,6 +59,7 @@ __all__ = [
     "cancelling",
     "claim_next",
     "confirm_cancelled",
+    "delete_experiment",
     "delivered",
     "digest_of",
     "end_if_cancelled",

@@ -59,6 +59,8 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return None
     if method in SAFE or path == "/sign-out":
         return "read"
+    if method == "POST" and path.startswith("/experiments/") and path.endswith("/delete"):
+        return "admin"
     if method == "POST" and path in ("/predict", "/v1/predict/batch"):
         return "predict"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):

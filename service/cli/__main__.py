@@ -58,6 +58,7 @@ for verb in (
     experiments.show,
     experiments.watch,
     experiments.cancel,
+    experiments.delete,
     experiments.report,
     predicting.predict,
     models.models,
@@ -66,6 +67,7 @@ for verb in (
     models.card,
     models.bundle,
     models.verify,
+    models.delete_model,
     models.catalog,
     status.version,
 ):

@@ -1,4 +1,4 @@
-"""List experiments, show one, follow it, cancel it, save its report."""
+"""List experiments, show one, follow it, cancel it, delete it, save its report."""
 
 import json
 from itertools import islice
@@ -16,7 +16,9 @@ from service.cli.output import (
     AsJson,
     BadInput,
     Finished,
+    Sure,
     Url,
+    confirm,
     connected,
     console,
     notes,
@@ -88,6 +90,14 @@ def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -
         show_json(cancelled)
     else:
         console().print(f"{experiment} is {cancelled.status}.")
+
+
+def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:
+    """Delete an ended experiment with its model, checkpoints and logs."""
+    confirm(f"Delete {experiment} with its model, checkpoints and logs for good?", yes)
+    with connected(url) as client:
+        client.delete_experiment(experiment)
+    console().print(f"Deleted {experiment}.")
 
 
 def report(

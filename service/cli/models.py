@@ -1,4 +1,4 @@
-"""List models, change the champion, fetch a card or a bundle, and check one on any machine."""
+"""List models, change the champion, delete one, fetch a card or a bundle, and check one on any machine."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,20 @@ from models_store.store import bundles
 from models_store.store.bundles import MANIFEST, BundleAltered
 from models_store.store.signatures import KeyUnreadable, Trusted
 from service.cli.completing import versions
-from service.cli.output import AsJson, BadInput, Finished, Url, connected, console, moment, notes, show_json, show_table
+from service.cli.output import (
+    AsJson,
+    BadInput,
+    Finished,
+    Sure,
+    Url,
+    confirm,
+    connected,
+    console,
+    moment,
+    notes,
+    show_json,
+    show_table,
+)
 
 LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
@@ -49,6 +62,14 @@ def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make the champion's predecessor champion again."""
     with connected(url) as client:
         _show_move(client.roll_back(reason), as_json)
+
+
+def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
+    """Delete a model and its bundle, unless it is the champion."""
+    confirm(f"Delete {version} and its bundle for good?", yes)
+    with connected(url) as client:
+        client.delete_model(version)
+    console().print(f"Deleted {version}.")
 
 
 def card(version: Version, url: Url = None) -> None:

@@ -1,4 +1,4 @@
-"""The page of one experiment: its phases, curves, leaderboard and logs, and the form that cancels it."""
+"""The page of one experiment: its phases, curves, leaderboard and logs, and the forms that cancel or delete it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from models_store import runs
 from models_store.contract.specs import ExperimentSpec
 from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
+from service.access.gate import Caller
 from service.dashboard.leaderboard import leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Service, Services, Writing
@@ -63,6 +64,12 @@ def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading
 def cancel(experiment_id: Identifier, session: Writing) -> Response:
     runs.cancel(session, experiment_id)
     return RedirectResponse(f"/experiments/{experiment_id}", 303)
+
+
+@router.post("/experiments/{experiment_id}/delete")
+def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> Response:
+    runs.delete_experiment(session, experiment_id, caller)
+    return RedirectResponse("/", 303)
 
 
 @router.get("/experiments/{experiment_id}/log/{trial_id}")

@@ -97,7 +97,7 @@ def _matching(status: str | None, text: str) -> Select[Any]:
         Experiment.created_at,
         Experiment.spec,
     )
-    query = select(Experiment).options(load_only(*columns))
+    query = select(Experiment).where(Experiment.deleted_at.is_(None)).options(load_only(*columns))
     if status is not None:
         query = query.where(Experiment.status == status)
     for word in text.lower().split():

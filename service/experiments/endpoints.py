@@ -1,4 +1,4 @@
-"""Submit, watch and cancel experiments; read their trials."""
+"""Submit, watch, cancel and delete experiments; read their trials."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.sources import is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
-from service.access.gate import KEY_ID
+from service.access.gate import KEY_ID, Caller
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
@@ -65,7 +65,9 @@ def list_experiments(
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
 ) -> Page[ExperimentRead]:
     """Newest first."""
-    query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
+    query = select(Experiment).where(Experiment.deleted_at.is_(None))
+    if status is not None:
+        query = query.where(Experiment.status == status)
 
     def shown(rows: Sequence[Experiment]) -> list[ExperimentRead]:
         return show_experiments(session, rows, places_of(session, rows, services.settings.broker_url))
@@ -95,6 +97,15 @@ def cancel(experiment_id: Identifier, session: Writing) -> ExperimentRead:
             "Read its result with GET /v1/experiments/{id}.",
         )
     return show_experiment(session, experiment)
+
+
+@router.delete("/v1/experiments/{experiment_id}", status_code=204, responses=problems(404, 409, 422))
+def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
+    """Deletes an ended experiment with its model and their files; asking again changes nothing.
+
+    It stays on record that its test set was opened, when its model was champion, and what the model predicted.
+    """
+    runs.delete_experiment(session, experiment_id, caller)
 
 
 @router.get("/v1/experiments/{experiment_id}/trials", responses=problems(404, 422))
@@ -154,10 +165,12 @@ def _owned(key: str | None, request: Request) -> str | None:
 
 
 def _trial(session: Session, trial_id: str) -> Trial:
+    """Raises `ExperimentNotFound` if its experiment was deleted."""
     trial = session.get(Trial, trial_id)
     if trial is None:
         remedy = "GET /v1/experiments/{id}/trials lists those of an experiment."
         raise Problem(404, "trial-not-found", "There is no such trial", f"there is no trial {trial_id}", remedy)
+    runs.find_experiment(session, trial.experiment_id)
     return trial
 
 

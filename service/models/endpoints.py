@@ -1,4 +1,4 @@
-"""Model versions: read, download, promote, roll back."""
+"""Model versions: read, download, promote, roll back, delete."""
 
 import re
 from typing import Annotated
@@ -40,7 +40,7 @@ def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
     champion = registry.champion(session)
     return page(
         session,
-        select(Model),
+        select(Model).where(Model.deleted_at.is_(None)),
         turn,
         Model.created_at,
         Model.version,
@@ -68,6 +68,15 @@ def read_model(version: Identifier, session: Reading, response: Response) -> Mod
     """One model. The ETag counts the moves of the champion; send it back as `If-Match` when promoting."""
     response.headers["ETag"] = f'"{registry.revision(session)}"'
     return _show(registry.model(session, version), registry.champion(session))
+
+
+@router.delete("/{version}", status_code=204, responses=problems(404, 409, 422))
+def delete(version: Identifier, session: Writing, caller: Caller) -> None:
+    """Deletes a model and its bundle, unless it is the champion; asking again changes nothing.
+
+    Its figures stay on the experiment's record, and so does what it predicted and when it was champion.
+    """
+    registry.delete(session, version, caller)
 
 
 @router.post("/{version}/promote", responses=problems(404, 412, 422))
