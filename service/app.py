@@ -33,6 +33,7 @@ from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
 from service.system import endpoints as system
 from service.system import health, prometheus
+from service.system.disk import DiskUse
 from service.web import api_docs, requests
 from service.web.limits import BodyLimit, PlainText, SecurityHeaders
 from service.web.requests import Observe
@@ -120,6 +121,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
         ),
         recorder=Recorder(database, storage),
         batch_room=Room(batch.MOST_BYTES),
+        disk=DiskUse(database, storage),
     )
 
 

@@ -16,6 +16,7 @@ from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
 from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
+from service.system.disk import DiskUse
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Service:
     judge: Judge
     recorder: Recorder
     batch_room: Room
+    disk: DiskUse
     splitting: Lock = field(default_factory=Lock)
 
 

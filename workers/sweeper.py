@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import broker, logs, runs
-from models_store.retention import deleted
+from models_store.retention import deleted, pruning
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
@@ -29,6 +29,7 @@ from workers.worker.context import Worker, create_worker
 log = logging.getLogger(__name__)
 MOST_WAKE_UPS_A_SWEEP = 100
 MOST_EXPERIMENTS_A_SWEEP = 500
+PRUNE_SECONDS = 600.0
 
 
 class Sweeper:
@@ -41,6 +42,7 @@ class Sweeper:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._database_answers_since: float | None = None
+        self._prunes_at = 0.0
 
     def sweep(self) -> None:
         try:
@@ -48,6 +50,7 @@ class Sweeper:
             self._each(ready_to_advance, self._advance)
             wake_for_what_waits(self._worker)
             self._each(deleted.with_files, self._remove_files)
+            self._prune()
         except DatabaseUnreachable as error:
             self._database_answers_since = None
             log.warning("this sweep was cut short, the database did not answer: %s", error)
@@ -108,6 +111,13 @@ class Sweeper:
 
     def _remove_files(self, experiment_id: str) -> None:
         deleted.remove_files(self._worker.database, self._worker.storage, experiment_id)
+
+    def _prune(self) -> None:
+        moment = time.monotonic()
+        if moment >= self._prunes_at:
+            self._prunes_at = moment + PRUNE_SECONDS
+            pruned = pruning.prune(self._worker.database, self._worker.storage, self._worker.settings)
+            log.info("removed what is no longer kept: %s", pruned)
 
     def _is_fair(self) -> bool:
         """Whether workers had the time to renew their leases since the database came back."""

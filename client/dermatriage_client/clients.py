@@ -31,6 +31,7 @@ from dermatriage_client.schemas import (
     Prediction,
     PredictionRead,
     PromotionRead,
+    PrunedRead,
     Readiness,
     Status,
     TrialRead,
@@ -184,6 +185,10 @@ class Client(Connection):
     def prediction(self, prediction_id: str) -> PredictionRead:
         """One prediction as it was recorded; there at the latest a second after it was answered."""
         return self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    def prune(self, *, dry_run: bool = False) -> PrunedRead:
+        """Removes now what the server's settings no longer keep; with `dry_run` it only counts."""
+        return self._ask(requests.pruning(dry_run), of(PrunedRead))
 
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
@@ -349,6 +354,9 @@ class AsyncClient(Connection):
 
     async def prediction(self, prediction_id: str) -> PredictionRead:
         return await self._ask(get("predictions", prediction_id), of(PredictionRead))
+
+    async def prune(self, *, dry_run: bool = False) -> PrunedRead:
+        return await self._ask(requests.pruning(dry_run), of(PrunedRead))
 
     async def ready(self) -> Readiness:
         return await self._ask(requests.READINESS, requests.readiness)

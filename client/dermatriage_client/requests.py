@@ -75,6 +75,10 @@ def deletion(*parts: str) -> Call:
     return Call("DELETE", path(*parts))
 
 
+def pruning(dry_run: bool) -> Call:
+    return Call("POST", path("system", "prune"), {"params": {"dry_run": dry_run}})
+
+
 def splitting(dataset: str, seed: int) -> Call:
     return Call("POST", path("datasets", dataset, "split"), {"json": {"seed": seed}})
 

@@ -387,6 +387,18 @@ class History(BaseModel):
     items: list[PromotionRead]
 
 
+class PrunedRead(BaseModel):
+    """How much of each kind was removed, or would be."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    checkpoints: int = Field(examples=[12])
+    checkpoint_bytes: int = Field(examples=[9_113_402])
+    logs: int = Field(examples=[0])
+    events: int = Field(examples=[0])
+    predictions: int = Field(examples=[0])
+
+
 class Health(BaseModel):
     """The process answers."""
 

@@ -69,6 +69,7 @@ for verb in (
     models.verify,
     models.delete_model,
     models.catalog,
+    status.prune,
     status.version,
 ):
     app.command()(verb)

@@ -1,14 +1,17 @@
-"""`GET /v1/system`: everything that the system page shows."""
+"""Everything that the system page shows, and the removal of what the settings no longer keep."""
 
 import platform
 from functools import cache
 from importlib.metadata import version
+from typing import Annotated
 
 import onnxruntime
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import PrunedRead
 from models_store.database import now
+from models_store.retention import pruning
 from models_store.version import commit
 from service.dependencies import Reading, Service, Services
 from service.system.drift import fortnight
@@ -26,6 +29,15 @@ def read_system(session: Reading, services: Services) -> SystemRead:
     return look(session, services)
 
 
+@router.post("/v1/system/prune", responses=problems(422))
+def prune(
+    services: Services, dry_run: Annotated[bool, Query(description="Whether to count and remove nothing.")] = False
+) -> PrunedRead:
+    """Removes now what the settings `KEEP_…_DAYS` no longer keep; the sweeper does the same every ten minutes."""
+    pruned = pruning.prune(services.database, services.storage, services.settings, dry_run=dry_run)
+    return PrunedRead.model_validate(pruned)
+
+
 def look(session: Session, services: Service) -> SystemRead:
     """The state of everything. A part that does not answer within seconds is reported as such."""
     heard = heard_workers(services.settings.broker_url)
@@ -39,6 +51,7 @@ def look(session: Session, services: Service) -> SystemRead:
         workers=workers(session, heard or (), moment),
         queues=queues(session, heard or (), moment),
         champion=None if serving is None else serving.version,
+        disk=services.disk.latest(),
         days=fortnight(session, serving, moment),
         events=recent_events(session),
     )

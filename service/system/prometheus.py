@@ -20,6 +20,7 @@ from models_store.database import Database, now
 from models_store.tables import PredictionRow, Trial
 from service.dependencies import Services
 from service.predictions.engine.predictor import Serving
+from service.system.disk import DiskUse
 from service.web import metrics
 from service.web.api_docs import problems
 
@@ -45,6 +46,7 @@ def read_metrics(services: Services) -> Response:
     standing = CollectorRegistry()
     standing.register(Standing(services.database, services.predictor.serving, services.settings.lease_seconds))
     standing.register(SweepFailures(services.settings.broker_url))
+    standing.register(Disk(services.disk))
     text = generate_latest(metrics.collected()) + generate_latest(standing)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -94,6 +96,19 @@ class SweepFailures(Collector):
         yield CounterMetricFamily(
             "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log says why.", counted
         )
+
+
+class Disk(Collector):
+    """Bytes by kind; absent until they are measured."""
+
+    def __init__(self, disk: DiskUse) -> None:
+        self._disk = disk
+
+    def collect(self) -> Iterable[Metric]:
+        metric = GaugeMetricFamily("dermatriage_disk_bytes", "Bytes in the store and the database.", labels=["kind"])
+        for kind, size in (self._disk.latest() or {}).items():
+            metric.add_metric([kind], size)
+        yield metric
 
 
 def distance(scores: ArrayLike, expected: ArrayLike) -> float:

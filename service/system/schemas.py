@@ -104,5 +104,9 @@ class SystemRead(BaseModel):
     champion: str | None = Field(
         description="Version that answers in this process.", examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"]
     )
+    disk: dict[str, int] | None = Field(
+        description="Bytes by kind, measured within the last minutes; null until the first measurement is complete.",
+        examples=[{"models": 48_210_331, "checkpoints": 9_113_402, "database": 2_621_440}],
+    )
     days: list[Day] = Field(description="The last fortnight, oldest first; a day without predictions is there too.")
     events: list[EventRead] = Field(description="Newest first.")
