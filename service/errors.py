@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, ProblemDocument
 from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
 from models_store.datasets.splitting import LesionsUnknown
-from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused
+from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
 from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,12 @@ KNOWN: dict[type[Exception], tuple[int, str, str, str]] = {
         "Make another version champion with POST /v1/models/{version}/promote first.",
     ),
     ModelNotFound: (404, "model-not-found", "There is no such model", "GET /v1/models lists those there are."),
+    NotRetryable: (
+        409,
+        "not-retryable",
+        "The experiment cannot be retried",
+        "Read its state with GET /v1/experiments/{id}; POST /v1/experiments submits a new experiment.",
+    ),
     NothingToRollBackTo: (
         409,
         "nothing-to-roll-back-to",

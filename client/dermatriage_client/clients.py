@@ -95,6 +95,10 @@ class Client(Connection):
         """Cancels what waits at once and asks what runs to stop; asking again changes nothing."""
         return self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
 
+    def retry(self, experiment_id: str) -> ExperimentRead:
+        """Queues the failed trials of a failed experiment again; what is finished is kept. Never sent twice."""
+        return self._ask(requests.another_try(experiment_id), of(ExperimentRead))
+
     def delete_experiment(self, experiment_id: str) -> None:
         """Deletes an ended experiment with its model and their files; asking again changes nothing."""
         self._ask(requests.deletion("experiments", experiment_id), requests.text)
@@ -291,6 +295,9 @@ class AsyncClient(Connection):
 
     async def cancel(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
+
+    async def retry(self, experiment_id: str) -> ExperimentRead:
+        return await self._ask(requests.another_try(experiment_id), of(ExperimentRead))
 
     async def delete_experiment(self, experiment_id: str) -> None:
         await self._ask(requests.deletion("experiments", experiment_id), requests.text)

@@ -71,6 +71,11 @@ def cancellation(experiment_id: str) -> Call:
     return Call("POST", path("experiments", experiment_id, "cancel"))
 
 
+def another_try(experiment_id: str) -> Call:
+    """Sent twice, the second would be refused, because the experiment has not failed any more."""
+    return Call("POST", path("experiments", experiment_id, "retry"), repeatable=False)
+
+
 def deletion(*parts: str) -> Call:
     return Call("DELETE", path(*parts))
 

@@ -66,7 +66,7 @@ class ExperimentRead(BaseModel):
     id: str
     status: Status
     phase: int = Field(ge=0, le=3, description="0 before the first, 3 while and after the winner is tested.")
-    progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; never moves back.")
+    progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; only a retry moves it back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
     created_at: datetime

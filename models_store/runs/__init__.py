@@ -30,6 +30,7 @@ from models_store.runs.journal import (
     trials_of,
 )
 from models_store.runs.recording import record
+from models_store.runs.retrying import NotRetryable, retry
 from models_store.runs.sweeping import cancelling, reclaim_expired, stop_overdue, with_expired_leases, with_time_limit
 from models_store.runs.trials import (
     cancelled_meanwhile,
@@ -52,6 +53,7 @@ __all__ = [
     "ExperimentUnfinished",
     "IdempotencyKeyReused",
     "LeaseLost",
+    "NotRetryable",
     "Standing",
     "advance",
     "cancel",
@@ -74,6 +76,7 @@ __all__ = [
     "reclaim_expired",
     "record",
     "release",
+    "retry",
     "standing",
     "stop_overdue",
     "store_log",

@@ -58,6 +58,7 @@ for verb in (
     experiments.show,
     experiments.watch,
     experiments.cancel,
+    experiments.retry,
     experiments.delete,
     experiments.report,
     predicting.predict,

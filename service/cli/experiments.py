@@ -1,4 +1,4 @@
-"""List experiments, show one, follow it, cancel it, delete it, save its report."""
+"""List experiments, show one, follow it, cancel it, retry it, delete it, save its report."""
 
 import json
 from itertools import islice
@@ -90,6 +90,23 @@ def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -
         show_json(cancelled)
     else:
         console().print(f"{experiment} is {cancelled.status}.")
+
+
+def retry(
+    experiment: ExperimentId,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retry a failed experiment: finished trials are kept, failed ones run again."""
+    with connected(url) as client:
+        retried = client.retry(experiment)
+        if watch:
+            follow_to_the_end(client, experiment, as_json)
+        elif as_json:
+            show_json(retried)
+        else:
+            console().print(f"{experiment} is {retried.status}. Follow it: dermatriage watch {experiment}")
 
 
 def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:

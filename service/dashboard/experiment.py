@@ -1,4 +1,4 @@
-"""The page of one experiment: its phases, curves, leaderboard and logs, and the forms that cancel or delete it."""
+"""The page of one experiment: its phases, curves, leaderboard and logs, and forms to cancel, retry or delete it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -66,6 +66,12 @@ def cancel(experiment_id: Identifier, session: Writing) -> Response:
     return RedirectResponse(f"/experiments/{experiment_id}", 303)
 
 
+@router.post("/experiments/{experiment_id}/retry")
+def retry(experiment_id: Identifier, session: Writing) -> Response:
+    runs.retry(session, experiment_id)
+    return RedirectResponse(f"/experiments/{experiment_id}", 303)
+
+
 @router.post("/experiments/{experiment_id}/delete")
 def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> Response:
     runs.delete_experiment(session, experiment_id, caller)
@@ -129,6 +135,7 @@ def curves(session: Session, experiment: Experiment, spec: ExperimentSpec, trial
         "floor": spec.selection.min_specificity if has_floor else None,
         "figures": FIGURES,
         "colours": COLOURS,
+        "is_empty": not any(of_trial["number"] for of_trial in columns.values()),
         "trials": [
             {"id": trial.id, "name": trial.name, "best": best[trial.id] or None, "columns": columns[trial.id]}
             for trial in trained

@@ -1,4 +1,4 @@
-"""Submit, watch, cancel and delete experiments; read their trials."""
+"""Submit, watch, cancel, retry and delete experiments; read their trials."""
 
 import hashlib
 from collections.abc import Sequence
@@ -97,6 +97,12 @@ def cancel(experiment_id: Identifier, session: Writing) -> ExperimentRead:
             "Read its result with GET /v1/experiments/{id}.",
         )
     return show_experiment(session, experiment)
+
+
+@router.post("/v1/experiments/{experiment_id}/retry", status_code=202, responses=problems(404, 409, 422))
+def retry(experiment_id: Identifier, session: Writing) -> ExperimentRead:
+    """Queues the failed trials of a failed experiment again; what is finished is kept, and limits count from now."""
+    return show_experiment(session, runs.retry(session, experiment_id))
 
 
 @router.delete("/v1/experiments/{experiment_id}", status_code=204, responses=problems(404, 409, 422))

@@ -196,7 +196,7 @@ def _encoded(event: Event) -> bytes:
 
 
 def _ends(event: Event) -> bool:
-    return event.kind == "experiment" and event.data.get("status") in ENDED
+    return event.kind == "experiment" and event.data.get("status") in ENDED and not event.data.get("retried")
 
 
 @contextmanager

@@ -142,6 +142,16 @@ def test_page_list_and_command_line_show_the_place(client: TestClient, database:
     assert "no. 2" in listed(shown)
 
 
+@pytest.mark.usefixtures("one_slot")
+def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None:
+    form = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
+    fragment = {"X-Fragment": "1"}
+    assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
+    submitted(database)
+    estimated = client.post("/experiments/estimate", data=form, headers=fragment).text
+    assert "1 experiment is ahead in the queue, so this one starts in 1.5 min at the latest" in estimated
+
+
 def test_time_taken_counts_work_and_not_waiting(client: TestClient, database: Database) -> None:
     experiment_id = submitted(database)
     started = datetime.fromisoformat("2026-01-05T09:00:00+00:00")
