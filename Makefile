@@ -48,6 +48,7 @@ transcript: $(VENV)/.product  ## record the terminal session of the README again
 
 bench: $(VENV)/.product  ## measure again what docs/serving.md says; DATA=path.npz adds what needs real images
 	$(IN_VENV)/python -m benchmarks.serving --report docs/serving.md
+	$(IN_VENV)/python -m benchmarks.serving_views --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.correlated_photographs --report docs/guarantee.md
 ifdef DATA
 	$(IN_VENV)/python -m benchmarks.unlike_training "$(DATA)" --report docs/unlike-training.md

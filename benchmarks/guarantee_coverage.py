@@ -205,6 +205,8 @@ Scores: CNN_v1 with W3, trained on half of `train` of `{dataset.stem}` (sha256 `
 AUC {pool.roc_auc:.3f}. The test set is not read. {DRAWS:,} draws a row; three Monte-Carlo errors at 5 % are
 {100 * error:.1f} points.
 
+Training half and pool share no lesion, so these figures speak for new lesions.
+
 ## Calibrations drawn from the pool, judged by the whole pool
 
 Each calibration set is drawn independently (with replacement), so the recall on the pool is the true one.

@@ -12,13 +12,14 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.recipe_page import CLASSIC, MODERN, Variant, page
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, TransferModel
-from models_store.contract.recipes import RECIPES, Recipe
+from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
@@ -30,26 +31,7 @@ from workers.pipeline.networks.imagenet_weights import locate_base_weights
 from workers.pipeline.serving_graph import views_of
 from workers.pipeline.training.training import Schedule, train
 
-MODERN, CLASSIC = RECIPES["modern"], RECIPES["classic"]
 SELECTION = SelectionSpec(policy="specificity_at_recall")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to train one network; `change` says how it differs from `modern` with the weights of W0."""
-
-    change: str
-    architecture: str = "ConvNet_v1"
-    recipe: Recipe = MODERN
-    class_weight: str = "W0"
-    epochs: int = 16
-    input_size: int | None = None
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        words = (self.change, self.architecture, self.class_weight, f"{self.epochs} epochs", f"seed {self.seed}")
-        return ", ".join(words).replace(" ", "_").replace("/", "-")
 
 
 def ablation() -> list[Variant]:
@@ -66,15 +48,15 @@ def ablation() -> list[Variant]:
     parts = [Variant(change, recipe=recipe) for change, recipe in without.items()]
     return [
         *parts[:1],
-        Variant("as it is", "EffLite_v1"),
+        Variant("as it is", "EffLite_v1", epochs=12),
         Variant("as it is", "CNN_v1"),
         Variant("classic", "CNN_v1", CLASSIC, "W3", epochs=30),
         *parts[1:],
         Variant("as it is", class_weight="W3"),
-        Variant("twice the epochs", epochs=32),
+        Variant("twice the epochs", epochs=48),
         Variant("as it is", seed=1),
-        Variant("input size 84", "EffLite_v1", input_size=84),
-        Variant("input size 112", "EffLite_v1", input_size=112),
+        Variant("input size 84", "EffLite_v1", epochs=12, input_size=84),
+        Variant("input size 112", "EffLite_v1", epochs=12, input_size=112),
     ]
 
 
@@ -110,7 +92,12 @@ def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
         recipe=variant.recipe,
     )
     model = build_model(trial, data.image_size, base_weights=weights, seed=variant.seed)
-    outcome = train(model, data, schedule, policy_for(SELECTION), working, lambda epoch: print(epoch, flush=True))
+
+    def told(epoch: Epoch) -> None:
+        figures = f"ROC AUC {epoch.metrics['val_auc']:.3f}, {epoch.seconds:.0f} s"
+        print(f"{dataset.stem} {variant.name}: epoch {epoch.number}, {figures}", flush=True)
+
+    outcome = train(model, data, schedule, policy_for(SELECTION), working, told)
     if outcome.checkpoint is None:
         raise RuntimeError(f"{kept}: {outcome.collapsed}")
     best = load_model(outcome.checkpoint)
@@ -129,15 +116,22 @@ def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description="Ablation of `modern`.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("datasets", type=Path, nargs="+")
-    parser.add_argument("--only", default="", help="variants whose name contains this")
+    steps = parser.add_subparsers(dest="step", required=True)
+    training = steps.add_parser("train")
+    training.add_argument("folder", type=Path)
+    training.add_argument("datasets", type=Path, nargs="+")
+    training.add_argument("--only", default="", help="variants whose name contains this")
+    write = steps.add_parser("page")
+    write.add_argument("folder", type=Path)
+    write.add_argument("--out", type=Path, default=Path("docs/recipe.md"))
     options = parser.parse_args(arguments)
-    configure("tensorflow", seed=0, threads=1)
+    if options.step == "page":
+        options.out.write_text(page(ablation(), options.folder), encoding="utf-8")
+        return 0
+    configure("tensorflow", seed=0)
     for variant in ablation():
         for dataset in options.datasets:
             if options.only in variant.name:
-                print(dataset.stem, variant.name, flush=True)
                 train_variant(variant, dataset, options.folder)
     return 0
 

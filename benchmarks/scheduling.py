@@ -33,7 +33,7 @@ from tests.end_to_end.stack import Stack, eventually
 REPORT = Path("docs/scaling.md")
 WORKERS = (1, 2, 4, 8)
 TRIALS_A_WORKER = 13
-STUDY = (len(ARCHITECTURES), len(STRATEGIES), 1)
+PHASES = (len(ARCHITECTURES), len(STRATEGIES), 1)
 MESSAGES = 500
 # Weights, and the two moments that Adam keeps of each; a resume point holds them and the best weights so far.
 BYTES_A_PARAMETER, RESUME_SHARE = 4, 4
@@ -68,7 +68,7 @@ class Scenario:
     epoch_seconds: float
 
 
-# Parameters with the study's heads. CNN_v1's epoch of 5 s on two cores was measured; the others' are assumptions.
+# Parameters with the catalog's heads. CNN_v1's epoch of 5 s on two cores was measured; the others' are assumptions.
 SCENARIOS = (
     Scenario("CNN_v1 on two cores", 685_506, 5.0),
     Scenario("EfficientNetB0, all of it, on a GPU", 4_214_309, 6.0),
@@ -148,7 +148,7 @@ def cluster(scenario: Scenario, workers: int) -> Load:
     checkpoint = scenario.parameters * BYTES_A_PARAMETER
     return Load(
         experiments=10_000,
-        phases=STUDY,
+        phases=PHASES,
         workers=workers,
         startup_seconds=6.0,
         epochs=30,
@@ -195,7 +195,7 @@ One process sends {messages:.0f} wake-up calls a second.
 
 ## Simulated: 10,000 experiments on 100 slots
 
-Each of {" + ".join(map(str, STUDY))} trials, 30 epochs a trial, 6 s of imports, a resume point in the store every
+Each of {" + ".join(map(str, PHASES))} trials, 30 epochs a trial, 6 s of imports, a resume point in the store every
 {heaviest.resume_every_seconds:.0f} s, a store of {STORE_BYTES_A_SECOND / 1e9:g} GB/s. The transactions' costs are the
 measured ones. Parameters are facts; of the epochs' seconds only the first is measured, on this machine.
 

@@ -47,7 +47,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that every server ends too
     busy_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
-        images = _images(Path(name))
+        images = lesions(Path(name))
         measured = [measure(architecture, Path(name) / architecture, images, asked) for architecture in ARCHITECTURES]
     write_page(asked.report, measured, asked, busy_before)
     print(asked.report.read_text())
@@ -56,12 +56,12 @@ def main() -> int:
 
 def measure(architecture: str, folder: Path, images: Sequence[bytes], asked: argparse.Namespace) -> Measured:
     """Starts the three servers, lets them answer by turns, and asks the kernel what they took."""
-    key, model = _store(architecture, folder)
+    key, model = stored(folder, architecture)
     at = servers.ports(NAMES)
     headers = [("Authorization", f"Bearer {key}")]
     requests = {name: [load.upload(image, at[name], headers) for image in images] for name in NAMES}
     commands = {
-        "a": servers.service(_settings(folder) | {"web_processes": asked.processes}, at["a"]),
+        "a": servers.service(settings_in(folder) | {"web_processes": asked.processes}, at["a"]),
         "b": servers.peer("keras_predict", model / "model.keras", at["b"], asked.processes, asked.threads),
         "c": servers.peer("floor", model / "model.onnx", at["c"], asked.processes, asked.threads),
     }
@@ -106,17 +106,17 @@ def _heatmap(port: int, images: Sequence[bytes], headers: Sequence[tuple[str, st
     return statistics.median(taken)
 
 
-def _store(architecture: str, folder: Path) -> tuple[str, Path]:
-    """An API key, and the folder of the model's bundle in the store."""
-    settings = Settings(**_settings(folder), _env_file=None)
+def stored(folder: Path, architecture: str, *, others: Sequence[str] = (), views: int = 1) -> tuple[str, Path]:
+    """An API key, and the folder in the store of the bundle of a model that `promote_untrained` makes."""
+    settings = Settings(**settings_in(folder), _env_file=None)
     with migrated(settings.database_url) as database:
-        bundle = promote_untrained(architecture, settings, database)
+        bundle = promote_untrained(architecture, settings, database, others=others, views=views)
         with database.write() as session:
             text = keys.create(session, "benchmark", ["predict"])[1]
     return text, folder / "store" / bundle
 
 
-def _settings(folder: Path) -> dict[str, object]:
+def settings_in(folder: Path) -> dict[str, object]:
     return {
         "database_url": f"sqlite:///{folder / 'dermatriage.db'}",
         "store_url": str(folder / "store"),
@@ -126,7 +126,7 @@ def _settings(folder: Path) -> dict[str, object]:
     }
 
 
-def _images(folder: Path) -> list[bytes]:
+def lesions(folder: Path) -> list[bytes]:
     """Generated lesions as PNG, some two kilobytes each."""
     generate(folder / "images.npz", counts=(320, 160, 80), seed=2)
     contents = []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.grouped_bars import grouped_bars
 from benchmarks.load import Load
+from workers.pipeline import machine
 
 SERVERS = {
     "a": "this service",
@@ -19,6 +20,7 @@ SERVERS = {
     "c": "floor: bare FastAPI + ONNX Runtime",
 }
 PLOT = Path("docs/images/serving.svg")
+VIEWS_TITLE, LAST_TITLE = "Views and ensembles", "How it was measured"
 YES, NO = "yes", "**no**"
 AGREED = 0.75  # of the rounds
 MOST_MEGABYTES, MOST_START_SECONDS = 350, 3
@@ -77,21 +79,37 @@ def write_page(path: Path, measured: Sequence[Measured], asked: argparse.Namespa
     sections = [_head(asked, busy_before), _goals(measured), _figure(plot.relative_to(path.parent), measured)]
     sections += [_speed(each) for each in measured]
     sections += [_memory_and_start(measured), _heatmaps(measured), HOW]
-    path.write_text("\n\n".join(sections) + "\n")
+    views = section_of(path.read_text(), VIEWS_TITLE) if path.exists() else None
+    page = "\n\n".join(sections) + "\n"
+    path.write_text(page if views is None else with_section(page, VIEWS_TITLE, views))
+
+
+def with_section(page: str, title: str, section: str) -> str:
+    """The page with `section`, which begins with its title, in place of the one of that title or before the last."""
+    old = section_of(page, title)
+    if old is not None:
+        return page.replace(old, section)
+    return page.replace(f"## {LAST_TITLE}\n", f"{section}\n\n## {LAST_TITLE}\n")
+
+
+def section_of(page: str, title: str) -> str | None:
+    """From its title to the next one, or None."""
+    _, found, rest = page.partition(f"## {title}\n")
+    return (found + rest.partition("\n## ")[0]).rstrip() if found else None
 
 
 def _head(asked: argparse.Namespace, busy_before: float) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return f"""# How fast predictions are
 
-Written by `python -m benchmarks.serving`; do not edit.
+Written by `python -m benchmarks.serving`, the part on views by `python -m benchmarks.serving_views`; do not edit.
 
-Machine: {_processor()}, {len(os.sched_getaffinity(0))} CPUs, Python {platform.python_version()}, {versions};
+Machine: {machine.described()}, Python {platform.python_version()}, {versions};
 {datetime.now(UTC):%Y-%m-%d}. The load average was {busy_before:.1f} before the run and {os.getloadavg()[0]:.1f} at its
 end. Each server: {asked.processes} process(es), {asked.threads} thread(s) for a run of the network. The client shares
 the CPUs with the servers, and so did whatever else ran: **compare the ratios**, in which both sides had the same
 neighbours, not the absolute figures. Medians of {asked.rounds} rounds of {asked.seconds:g} s, the servers by turns;
-(b), the slowest, joins in every fourth.{_busy(busy_before)}
+(b), the slowest, joins in every fourth.{busy_note(busy_before)}
 
 - **a**, this service with everything on: API keys, rate limits, record, batching, metrics, a JSON log line a request,
   calibrated probabilities, warnings (also of images unlike the training images), security headers, hot swap.
@@ -135,16 +153,16 @@ def _verdict(ratios: Sequence[float], goal: float) -> tuple[str, str]:
     agreed = (
         YES if met >= AGREED else NO if met <= 1 - AGREED else f"{'yes' if middle >= goal else 'no'}, the rounds differ"
     )
-    return _spread(ratios), agreed
+    return spread(ratios), agreed
 
 
-def _spread(ratios: Sequence[float]) -> str:
+def spread(ratios: Sequence[float]) -> str:
     digits = 0 if ratios[-1] >= 10 else 2
     return f"{statistics.median(ratios):.{digits}f} ({ratios[0]:.{digits}f} to {ratios[-1]:.{digits}f})"
 
 
-def _busy(before: float) -> str:
-    if max(before, os.getloadavg()[0]) <= len(os.sched_getaffinity(0)):
+def busy_note(before: float) -> str:
+    if max(before, os.getloadavg()[0]) <= machine.cpus():
         return ""
     return (
         "\n\n**Other programs kept the CPUs busy during this run.** Where the rounds differ widely, trust the CPU time "
@@ -166,7 +184,7 @@ def _speed(each: Measured) -> str:
             lines.append(f"| {number} | {name}: {title} | {rate:.0f} | {median:.1f} | {tail:.1f} | {cpu:.2f} |")
     ratios = ["| clients | answers/s, a / b | a / c | CPU time an answer, b / a | c / a |", "|---|---|---|---|---|"]
     ratios += [
-        f"| {number} | {_spread(each.ratios('b', number))} | {_spread(each.ratios('c', number))} | "
+        f"| {number} | {spread(each.ratios('b', number))} | {spread(each.ratios('c', number))} | "
         f"{each.cpu_ratio('b', number):.0f} | {each.cpu_ratio('c', number):.2f} |"
         for number in clients
     ]
@@ -210,14 +228,7 @@ def _plot(measured: Sequence[Measured]) -> str:
     return grouped_bars(panels, titles, "answers a second (each step ten times as much)")
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-HOW = """## How it was measured
+HOW = f"""## {LAST_TITLE}
 
 Each client keeps one connection and sends its next image when the last one was answered (a closed loop), so more
 clients mean longer waits where a server is saturated. All servers get the same bytes, the API key included: generated

@@ -1,4 +1,4 @@
-"""A study's trials on many workers, as queues: slots, the database's transactions, the store's bandwidth.
+"""An experiment's trials on many workers, as queues: slots, the database's transactions, the store's bandwidth.
 
 Trials are simulated one by one; what they do while they train (epochs, glances, resume points) is a steady load that
 slows the database and the store down. Validated against real processes by `benchmarks.scheduling`.

@@ -1,7 +1,7 @@
 """``python -m benchmarks.transcript``: records what `dermatriage` prints, against a real stack, into the README.
 
-The study is small and its images are generated (seed 0), so that it takes two minutes on two cores and its figures mean
-nothing. What differs from run to run, ids and times, is as it came.
+The experiment is small and its images are generated (seed 0), so that it takes two minutes on two cores and its
+figures mean nothing. What differs from run to run, ids and times, is as it came.
 """
 
 import os

@@ -2,10 +2,10 @@
 
     python -m benchmarks.unlike_training DATA.npz [--epochs 6] [--seed 1] [--report docs/unlike-training.md]
 
-Trains CNN_v1 with W3 for a few epochs, finalises it as every study does, and judges the test images and 300 images of
-each strange kind with the bundle. Other detectors on the same network stand beside it. Takes about two minutes on two
-idle cores; what is trained stays under `--cache`, and a killed run goes on. Expected: about 1 % of the test images, and
-nearly everything strange but pages of text, which at 28x28 pixels are pale as skin.
+Trains CNN_v1 with W3 for a few epochs, finalises it as every experiment does, and judges the test images and 300 images
+of each strange kind with the bundle. Other detectors on the same network stand beside it. Takes about two minutes on
+two idle cores; what is trained stays under `--cache`, and a killed run goes on. Expected: about 1 % of the test images,
+and nearly everything strange but pages of text, which at 28x28 pixels are pale as skin.
 """
 
 import argparse

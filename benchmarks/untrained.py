@@ -1,14 +1,23 @@
 """A model that nobody trained, stored, recorded and promoted as every other: for measuring how fast one answers."""
 
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import select
 
 from models_store import runs
 from models_store.contract.outcomes import Exit, Finalized
-from models_store.contract.specs import CalibrationSpec, Checkpoint, ExperimentSpec, FinalSpec
+from models_store.contract.specs import (
+    CalibrationSpec,
+    Checkpoint,
+    ExperimentSpec,
+    FinalModelSpec,
+    FinalSpec,
+    TrainedNetwork,
+)
 from models_store.database import Database
 from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
@@ -24,9 +33,11 @@ IMAGES = (320, 160, 80)
 SEED = 1
 
 
-def promote_untrained(architecture: str, settings: Settings, database: Database) -> str:
+def promote_untrained(
+    architecture: str, settings: Settings, database: Database, *, others: Sequence[str] = (), views: int = 1
+) -> str:
     """Exports, calibrates and tests the network on a few generated images and makes it champion; returns its key
-    in the store. Keras has to be configured before.
+    in the store. It is averaged with all `others` and over `views`. Keras has to be configured before.
     """
     storage = Storage(settings.store_url)
     spec = ExperimentSpec(
@@ -37,10 +48,14 @@ def promote_untrained(architecture: str, settings: Settings, database: Database)
         seed=SEED,
         calibration=CalibrationSpec(policy="youden"),
         promote="always",
+        final=FinalModelSpec.model_validate({"views": views, "ensemble": 1 + len(others)}),
     )
     with tempfile.TemporaryDirectory(prefix="untrained-") as name:
         folder = Path(name)
-        final = _winner(spec, storage, folder)
+        winner, *rest = (
+            _network(name, number, spec, storage, folder) for number, name in enumerate((architecture, *others))
+        )
+        final = FinalSpec(winner=winner.name, trial=winner.trial, checkpoint=winner.checkpoint, others=tuple(rest))
         claim = _claim(spec, final, database)
         generate(folder / "few.npz", counts=IMAGES, seed=SEED)
         taken = register(folder / "few.npz", "few", storage=storage)
@@ -63,15 +78,21 @@ def promote_untrained(architecture: str, settings: Settings, database: Database)
     return outcome.store_key
 
 
-def _winner(spec: ExperimentSpec, storage: Storage, folder: Path) -> FinalSpec:
+def _network(architecture: str, number: int, spec: ExperimentSpec, storage: Storage, folder: Path) -> TrainedNetwork:
+    """Networks but the first answer 0.5 for every image, which changes no rank: the ensemble takes all of them."""
+    from workers.pipeline.backend import OUTPUT_NAME
     from workers.pipeline.networks.building import build_model
 
-    ((name, trial),) = phases.screening(spec).items()
-    checkpoint = Checkpoint(trial_id="trl_untrained", key="trials/untrained.keras", sha256="")
-    build_model(trial, 28, base_weights=None, seed=SEED).save(folder / "untrained.keras")
-    storage.put_file(folder / "untrained.keras", checkpoint.key)
-    sha256 = sha256_of(folder / "untrained.keras")
-    return FinalSpec(winner=name, trial=trial, checkpoint=checkpoint.model_copy(update={"sha256": sha256}))
+    ((name, trial),) = phases.screening(spec.model_copy(update={"architectures": (architecture,)})).items()
+    model = build_model(trial, 28, base_weights=None, seed=SEED + number)
+    if number > 0:
+        last = model.get_layer(OUTPUT_NAME)
+        last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
+    path = folder / f"untrained-{number}.keras"
+    model.save(path)
+    storage.put_file(path, key := f"trials/{path.name}")
+    checkpoint = Checkpoint(trial_id=f"trl_untrained_{number}", key=key, sha256=sha256_of(path))
+    return TrainedNetwork(name=f"{name}/{number}", trial=trial, checkpoint=checkpoint)
 
 
 def _claim(spec: ExperimentSpec, final: FinalSpec, database: Database) -> runs.Claim:

@@ -1,5 +1,7 @@
 """The engine, its transactions and its clock, alike on SQLite and PostgreSQL."""
 
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_MS = 30_000
+SQLITE_RETRY_SECONDS = 0.01
 WAKE_UPS = "wake_ups"
 
 
@@ -95,8 +98,27 @@ def _engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own: _begin_sqlite does
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
+    _switch_to_wal(connection)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Once for each file, which keeps the mode.
+
+    SQLite does not wait for `busy_timeout` where another process writes to the file before it has the mode, as when
+    several start on a new file: it says "database is locked" at once.
+    """
+    deadline = time.monotonic() + SQLITE_BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the higher bits say why
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(SQLITE_RETRY_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]",
+        description="Address at which people reach the service, such as `https://triage.example`, for the links of "
+        "webhooks; without: `http://HOST:PORT`.",
+    )
     auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
     trusted_proxies: str = Field(
         "", description="Proxies whose `X-Forwarded-For` and `-Proto` are believed: addresses or networks, by commas."
@@ -127,6 +133,11 @@ class Settings(BaseSettings):
     webhook_secret: str | None = Field(None, repr=False, description="Key of the HMAC-SHA256 that signs each webhook.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")
+
+    @property
+    def address(self) -> str:
+        """Where people reach the service, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod

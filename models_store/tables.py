@@ -282,7 +282,10 @@ class PredictionRow(Table):
     """One answer of `/predict`, as it was given."""
 
     __tablename__ = "predictions"
-    __table_args__ = (Index("ix_predictions_version_created", "model_version", "created_at"),)
+    __table_args__ = (
+        Index("ix_predictions_version_created", "model_version", "created_at"),
+        Index("ix_predictions_created", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     created_at: Mapped[datetime]

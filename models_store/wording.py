@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_store.datasets.labels import SHORT_NAMES
+from models_store.datasets.official import OFFICIAL_NAMES
 
 UNDEFINED = "not defined"
+
+OFFICIAL_SPLIT = (
+    "About a third of the test images of DermaMNIST's official split show a lesion that is also in train (Abhishek, "
+    "Jain, Hamarneh, Scientific Data 12:196, 2025)"
+)
 
 DIAGNOSES = {short: published for published, short in SHORT_NAMES.items()}
 
@@ -63,6 +69,8 @@ def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
 def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
     """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw."""
     leaking, images = test["leaking_images"], test["images"]
+    if leaking is None and dataset in OFFICIAL_NAMES:
+        return f"{OFFICIAL_SPLIT}: these figures do not speak for new lesions."
     if leaking is None:
         return (
             "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
@@ -112,4 +120,5 @@ FILTERS = {
     "interval": interval,
     "percent": percent,
     "diagnosis": DIAGNOSES.__getitem__,
+    "new_lesions": new_lesions,
 }

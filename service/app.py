@@ -20,7 +20,7 @@ from service.dashboard import routes as dashboard
 from service.datasets import endpoints as datasets
 from service.dependencies import Service
 from service.errors import add_handlers
-from service.experiments import catalog
+from service.experiments import catalog, webhooks
 from service.experiments import endpoints as experiments
 from service.models import endpoints as models
 from service.predictions import batch
@@ -60,6 +60,8 @@ def create_app(
         version=version("dermatriage"),
         description=api_docs.DESCRIPTION,
         lifespan=_lifespan,
+        webhooks=webhooks.router,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,
         # Both spell a field's default out where the database or the model may leave it empty.
@@ -68,8 +70,10 @@ def create_app(
     service = app.state.service = _service(settings, database, storage)
     most_of_one = settings.max_upload_bytes + MULTIPART_BYTES
     most_of_batch = settings.max_batch_bytes + MULTIPART_BYTES
+    single = Upload(most_of_one, settings.waiting_images + settings.batch_images)
     uploads = {
-        "/predict": Upload(most_of_one, settings.waiting_images + settings.batch_images),
+        "/predict": single,
+        "/v1/predict": single,
         "/v1/predict/batch": Upload(most_of_batch, BATCHES),
     }
     app.add_middleware(Admission, uploads=uploads, most_bytes=settings.waiting_bytes)

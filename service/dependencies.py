@@ -56,4 +56,5 @@ def writing(services: Services) -> Iterator[Session]:
 Reading = Annotated[Session, Depends(reading, scope="function")]
 Writing = Annotated[Session, Depends(writing, scope="function")]
 
-Identifier = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+IDENTIFIER = r"^[A-Za-z0-9_-]+$"
+Identifier = Annotated[str, Path(max_length=64, pattern=IDENTIFIER)]

@@ -3,22 +3,25 @@
 import errno
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, ProblemDocument
+from models_store.contract.suggestions import suggestion
 from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
 from models_store.datasets.splitting import LesionsUnknown
 from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
 from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
+from service.problem_kinds import BY_STATUS, KINDS
 
 log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
@@ -33,22 +36,22 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for an answer that nobody waits fo
 
 
 class Problem(Exception):
-    """An answer that is an error; `kind` is stable, for programs, and the rest is for people."""
+    """An answer that is an error; `kind` is one of `KINDS`, whose words it uses where it has none of its own."""
 
     def __init__(
         self,
-        status: int,
         kind: str,
-        title: str,
-        detail: str,
-        remedy: str,
+        detail: str | None = None,
+        remedy: str | None = None,
         *,
         errors: Sequence[Finding] = (),
         checks: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status, self.kind, self.title, self.detail, self.remedy = status, kind, title, detail, remedy
+        known = KINDS[kind]
+        self.status, self.kind, self.title = known.status, kind, known.title
+        self.detail, self.remedy = detail or known.meaning, remedy or known.remedy
+        super().__init__(self.detail)
         self.errors, self.checks, self.headers = list(errors), checks, dict(headers or {})
 
     def response(self, request: Request) -> Response:
@@ -67,68 +70,25 @@ class Problem(Exception):
         return Response(body, self.status, {**SECURITY_HEADERS, **self.headers}, media_type=MEDIA_TYPE)
 
 
-# Errors of the models store whose message already says what happened: status, title, remedy.
-KNOWN: dict[type[Exception], tuple[int, str, str, str]] = {
-    ExperimentNotFound: (
-        404,
-        "experiment-not-found",
-        "There is no such experiment",
-        "GET /v1/experiments lists those there are.",
-    ),
-    IdempotencyKeyReused: (
-        422,
-        "idempotency-key-reused",
-        "The Idempotency-Key belongs to another experiment",
-        "Send a new key with a new experiment, or the same experiment with the same key.",
-    ),
-    ExperimentUnfinished: (
-        409,
-        "experiment-unfinished",
-        "The experiment has not ended",
-        "Cancel it with POST /v1/experiments/{id}/cancel, wait until it is cancelled, and delete it then.",
-    ),
-    ModelIsChampion: (
-        409,
-        "model-is-champion",
-        "The champion cannot be deleted",
-        "Make another version champion with POST /v1/models/{version}/promote first.",
-    ),
-    ModelNotFound: (404, "model-not-found", "There is no such model", "GET /v1/models lists those there are."),
-    NotRetryable: (
-        409,
-        "not-retryable",
-        "The experiment cannot be retried",
-        "Read its state with GET /v1/experiments/{id}; POST /v1/experiments submits a new experiment.",
-    ),
-    NothingToRollBackTo: (
-        409,
-        "nothing-to-roll-back-to",
-        "The champion has no predecessor",
-        "POST /v1/models/{version}/promote makes any other version the champion.",
-    ),
-    RevisionChanged: (
-        412,
-        "revision-changed",
-        "The champion changed in the meantime",
-        "GET /v1/models/{version} gives the current ETag; send it as If-Match if the change is still wanted.",
-    ),
+# Errors of the models store whose message already says what happened.
+KNOWN: dict[type[Exception], str] = {
+    ExperimentNotFound: "experiment-not-found",
+    ExperimentUnfinished: "experiment-unfinished",
+    IdempotencyKeyReused: "idempotency-key-reused",
+    ModelIsChampion: "model-is-champion",
+    ModelNotFound: "model-not-found",
+    NotRetryable: "not-retryable",
+    NothingToRollBackTo: "nothing-to-roll-back-to",
+    RevisionChanged: "revision-changed",
 }
 
 # Errors of a data set, which bring their own remedy; the most special kind first.
-DATASET_ERRORS: dict[type[DatasetError], tuple[int, str, str]] = {
-    LesionsUnknown: (422, "lesions-unknown", "The data set has no lesion ids"),
-    DatasetInvalid: (422, "dataset-invalid", "The data set cannot be used"),
-    DatasetUnknown: (404, "dataset-not-found", "There is no such data set"),
-    DatasetNameRefused: (409, "dataset-name-refused", "The name is taken"),
-    DatasetError: (503, "dataset-unavailable", "The data set cannot be read now"),
-}
-
-HTTP_REMEDIES = {
-    400: "Check that the body is what its Content-Type says.",
-    404: "GET /docs lists every address.",
-    405: "The Allow header and GET /docs list the methods of this address.",
-    408: "Send it faster, or in parts.",
-    413: "Send less: a JPEG at quality 90 and 2,000 pixels wide is ample.",
+DATASET_ERRORS: dict[type[DatasetError], str] = {
+    LesionsUnknown: "lesions-unknown",
+    DatasetInvalid: "dataset-invalid",
+    DatasetUnknown: "dataset-not-found",
+    DatasetNameRefused: "dataset-name-refused",
+    DatasetError: "dataset-unavailable",
 }
 
 
@@ -146,7 +106,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def unprocessable(detail: str, remedy: str, finding: Finding) -> Problem:
-    return Problem(422, "invalid-request", "The request cannot be processed", detail, remedy, errors=[finding])
+    return Problem("invalid-request", detail, remedy, errors=[finding])
 
 
 def _problem(request: Request, error: Exception) -> Response:
@@ -155,45 +115,50 @@ def _problem(request: Request, error: Exception) -> Response:
 
 
 def _known(request: Request, error: Exception) -> Response:
-    status, kind, title, remedy = KNOWN[type(error)]
-    return Problem(status, kind, title, str(error), remedy).response(request)
+    return Problem(KNOWN[type(error)], str(error)).response(request)
 
 
 def _dataset_failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatasetError)
-    status, kind, title = next(said for of, said in DATASET_ERRORS.items() if isinstance(error, of))
-    return Problem(status, kind, title, error.finding, f"{error.remedy}.").response(request)
+    kind = next(kind for of, kind in DATASET_ERRORS.items() if isinstance(error, of))
+    return Problem(kind, error.finding, f"{error.remedy}.").response(request)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    findings = [_finding(found) for found in error.errors()]
+    findings = [_finding(request, found) for found in error.errors()]
     summary = "; ".join(f"{found.pointer or found.parameter or 'body'}: {found.detail}" for found in findings)
-    remedy = "Correct what `errors` lists; GET /docs shows every field, and GET /v1/catalog every name."
-    title = "The request is not valid"
-    return Problem(422, "invalid-request", title, summary, remedy, errors=findings).response(request)
+    return Problem("invalid-request", summary, errors=findings).response(request)
 
 
-def _finding(error: Mapping[str, Any]) -> Finding:
+def _finding(request: Request, error: Mapping[str, Any]) -> Finding:
     where, *path = error["loc"]
     detail = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "json_invalid":
         return Finding(detail=f"not JSON, at character {path[0]}: {error['ctx']['error']}", pointer="")
+    if error["type"] == "extra_forbidden":
+        detail = f"there is no such field; {suggestion(path[-1], _fields_at(request, path[:-1]))}"
     if where == "body":
         escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
         return Finding(detail=detail, pointer="".join(f"/{part}" for part in escaped))
     return Finding(detail=detail, parameter=str(path[0]))
 
 
+def _fields_at(request: Request, path: Sequence[str]) -> Iterable[str]:
+    """The names of the fields that the object at this place of the body may have."""
+    model = request.scope["route"].body_field.field_info.annotation
+    for name in path:
+        model = model.model_fields[name].annotation
+    return cast(type[BaseModel], model).model_fields
+
+
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, OSError):  # FastAPI takes whatever stops it reading a body for the sender's fault
         return _system_failed(request, error.__cause__)
-    phrase = HTTPStatus(error.status_code).phrase
-    kind = phrase.lower().replace(" ", "-")
-    detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}: {phrase.lower()}"
-    remedy = HTTP_REMEDIES.get(error.status_code, "GET /docs describes every request.")
-    return Problem(error.status_code, kind, phrase, detail, remedy, headers=error.headers).response(request)
+    has_detail = error.detail != HTTPStatus(error.status_code).phrase
+    detail = error.detail if has_detail else f"{request.method} {request.url.path} is not served"
+    return Problem(BY_STATUS[error.status_code], detail, headers=error.headers).response(request)
 
 
 def is_outage(error: SQLAlchemyError) -> bool:
@@ -209,14 +174,7 @@ def _database_failed(request: Request, error: Exception) -> Response:
         log.error("the database refused what %s %s asked for", request.method, request.url.path, exc_info=error)
         return _unexpected(request, error)
     log.error("the database did not answer %s %s: %s", request.method, request.url.path, error)
-    return Problem(
-        503,
-        "database-unreachable",
-        "The database does not answer",
-        "the database could not be reached, or was busy for too long",
-        "Try again in a few seconds; GET /readyz says when it is back.",
-        headers={"Retry-After": "5"},
-    ).response(request)
+    return Problem("database-unreachable", headers={"Retry-After": "5"}).response(request)
 
 
 def _system_failed(request: Request, error: Exception) -> Response:
@@ -224,14 +182,7 @@ def _system_failed(request: Request, error: Exception) -> Response:
     log.error("the system refused what %s %s needs", request.method, request.url.path, exc_info=error)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return _unexpected(request, error)
-    return Problem(
-        507,
-        "disk-full",
-        "The server's disk is full",
-        "there is no room on the server for what this request needs",
-        "Try again later; whoever runs the server has to free space, see its log.",
-        headers={"Retry-After": "60"},
-    ).response(request)
+    return Problem("disk-full", headers={"Retry-After": "60"}).response(request)
 
 
 def _client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 (nobody reads it)
@@ -239,10 +190,4 @@ def _client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG00
 
 
 def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 (the server logs it)
-    return Problem(
-        500,
-        "internal-error",
-        "Something unexpected happened",
-        "the server failed to answer this request; the cause is in its log",
-        "Try again; if it fails again, report it with the time of the request and the server's log.",
-    ).response(request)
+    return Problem("internal-error").response(request)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH
 from models_store.contract.figures import Evaluation
-from models_store.contract.records import About, CalibrationRecord
+from models_store.contract.records import About, AnswerTime, CalibrationRecord
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
@@ -64,6 +64,7 @@ class FinalRecord:
             About.model_validate(self.about),
             CalibrationRecord.model_validate(self.calibration),
             Evaluation.model_validate(self.evaluation),
+            AnswerTime(milliseconds=1.25, runs=31, machine="fabricated, 2 CPUs"),
             environment,
         )
 
@@ -134,9 +135,13 @@ def a_final_record(
             },
         },
         evaluation=evaluation.model_dump(mode="json"),
-        misses=pictured(evaluation.confident_misses, test.images),
+        misses=[miss.model_dump() for miss in pictured(evaluation.confident_misses, test.images)],
         validation={
-            part: {"scores": chosen.calibration(raw).tolist(), "malignant": held.malignant.tolist()}
+            part: {
+                "scores": chosen.calibration(raw).tolist(),
+                "malignant": held.malignant.tolist(),
+                "lesions": np.unique(held.lesion_ids, return_inverse=True)[1].tolist() if lesions else None,
+            }
             for part in ("calibration", "selection")
         },
     )

@@ -21,7 +21,7 @@ from models_store.tables import Event, PredictionRow
 from tests.finished_experiment import a_final_record, a_spec, store_experiment, store_finished, store_trial
 
 SIZE = 28
-STUDIES = (("cnn screen", "CNN_v1", 1.4), ("deeper networks", "CNN_v2", 1.9), ("transfer, small", "VGG_v3", 1.1))
+EXPERIMENTS = (("cnn screen", "CNN_v1", 1.4), ("deeper networks", "CNN_v2", 1.9), ("transfer, small", "VGG_v3", 1.1))
 WORKER = Presence(
     name="gpu-1:4711",
     host="gpu-1",
@@ -40,7 +40,7 @@ def populate(database: Database, storage: Storage, broker_url: str, folder: Path
     """Fills empty servers; returns the finished experiments' ids, the first of them the champion's."""
     experiments, validations = [], []
     with database.write() as session:
-        for number, (name, architecture, separation) in enumerate(STUDIES):
+        for number, (name, architecture, separation) in enumerate(EXPERIMENTS):
             spec = a_spec(name=name)
             final = a_final_record(spec, architecture=architecture, separation=separation)
             validations.append(final.validation["calibration"]["scores"])

@@ -9,18 +9,20 @@ import hashlib
 import hmac
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from standardwebhooks import Webhook
 
 from models_store import runs
 from models_store.settings import Settings
-from models_store.tables import Delivery, Experiment
+from models_store.tables import Delivery, Experiment, Model
 from workers.worker.context import Worker
 
 log = logging.getLogger(__name__)
@@ -103,20 +105,25 @@ def _next(worker: Worker) -> Message | None:
         if delivery is None:
             return None
         experiment = session.get_one(Experiment, delivery.experiment_id)
-        return Message(delivery.id, json.dumps(_payload(delivery, experiment), sort_keys=True).encode())
+        figures = session.scalar(select(Model.metrics).where(Model.experiment_id == experiment.id))
+        payload = _payload(delivery, experiment, figures or {}, worker.settings.address)
+        return Message(delivery.id, json.dumps(payload, sort_keys=True).encode())
 
 
-def _payload(delivery: Delivery, experiment: Experiment) -> dict[str, Any]:
+def _payload(delivery: Delivery, experiment: Experiment, figures: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """`ExperimentEnded` of the client's schemas; `figures` are those of the test set."""
     finished = experiment.finished_at
     result = experiment.result or {}
     return {
+        "type": "experiment.ended",
         "delivery": delivery.id,
         "experiment": experiment.id,
+        "experiment_url": f"{address}/experiments/{experiment.id}",
         "name": experiment.name,
         "status": delivery.status,
         "finished_at": None if finished is None else finished.isoformat(),
-        "winner": result.get("winner"),
-        "model_version": result.get("model_version"),
+        **{name: result.get(name) for name in ("winner", "model_version", "threshold", "guarantee")},
+        **{name: figures.get(name) for name in ("recall", "specificity")},
         "error": experiment.error,
     }
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,9 +24,11 @@ from dermatriage_client.schemas import (
     BatchLine,
     Catalog,
     DatasetRead,
+    Estimate,
     ExperimentRead,
     Health,
     History,
+    Label,
     ModelRead,
     Page,
     Prediction,
@@ -62,6 +65,10 @@ class Client(Connection):
     def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         """Posts an experiment. The same `key` never submits it twice; without one, a new key is made for this call."""
         return self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
+        """How long an experiment would take on the server's workers, and what an answer of its model would cost."""
+        return self._ask(requests.estimation(spec), of(Estimate))
 
     def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
         """Every experiment, newest first; pages are fetched as the iteration reaches them."""
@@ -194,6 +201,19 @@ class Client(Connection):
         """Removes now what the server's settings no longer keep; with `dry_run` it only counts."""
         return self._ask(requests.pruning(dry_run), of(PrunedRead))
 
+    def predictions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        label: Label | None = None,
+        page_size: int = 50,
+    ) -> Iterator[PredictionRead]:
+        """The recorded predictions, newest first; pages are fetched as the iteration reaches them."""
+        asked = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **asked)
+
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
         return self._ask(requests.READINESS, requests.readiness)
@@ -267,6 +287,9 @@ class AsyncClient(Connection):
 
     async def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         return await self._ask(requests.submission(spec, key), of(ExperimentRead))
+
+    async def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
+        return await self._ask(requests.estimation(spec), of(Estimate))
 
     def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
         return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
@@ -364,6 +387,18 @@ class AsyncClient(Connection):
 
     async def prune(self, *, dry_run: bool = False) -> PrunedRead:
         return await self._ask(requests.pruning(dry_run), of(PrunedRead))
+
+    def predictions(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        label: Label | None = None,
+        page_size: int = 50,
+    ) -> AsyncIterator[PredictionRead]:
+        asked = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **asked)
 
     async def ready(self) -> Readiness:
         return await self._ask(requests.READINESS, requests.readiness)

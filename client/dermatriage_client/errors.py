@@ -7,6 +7,8 @@ import httpx
 
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE
 
+EARLIER_PREFIX = "urn:dermatriage:problem:"  # of servers of version 0.1
+
 
 class ServerUnreachable(RuntimeError):
     """Nothing answers at the address, or an answer broke off."""
@@ -41,7 +43,7 @@ def refusal(response: httpx.Response) -> Refused:
     if not is_problem(response):
         return not_ours(response)
     problem = response.json()
-    kind = problem.get("type", "").removeprefix(KIND_PREFIX)
+    kind = problem.get("type", "").replace(EARLIER_PREFIX, KIND_PREFIX).removeprefix(KIND_PREFIX)
     detail = problem.get("detail", problem["title"])
     return Refused(response.status_code, detail, problem.get("remedy", ""), kind, problem.get("errors") or ())
 

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
-KIND_PREFIX = "urn:dermatriage:problem:"
+# With the name of the kind, the address of a page on the server that explains it.
+KIND_PREFIX = "/problems/"
 
 
 class Finding(BaseModel):
@@ -19,7 +20,7 @@ class Finding(BaseModel):
 class ProblemDocument(BaseModel):
     """The body of every error, RFC 9457 with a remedy."""
 
-    type: str = Field(examples=["urn:dermatriage:problem:experiment-not-found"])
+    type: str = Field(examples=["/problems/experiment-not-found"])
     title: str = Field(examples=["There is no such experiment"])
     status: int = Field(ge=400, le=599, examples=[404])
     detail: str = Field(examples=["there is no experiment exp_0"])

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from dermatriage_client.schemas import DatasetList, DatasetRead, ModelRead, Readiness, TrialList, TrialRead
+from dermatriage_client.schemas import DatasetList, DatasetRead, Label, ModelRead, Readiness, TrialList, TrialRead
 
 Body = TypeVar("Body", bound=BaseModel)
 # A file's path, or its name and content.
@@ -62,9 +63,22 @@ def get(*parts: str, **params: Any) -> Call:
     return Call("GET", path(*parts), {"params": {name: value for name, value in params.items() if value is not None}})
 
 
+def predictions(
+    since: datetime | None, until: datetime | None, model: str | None, label: Label | None, page_size: int
+) -> dict[str, Any]:
+    """The parameters of the list of predictions. A moment without a zone is one of this machine."""
+    moments = {"since": since, "until": until}
+    sent = {name: None if moment is None else moment.astimezone(UTC).isoformat() for name, moment in moments.items()}
+    return {**sent, "model": model, "label": label, "limit": page_size}
+
+
 def submission(spec: BaseModel | Mapping[str, Any], key: str | None) -> Call:
-    posted = spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)
-    return Call("POST", path("experiments"), {"json": posted, "headers": {"Idempotency-Key": key or uuid.uuid4().hex}})
+    headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+    return Call("POST", path("experiments"), {"json": _posted(spec), "headers": headers})
+
+
+def estimation(spec: BaseModel | Mapping[str, Any]) -> Call:
+    return Call("POST", path("experiments", "estimate"), {"json": _posted(spec)})
 
 
 def cancellation(experiment_id: str) -> Call:
@@ -140,3 +154,7 @@ def readiness(response: httpx.Response) -> Readiness:
 
 def _named(image: Image) -> tuple[str, bytes]:
     return image if isinstance(image, tuple) else (Path(image).name, Path(image).read_bytes())
+
+
+def _posted(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    return spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)

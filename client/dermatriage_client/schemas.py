@@ -10,6 +10,7 @@ from dermatriage_client import examples
 Item = TypeVar("Item")
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled", "collapsed", "pruned"]
+Label = Literal["malignant", "benign"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 
@@ -39,6 +40,70 @@ class WaitingRead(BaseModel):
         "to the queue, or where it is not known how long the trials ahead take.",
         examples=["2026-01-05T11:02:40Z"],
     )
+
+
+class GuaranteeRead(BaseModel):
+    """What the threshold promises; `sentence` says it in words."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.GUARANTEE})
+
+    holds: bool = Field(description="False where the promise is void or was never given.")
+    kind: Literal["confidence", "expectation", "none"]
+    target_recall: float | None
+    confidence: float | None
+    positives: int = Field(description="Malignant lesions (images where lesions are unknown) that calibrated it.")
+    allowed_misses: int | None
+    seen_misses: int
+    sentence: str
+
+
+class IntervalRead(BaseModel):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class ConfusionRead(BaseModel):
+    """Counts of images; malignant is the positive class."""
+
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+
+class TestFigures(BaseModel):
+    """The figures of the frozen model on the test set at its threshold; null where a class is absent.
+
+    The card, the report and `GET /v1/models/{version}` show further figures, which are also kept here.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    recall: float | None
+    specificity: float | None
+    precision: float | None
+    f1: float | None
+    f2: float | None
+    roc_auc: float | None
+    pr_auc: float | None
+    confusion: ConfusionRead
+    intervals: dict[str, IntervalRead | None] = Field({}, description="95 % intervals by the name of the figure.")
+
+
+class ResultRead(BaseModel):
+    """What an experiment that succeeded has found."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.RESULT})
+
+    winner: str = Field(description="Name of the trial whose network became the model.")
+    model_version: str
+    threshold: float = Field(description="Malignant is what has at least this probability.")
+    guarantee: GuaranteeRead
+    test: TestFigures
+    warnings: list[str] = Field([], description="What limits the figures, and trials that failed or collapsed.")
 
 
 class ExperimentRead(BaseModel):
@@ -76,8 +141,56 @@ class ExperimentRead(BaseModel):
         None,
         description="Its place in the queue, where it was read while it is queued; a submission's answer has none.",
     )
-    result: dict[str, Any] | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
+    result: ResultRead | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
     error: FailureRead | None
+
+
+class AnswerEstimate(BaseModel):
+    """What one answer of the finished model costs, beside the rest of a request."""
+
+    network_runs: int = Field(
+        description="How often an answer runs a network: views x members, at most; so many times the cost of one "
+        "network with one view.",
+        examples=[24],
+    )
+    shortest_milliseconds: float | None = Field(
+        description="If the fastest networks win; null where one of them was not measured.", examples=[9.1]
+    )
+    longest_milliseconds: float | None = Field(description="If the slowest networks win.", examples=[40.0])
+    machines: list[str] = Field(description="What the milliseconds were measured on.", examples=[["AMD EPYC, 2 CPUs"]])
+    machine_was_busy: bool = Field(
+        description="Whether other programs kept a machine busy meanwhile; the figures are then too high.",
+        examples=[False],
+    )
+
+
+class Estimate(BaseModel):
+    """How long an experiment takes if every trial trains all its epochs, and what its model's answers cost."""
+
+    shortest_seconds: float | None = Field(
+        description="If the fastest networks win; null where `unknown` names a network.", examples=[900.0]
+    )
+    longest_seconds: float | None = Field(description="If the slowest networks win.", examples=[1600.0])
+    trials: int = Field(description="Of all three phases.", examples=[4])
+    slots: int = Field(description="Trials that the workers run at once; 0 counts as one.", examples=[1])
+    ahead: int = Field(0, description="Experiments of its queue that go before it.", examples=[2])
+    starts_in_seconds: float | None = Field(
+        None,
+        description="When its first trial starts at the latest; null where no worker listens to its queue, or where it "
+        "is not known how long the experiments ahead take.",
+        examples=[5400.0],
+    )
+    from_records: list[str] = Field(
+        description="Networks with recorded epochs on this data set with this recipe.", examples=[["CNN_v1"]]
+    )
+    from_table: list[str] = Field(
+        description="Networks whose epochs were measured on `machines` and scaled to the data set.",
+        examples=[["ConvNet_v1", "EffLite_v1"]],
+    )
+    unknown: list[str] = Field(description="Networks without any measurement.", examples=[[]])
+    machines: list[str] = Field(examples=[["AMD EPYC, 2 CPUs"]])
+    notes: list[str] = Field(description="What makes measurements of the table less certain.", examples=[[]])
+    answer: AnswerEstimate
 
 
 class EpochRead(BaseModel):
@@ -191,6 +304,12 @@ class DatasetRead(BaseModel):
     shared_lesions: SharedLesionsRead | None = Field(
         None, description="Lesions on two sides of the split; null where lesion ids are unknown.", examples=[None]
     )
+    notice: str | None = Field(
+        None,
+        description="What limits figures on it, such as generated images or lesions on two sides of the split; null if "
+        "nothing is known to.",
+        examples=["The images are generated: figures on them say nothing about skin."],
+    )
     made_from: MadeFrom | None = Field(None, description="Null unless it was made by a split.", examples=[None])
 
 
@@ -251,16 +370,32 @@ class Explanation(BaseModel):
     milliseconds: float = Field(description="What the heatmap took.", examples=[60.0])
 
 
+class DiagnosisRead(BaseModel):
+    """One of the seven diagnoses, and how probable it is."""
+
+    diagnosis: str = Field(description="MedMNIST's short name.", examples=["mel"])
+    name: str = Field(description="The full name.", examples=["melanoma"])
+    malignant: bool = Field(examples=[True])
+    probability: float = Field(ge=0, le=1, examples=[0.24])
+
+
 class Prediction(BaseModel):
     """One image, classified by one model at its threshold: malignant if the probability reaches it."""
 
     prediction_id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
-    label: Literal["malignant", "benign"]
+    label: Label
     probability_malignant: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])
     dataset: str = Field(examples=["dermamnist"])
     guarantee: dict[str, Any] = Field(examples=[examples.GUARANTEE], description="What the threshold promises.")
+    diagnoses: list[DiagnosisRead] | None = Field(
+        None,
+        description="The probability of each diagnosis, in the order of DermaMNIST's classes; null where the model "
+        "predicts none. The three malignant ones sum to `probability_malignant`. The label comes from that sum and the "
+        "threshold, not from the most probable diagnosis. They are not recorded.",
+        examples=[examples.DIAGNOSES],
+    )
     unlikeness: float | None = Field(
         None,
         ge=0,
@@ -281,7 +416,7 @@ class PredictionRead(BaseModel):
 
     id: str = Field(examples=["prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10"])
     created_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
-    label: Literal["malignant", "benign"] = Field(examples=["malignant"])
+    label: Label = Field(examples=["malignant"])
     probability: float = Field(ge=0, le=1, examples=[0.37])
     threshold: float = Field(examples=[0.31])
     model_version: str = Field(examples=[examples.VERSION])
@@ -344,6 +479,27 @@ class ModelRead(BaseModel):
     calibration: dict[str, Any]
     metrics: dict[str, Any] = Field(description="Test figures, recall first.")
     created_at: datetime
+
+
+class ExperimentEnded(BaseModel):
+    """The body of the webhook `experiment.ended`. Figures are those of the test set, null without a result."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.WEBHOOK})
+
+    type: Literal["experiment.ended"]
+    delivery: str = Field(description="The same in every attempt to deliver this webhook, as in `webhook-id`.")
+    experiment: str = Field(description="Id of the experiment.")
+    experiment_url: str = Field(description="The experiment's page; `PUBLIC_URL` of the settings is its beginning.")
+    name: str
+    status: Literal["succeeded", "failed", "cancelled"]
+    finished_at: datetime | None
+    winner: str | None
+    model_version: str | None
+    recall: float | None
+    specificity: float | None
+    threshold: float | None
+    guarantee: GuaranteeRead | None
+    error: FailureRead | None
 
 
 class Why(BaseModel):

@@ -81,6 +81,12 @@ class Miss(Record):
     probability: float
 
 
+class PicturedMiss(Miss):
+    """A miss with its image as base64 of a PNG."""
+
+    png: str
+
+
 class DiagnosisTable(Record):
     """How well the most probable of the seven diagnoses is the right one.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from models_store.contract.figures import Evaluation
-from models_store.contract.records import About, CalibrationRecord, Parity, TestSetOpening
+from models_store.contract.records import About, AnswerTime, CalibrationRecord, Parity, TestSetOpening
 from models_store.contract.specs import Record
 
 Environment = dict[str, Any]
@@ -76,7 +76,10 @@ class Collapsed(Record):
 
 
 class FinalModel(Record):
-    """A complete bundle in a folder, and everything that goes on record about it."""
+    """A complete bundle in a folder, and everything that goes on record about it.
+
+    `answer` is None from a worker of an earlier version.
+    """
 
     manifest_sha256: str
     signed_by: str | None
@@ -86,6 +89,7 @@ class FinalModel(Record):
     opening: TestSetOpening
     evaluation: Evaluation
     export: Parity
+    answer: AnswerTime | None = None
     warnings: tuple[str, ...]
 
 

@@ -25,8 +25,9 @@ class Recipe:
     """How a network is trained.
 
     The target `diagnosis` makes it predict the seven diagnoses; the probability of malignant is then a sum of three.
-    With `cosine` the learning rate rises over the share `warm_up` of all steps and falls to zero at the last one, so
-    that every epoch is trained and the last eligible one is kept. `weight_decay` spares biases and normalisation.
+    Networks from ImageNet weights, which overfit sooner, train the share `pretrained_epochs` of all epochs. With
+    `cosine` the learning rate rises over the share `warm_up` of all steps and falls to zero at the last one, so that
+    every epoch is trained and the last eligible one is kept. `weight_decay` spares biases and normalisation.
     """
 
     name: RecipeName
@@ -36,6 +37,7 @@ class Recipe:
     weight_decay: float
     warm_up: float
     label_smoothing: float
+    pretrained_epochs: float
     augmentation: Augmentation
     description: str
 
@@ -56,6 +58,7 @@ RECIPES: dict[str, Recipe] = {
             weight_decay=0.0,
             warm_up=0.0,
             label_smoothing=0.0,
+            pretrained_epochs=1.0,
             augmentation=Augmentation(rotation_degrees=20, shift=0.15, zoom=0.10, at_once=False),
             description="as the study trains: two classes, Adam, early stopping",
         ),
@@ -67,6 +70,7 @@ RECIPES: dict[str, Recipe] = {
             weight_decay=0.05,
             warm_up=0.05,
             label_smoothing=0.1,
+            pretrained_epochs=0.5,
             augmentation=Augmentation(rotation_degrees=180, shift=0.10, zoom=0.10, at_once=True),
             description="seven diagnoses, AdamW with a cosine schedule over every epoch, full rotation",
         ),

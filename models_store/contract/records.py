@@ -4,7 +4,9 @@ A record written by an older version lacks fields that came later; those have de
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec, Record, SelectionSpec, TrialSpec
 from models_store.scoring.probability_calibration import ProbabilityCalibration
@@ -55,11 +57,6 @@ class ThresholdDecision(Record):
     guarantee: Guarantee
     scores_sha256: str
 
-    @property
-    def best_threshold(self) -> float:
-        """The threshold under scikit-learn's name for it."""
-        return self.threshold
-
 
 Method = Literal["identity", "temperature", "platt"]
 
@@ -107,6 +104,44 @@ class CalibrationRecord(Record):
     likeness: OutOfDistributionFit | None = None
 
 
+class Scored(Record):
+    """Calibrated probabilities of malignant of N images, which are malignant, and which show the same lesion."""
+
+    scores: list[float] = Field(examples=[[0.02, 0.31, 0.88]])
+    malignant: list[bool] = Field(examples=[[False, False, True]])
+    lesions: list[int] | None = Field(
+        None,
+        description="The lesion that each image shows, by a number within this list; null where lesions are unknown.",
+        examples=[[0, 1, 2]],
+    )
+
+    @model_validator(mode="after")
+    def every_score_has_a_label(self) -> Self:
+        if not self.scores or len(self.scores) != len(self.malignant):
+            raise ValueError(f"{len(self.scores)} scores and {len(self.malignant)} labels")
+        if self.lesions is not None and len(self.lesions) != len(self.scores):
+            raise ValueError(f"{len(self.scores)} scores and {len(self.lesions)} lesions")
+        return self
+
+    @property
+    def lowest_of_lesions(self) -> list[float] | None:
+        """The lowest score of each malignant lesion, which the guarantee counts; None where lesions are unknown."""
+        if self.lesions is None:
+            return None
+        lowest: dict[int, float] = {}
+        for score, is_malignant, lesion in zip(self.scores, self.malignant, self.lesions, strict=True):
+            if is_malignant:
+                lowest[lesion] = min(score, lowest.get(lesion, score))
+        return list(lowest.values())
+
+
+class Validation(Record):
+    """`validation.json` of a bundle: what moves the threshold without touching the test set."""
+
+    calibration: Scored
+    selection: Scored | None = None
+
+
 class PartSize(Record):
     """One part of the data; `lesions` is None where lesion ids are unknown."""
 
@@ -133,7 +168,7 @@ class Member(Record):
 
 
 class About(Record):
-    """What was trained, on what and how: `about` of a bundle's `frozen.json`.
+    """What was trained, on what and how.
 
     `members` is empty in bundles made before there were ensembles.
     """
@@ -157,12 +192,27 @@ class About(Record):
     members: tuple[Member, ...] = ()
 
 
+class Frozen(Record):
+    """`frozen.json` of a bundle: what was trained, and the sha256 of every frozen file."""
+
+    about: About
+    files: dict[str, str]
+
+
 class Parity(Record):
     """How far the ONNX network's probabilities of malignant lie from Keras' on the same images."""
 
     max_abs_difference: float
     images: int
     decisions_differ: int
+
+
+class AnswerTime(Record):
+    """The median of `runs` single-image runs of the exported graph on one thread, and the machine that ran it."""
+
+    milliseconds: float
+    runs: int
+    machine: str
 
 
 class TestSetOpening(Record):

@@ -1,11 +1,13 @@
 """The contract: an experiment as a person posts it, and a trial as a worker gets it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, RESIZING, STRATEGIES, STUDY, Unfreeze
 from models_store.contract.recipes import RecipeName
+from models_store.contract.suggestions import suggestion
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 # Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
@@ -21,6 +23,13 @@ CalibrationPolicy = Literal[
 # of validation then calibrates: twice the malignant images give the same guarantee at a higher specificity.
 DEFAULT_SOURCE: Literal["train"] = "train"
 HELD_OUT_SHARE = {"validation": 0.5, "train": 0.1}
+
+
+KNOWN_NAMES: dict[str, Mapping[str, object]] = {
+    "architectures": ARCHITECTURES,
+    "class_weights": CLASS_WEIGHTS,
+    "strategies": STRATEGIES,
+}
 
 
 class Record(BaseModel):
@@ -146,32 +155,31 @@ class ExperimentSpec(Spec):
         "beats the champion on the same data set by the setting `PROMOTION_POLICY`.",
     )
 
-    @model_validator(mode="after")
-    def names_are_in_the_catalog(self) -> Self:
-        for field, known in (
-            ("architectures", ARCHITECTURES),
-            ("class_weights", CLASS_WEIGHTS),
-            ("strategies", STRATEGIES),
-        ):
-            names: tuple[str, ...] = getattr(self, field)
-            unknown = [name for name in names if name not in known]
-            if unknown:
-                raise ValueError(f"{field}: unknown {', '.join(map(_shown, unknown))}; choose from {', '.join(known)}")
-            if len(set(names)) < len(names):
-                raise ValueError(f"{field}: each name may appear once")
-        if len(set(self.input_sizes)) < len(self.input_sizes):
-            raise ValueError("input_sizes: each size may appear once")
-        if self.input_sizes and not set(RESIZING) & set(self.architectures):
+    @field_validator(*KNOWN_NAMES)
+    @classmethod
+    def names_are_in_the_catalog(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = KNOWN_NAMES[str(info.field_name)]
+        unknown = [f"unknown {name!r}; {suggestion(name, known)}" for name in names if name not in known]
+        if unknown:
+            raise ValueError("; ".join(unknown))
+        return names
+
+    @field_validator(*KNOWN_NAMES, "input_sizes")
+    @classmethod
+    def each_appears_once(cls, given: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        if len(set(given)) < len(given):
+            raise ValueError("each name or size may appear once")
+        return given
+
+    @field_validator("input_sizes")
+    @classmethod
+    def something_resizes(cls, sizes: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if sizes and not set(RESIZING) & set(info.data.get("architectures", RESIZING)):
             raise ValueError(
-                f"input_sizes: only {' and '.join(RESIZING)} resize images; add one of them to architectures, or leave "
-                "input_sizes empty"
+                f"only {' and '.join(RESIZING)} resize images; add one of them to architectures, or leave input_sizes "
+                "empty"
             )
-        return self
-
-
-def _shown(name: str) -> str:
-    """A name as it may stand in a message: a lone surrogate has no UTF-8."""
-    return name.encode(errors="backslashreplace").decode()
+        return sizes
 
 
 class Checkpoint(Spec):
@@ -194,6 +202,7 @@ class TrialSpec(Spec):
     unfreeze: Unfreeze
     recipe: RecipeName = "classic"
     input_size: int | None = Field(None, description="Pixels to which the graph resizes; None: the network's own.")
+    epochs: int | None = Field(None, description="Fewer epochs than the experiment asks for; None: as many.")
     starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
 

@@ -18,6 +18,8 @@ from models_store.datasets.patients import patients_path
 from models_store.datasets.synthetic import GENERATOR_VERSION, SYNTHETIC_SETS, generate
 from models_store.files import replacing
 
+BUILTIN_NAMES = (*OFFICIAL_NAMES, *SYNTHETIC_SETS)
+
 
 class Registered(Protocol):
     """What is recorded of a registered data set."""
@@ -42,7 +44,7 @@ class FileSource(Protocol):
 
 def is_builtin(name: str) -> bool:
     """Say whether a name is one of the official or synthetic sets, which need no registration."""
-    return name in OFFICIAL_NAMES or name in SYNTHETIC_SETS
+    return name in BUILTIN_NAMES
 
 
 def resolve(
@@ -59,7 +61,7 @@ def resolve(
     if name in SYNTHETIC_SETS:
         return _synthetic(name, cache_root)
     if registered is None or storage is None:
-        known = ", ".join((*OFFICIAL_NAMES, *SYNTHETIC_SETS))
+        known = ", ".join(BUILTIN_NAMES)
         raise DatasetUnknown(
             f"no data set is registered as '{name}'",
             f"Register it with `dermatriage dataset register PATH --name {name}`, or use one of {known}",

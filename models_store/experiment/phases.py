@@ -3,11 +3,13 @@
 Decided from the spec and from what the trials of the phase before came to. Nothing here writes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH, RESIZING, STRATEGIES, Strategy
+from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH, RESIZING, STRATEGIES, Strategy, TransferModel
+from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrainedNetwork, TrialSpec
 from models_store.experiment.selection import policy_for, ranked
 
@@ -89,6 +91,11 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
     return {f"{winner.architecture}/{name}": _apply(STRATEGIES[name], changed_from) for name in spec.strategies}
 
 
+def epochs_of(trial: "Trial", spec: ExperimentSpec) -> int:
+    """How many epochs a trial trains unless it stops early."""
+    return trial.spec.get("epochs") or spec.epochs
+
+
 def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | None":
     """The best of all trained trials: the winner of Phase 1 competes in Phase 2 as well."""
     return next(iter(_ranked(spec, trials)), None)
@@ -124,6 +131,8 @@ def _name(trial: TrialSpec, spec: ExperimentSpec) -> str:
 
 def _first_trial(spec: ExperimentSpec, name: str, class_weight: str, input_size: int | None, seed: int) -> TrialSpec:
     architecture = ARCHITECTURES[name]
+    pretrained = isinstance(architecture, TransferModel) and spec.weights == "imagenet"
+    share = RECIPES[spec.recipe].pretrained_epochs if pretrained else 1.0
     return TrialSpec(
         architecture=name,
         class_weight=class_weight,
@@ -134,6 +143,7 @@ def _first_trial(spec: ExperimentSpec, name: str, class_weight: str, input_size:
         seed=seed,
         recipe=spec.recipe,
         input_size=input_size,
+        epochs=math.ceil(share * spec.epochs) if share < 1 else None,
     )
 
 

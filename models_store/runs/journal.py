@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
-from models_store.experiment.phases import planned_trials
+from models_store.experiment.phases import epochs_of, planned_trials
 from models_store.tables import Event, Experiment, Trial
 
 UNFINISHED = ("queued", "running", "cancelling")
@@ -94,6 +94,8 @@ def refresh_progress(session: Session, experiment_id: str) -> None:
     """Share of the experiment's trials that are done, a running one counted by its epochs. Never moves back."""
     experiment = lock(session, experiment_id)
     spec = ExperimentSpec.model_construct(**experiment.spec)  # a spec of an older version must not hold up a record
-    trials = session.execute(select(Trial.status, Trial.epochs_done).where(Trial.experiment_id == experiment_id))
-    done = sum(min(epochs / spec.epochs, 1.0) if status in UNFINISHED else 1.0 for status, epochs in trials)
+    trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id))
+    done = sum(
+        min(trial.epochs_done / epochs_of(trial, spec), 1.0) if trial.status in UNFINISHED else 1.0 for trial in trials
+    )
     experiment.progress = max(experiment.progress, min(done / planned_trials(spec), 1.0))

@@ -117,6 +117,7 @@ def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict
         "validation": model["validation"],
         "test_opening": model["opening"],
         "export": model["export"],
+        "answer": model["answer"],
         "warnings": [
             *final.model.warnings,
             *(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in unsuccessful),

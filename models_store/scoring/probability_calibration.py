@@ -29,12 +29,6 @@ class ProbabilityCalibration(BaseModel):
             return p
         return sigmoid(self.slope * logit(p) + self.intercept)
 
-    def inverse(self, probability: float) -> float:
-        """The network's own output that maps to `probability`, to about 1e-15; outputs saturated at 0 or 1 excepted."""
-        if self.method == "identity":
-            return probability
-        return float(sigmoid((logit(np.float64(probability)) - self.intercept) / self.slope))
-
 
 def logit(probabilities: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     """Log-odds, finite also at 0 and 1."""

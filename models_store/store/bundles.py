@@ -19,12 +19,15 @@ import hashlib
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from models_store.contract.records import About
-from models_store.contract.specs import Record
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from models_store.contract.figures import PicturedMiss
+from models_store.contract.records import About, CalibrationRecord, Frozen, Validation
 from models_store.files import replacing, sha256_of
 from models_store.store.signatures import Signer, Trusted
 from models_store.store.storage import Storage
@@ -36,7 +39,7 @@ STANDALONE_FILES = ("predict.py", "preprocessing.json", "check.png", "check.json
 EVALUATED_FILES = ("metrics.json", "misses.json", "test_scores.csv", "card.md")
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, *EVALUATED_FILES, *STANDALONE_FILES)
 MANIFEST, SIGNATURE, SIGNED_BY = "manifest.json", "signature.json", "signed_by"
-SERVED_FILES = ("frozen.json", "model.onnx", "calibration.json", DISTRIBUTION)
+T = TypeVar("T")
 
 
 class BundleAltered(RuntimeError):
@@ -47,24 +50,62 @@ class NotInBundle(BundleAltered):
     """The manifest does not list a file: the bundle is older than it, or incomplete."""
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """The verified files that serving needs, in a local folder; `distribution` is None in old bundles."""
+class BundleUnreadable(BundleAltered):
+    """A file is the one that was written, and this version cannot read it: it lacks a key or has one more."""
 
-    folder: Path
-    about: dict[str, Any]
-    calibration: dict[str, Any]
-    distribution: Path | None
 
-    @property
-    def onnx(self) -> Path:
-        return self.folder / "model.onnx"
+class StoredBundle:
+    """A bundle in the store. Each file is copied into `folder` and verified when it is first asked for.
+
+    `files` is the sha256 of each by name. Raises `NotInBundle` for a file that the manifest does not list,
+    `BundleUnreadable` for one whose content is of another version, `BundleAltered` for a signature that is refused, and
+    `StoredFileMissing` or `StoredFileAltered` for what the store lost or changed.
+    """
+
+    def __init__(self, storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> None:
+        self._storage, self._store_key, self._folder = storage, store_key, folder
+        storage.get_verified(f"{store_key}/{MANIFEST}", manifest_sha256, folder / MANIFEST)
+        if storage.trusted.keys and signer_of(folder) is not None:
+            storage.get_file(f"{store_key}/{SIGNATURE}", folder / SIGNATURE)
+        _check_signature(folder, storage.trusted, store_key)
+        self.files: dict[str, str] = read_json(folder / MANIFEST)["files"]
+
+    @cached_property
+    def about(self) -> About:
+        return self._read("frozen.json", Frozen).about
+
+    @cached_property
+    def calibration(self) -> CalibrationRecord:
+        return self._read("calibration.json", CalibrationRecord)
+
+    @cached_property
+    def validation(self) -> Validation:
+        return self._read("validation.json", Validation)
+
+    @cached_property
+    def misses(self) -> tuple[PicturedMiss, ...]:
+        return self._read("misses.json", tuple[PicturedMiss, ...])
+
+    def path(self, name: str) -> Path:
+        """Where the verified copy of a file is."""
+        if name not in self.files:
+            raise NotInBundle(f"the manifest of {self._store_key} does not list {name}; the bundle is not complete")
+        self._storage.get_verified(f"{self._store_key}/{name}", self.files[name], self._folder / name)
+        return self._folder / name
+
+    def _read(self, name: str, kind: type[T]) -> T:
+        try:
+            return TypeAdapter(kind).validate_json(self.path(name).read_bytes())
+        except ValidationError as error:
+            raise BundleUnreadable(
+                f"{self._store_key}/{name} is of another version: {_first(error)}; promote another model, or serve "
+                "this one with the version that made it"
+            ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Sorted and indented, so that equal values, records among them, give equal bytes. NaN and infinity are refused."""
-    value = value.model_dump(mode="json") if isinstance(value, Record) else value
-    content = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    content = json.dumps(to_jsonable_python(value), indent=2, sort_keys=True, allow_nan=False)
     with replacing(path) as beside:
         beside.write_text(content + "\n", encoding="utf-8")
 
@@ -75,10 +116,8 @@ def read_json(path: Path) -> Any:
 
 def freeze(folder: Path, about: About) -> str:
     """Fixes model and threshold by their sha256s. Returns the sha256 that the test set is opened for."""
-    write_json(
-        folder / "frozen.json",
-        {"about": about.model_dump(mode="json"), "files": _digests(folder, (*FROZEN_FILES, *_further(folder)))},
-    )
+    files = _digests(folder, (*FROZEN_FILES, *_further(folder)))
+    write_json(folder / "frozen.json", Frozen(about=about, files=files))
     return sha256_of(folder / "frozen.json")
 
 
@@ -100,25 +139,6 @@ def upload(folder: Path, storage: Storage, store_key: str) -> None:
     signature = (SIGNATURE,) if (folder / SIGNATURE).exists() else ()
     for name in (*read_json(folder / MANIFEST)["files"], *signature, MANIFEST):
         storage.put_file(folder / name, f"{store_key}/{name}")
-
-
-def fetch(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> Bundle:
-    """Copies the files that serving needs into `folder` and verifies every byte. Raises like `fetch_files`."""
-    known = manifest(storage, store_key, manifest_sha256, folder)
-    wanted = tuple(name for name in SERVED_FILES if name != DISTRIBUTION or name in known)
-    fetch_files(storage, store_key, manifest_sha256, folder, wanted)
-    about, calibration = read_json(folder / "frozen.json")["about"], read_json(folder / "calibration.json")
-    return Bundle(folder, about, calibration, folder / DISTRIBUTION if DISTRIBUTION in known else None)
-
-
-def manifest(storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> dict[str, str]:
-    """The sha256 of each file of a bundle, by name, once its signature was checked. Raises like `fetch_files`."""
-    storage.get_verified(f"{store_key}/{MANIFEST}", manifest_sha256, folder / MANIFEST)
-    if storage.trusted.keys and signer_of(folder) is not None:
-        storage.get_file(f"{store_key}/{SIGNATURE}", folder / SIGNATURE)
-    _check_signature(folder, storage.trusted, store_key)
-    digests: dict[str, str] = read_json(folder / MANIFEST)["files"]
-    return digests
 
 
 def signer_of(folder: Path | zipfile.Path) -> str | None:
@@ -161,21 +181,9 @@ def _check_signature(folder: Path | zipfile.Path, trusted: Trusted, named: str) 
         raise BundleAltered(f"the signature of {named} is refused: {error}") from error
 
 
-def fetch_files(
-    storage: Storage, store_key: str, manifest_sha256: str, folder: Path, names: tuple[str, ...] | None = None
-) -> tuple[str, ...]:
-    """Copies the manifest and `names`, or everything it lists, into `folder`, verifies every byte, returns the names.
-
-    Raises `NotInBundle` for a file that the manifest does not list, `BundleAltered` for a signature that is refused,
-    and `StoredFileMissing` or `StoredFileAltered` for what the store lost or changed.
-    """
-    digests = manifest(storage, store_key, manifest_sha256, folder)
-    wanted = tuple(digests) if names is None else names
-    for name in wanted:
-        if name not in digests:
-            raise NotInBundle(f"the manifest of {store_key} does not list {name}; the bundle is not complete")
-        storage.get_verified(f"{store_key}/{name}", digests[name], folder / name)
-    return (*wanted, MANIFEST)
+def _first(error: ValidationError) -> str:
+    finding = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, finding["loc"])), finding["msg"]]))
 
 
 def _further(folder: Path) -> tuple[str, ...]:

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from models_store.settings import Settings
 from service.access.keys import FORM, Keyring, Known, Scope
-from service.access.rates import Rates
+from service.access.rates import Rates, Taken
 from service.access.sessions import COOKIE, form_token
 from service.errors import Problem
 
@@ -30,6 +30,7 @@ KEY_ID = "dermatriage.key_id"
 SCOPES = "dermatriage.scopes"
 FORM_TOKEN = "dermatriage.form_token"
 STILL_ADMITTED = "dermatriage.still_admitted"
+TAKEN = "dermatriage.taken"
 FORM_TOKEN_HEADER = "x-form-token"
 
 
@@ -55,13 +56,15 @@ def is_loopback(host: str) -> bool:
 
 def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
     """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
-    if path in OPEN or (metrics_open and path == "/metrics") or (method in SAFE and path.startswith("/static/")):
+    if path in OPEN or (metrics_open and path == "/metrics"):
+        return None
+    if method in SAFE and f"{path}/".startswith(("/static/", "/problems/")):
         return None
     if method in SAFE or path == "/sign-out":
         return "read"
     if method == "POST" and path.startswith("/experiments/") and path.endswith("/delete"):
         return "admin"
-    if method == "POST" and path in ("/predict", "/v1/predict/batch"):
+    if method == "POST" and path in ("/predict", "/v1/predict", "/v1/predict/batch"):
         return "predict"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
@@ -91,9 +94,9 @@ class Gate:
             await self._admit(scope)
         except Problem as problem:
             answer = _to_sign_in(scope) if problem.status == 401 and _is_visit(scope) else None
-            await (answer or problem.response(Request(scope)))(scope, receive, send)
+            await (answer or problem.response(Request(scope)))(scope, receive, _with_rate_limit(scope, send))
             return
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, _with_rate_limit(scope, send))
 
     async def _admit(self, scope: Connection) -> None:
         needed = scope_needed(scope["method"], scope["path"], metrics_open=self.settings.metrics_open)
@@ -110,13 +113,13 @@ class Gate:
                     "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
                 )
             scope[CALLER] = "local"
-            self._slow_down(address)
+            self._slow_down(scope, address)
             return
         if needed is None:
-            self._slow_down(address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
+            self._slow_down(scope, address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
             return
         key = await self._find(scope, headers)
-        self._slow_down(address if key is None else key.id)
+        self._slow_down(scope, address if key is None else key.id)
         if key is None:
             raise _unauthorized()
         if not key.allows(needed):
@@ -145,17 +148,29 @@ class Gate:
             )
         return key
 
-    def _slow_down(self, caller: str, rates: Rates | None = None) -> None:
-        seconds = (rates or self.rates).seconds_to_wait(caller)
-        if seconds:
+    def _slow_down(self, scope: Connection, caller: str, rates: Rates | None = None) -> None:
+        taken = scope[TAKEN] = (rates or self.rates).take(caller)
+        if not taken.granted:
             raise Problem(
-                429,
                 "too-many-requests",
-                "Too many requests",
                 f"this caller may send {self.settings.requests_per_minute:,} requests a minute",
-                f"Wait {seconds} s, and send many images at once with POST /v1/predict/batch.",
-                headers={"Retry-After": str(seconds)},
+                f"Wait {taken.seconds_to_next} s, and send many images at once with POST /v1/predict/batch.",
+                headers={"Retry-After": str(taken.seconds_to_next)},
             )
+
+
+def _with_rate_limit(scope: Connection, send: Send) -> Send:
+    """Tells callers whose requests are counted how many more they may send."""
+    taken: Taken | None = scope.get(TAKEN)
+    if taken is None:
+        return send
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(taken.headers())
+        await send(message)
+
+    return send_with_headers
 
 
 def _changes_by_api(scope: Connection) -> bool:
@@ -190,18 +205,11 @@ def _is_public_name(host: str) -> bool:
 
 
 def _unauthorized() -> Problem:
-    return Problem(
-        401,
-        "unauthorized",
-        "A key is needed",
-        "the request shows no API key that is in use",
-        "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
-        headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'},
-    )
+    return Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="DermaTriage"'})
 
 
 def _forbidden(detail: str, remedy: str) -> Problem:
-    return Problem(403, "forbidden", "This is not allowed", detail, remedy)
+    return Problem("forbidden", detail, remedy)
 
 
 def still_admitted(request: Request) -> Callable[[], bool]:

@@ -8,8 +8,26 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 MOST_CALLERS = 10_000
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Whether a request was granted, how many more are, of how many, and the whole seconds until one more is."""
+
+    granted: bool
+    limit: int
+    remaining: int
+    seconds_to_next: int
+
+    def headers(self) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers names them; they speak of the share of this web process."""
+        return {
+            "RateLimit-Policy": f'"requests";q={self.limit};w=60',
+            "RateLimit": f'"requests";r={self.remaining};t={self.seconds_to_next}',
+        }
 
 
 class Rates:
@@ -19,14 +37,16 @@ class Rates:
         self.per_minute, self._clock = per_minute, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def seconds_to_wait(self, caller: str) -> int:
-        """0 and one token taken, or the whole seconds until there is one again."""
+    def take(self, caller: str) -> Taken:
+        """Takes one token if there is one."""
         moment = self._clock()
         room = max(self.per_minute, 1.0)
         tokens, seen = self._buckets.pop(caller, (room, moment))
         tokens = min(room, tokens + (moment - seen) * self.per_minute / 60)
         granted = tokens >= 1
-        self._buckets[caller] = (tokens - granted, moment)
+        left = tokens - granted
+        self._buckets[caller] = (left, moment)
         if len(self._buckets) > MOST_CALLERS:
             self._buckets.popitem(last=False)
-        return 0 if granted else math.ceil((1 - tokens) * 60 / self.per_minute)
+        seconds = math.ceil((1 - left % 1) * 60 / self.per_minute)
+        return Taken(granted, limit=int(room), remaining=int(left), seconds_to_next=seconds)

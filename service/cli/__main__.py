@@ -62,6 +62,7 @@ for verb in (
     experiments.delete,
     experiments.report,
     predicting.predict,
+    predicting.predictions,
     models.models,
     models.promote,
     models.rollback,

@@ -16,9 +16,9 @@ from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
 from service.cli.output import AsJson, console, show_json, show_table
+from service.datasets.notices import shared_lesions, sharing_sentence, split_command
 from service.datasets.reading import show_dataset
 from service.datasets.recording import record
-from service.datasets.sharing import shared_lesions, sharing_sentence, split_command
 from service.datasets.splitting import make_split
 
 app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)

@@ -56,7 +56,7 @@ def demonstrate(data: Path | None, var: Path, out: Console, parent: ParentWatch)
     with embedded_stack(settings, var, out.print, fresh=True) as stack, Client(stack.url) as client:
         if data is not None:
             register_file(data, chosen.dataset, stack.settings)
-        _study(client, chosen, stack, out, parent)
+        _experiment(client, chosen, stack, out, parent)
         _show_predictions(client, chosen.path, out)
         _show_the_way_on(stack, var, out)
     out.print(f"[bold]Done. Everything above was trained and tested on {escape(chosen.called)}.[/bold]", soft_wrap=True)
@@ -105,14 +105,14 @@ def _resolved(name: str, settings: Settings) -> Path:
     return resolve(name, data_root=settings.data_root, cache_root=settings.cache_root, registered=None, storage=None)
 
 
-def _study(client: Client, chosen: Images, stack: Stack, out: Console, parent: ParentWatch) -> None:
+def _experiment(client: Client, chosen: Images, stack: Stack, out: Console, parent: ParentWatch) -> None:
     submitted = client.submit({**PRESETS["demo"], "dataset": chosen.dataset})
     out.print(f"Submitted {submitted.id}: screening, fine-tuning, and one final test.")
     experiment = follow(client, submitted.id, out, _both(stack.check, parent.check))
     if experiment.result is None:
         why = how_it_failed(experiment) or "it gives no reason"
         raise DemonstrationFailed(f"the experiment {experiment.status}: {why}; the logs are in {stack.logs}")
-    out.print("\n".join(["", *result_lines(experiment.result), ""]), soft_wrap=True)
+    out.print("\n".join(["", *result_lines(experiment.result, chosen.dataset), ""]), soft_wrap=True)
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

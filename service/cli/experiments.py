@@ -143,7 +143,8 @@ def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None
     if as_json:
         show_json(experiment)
     elif experiment.result is not None:
-        console().print(escape("\n".join(result_lines(experiment.result))))
+        lines = result_lines(experiment.result, experiment.spec["dataset"])
+        console().print(escape("\n".join(lines)), soft_wrap=True)
     if experiment.status != "succeeded":
         notes().print(escape(f"{experiment_id} {experiment.status}. {how_it_failed(experiment)}".strip()))
         raise Finished(1)

@@ -153,7 +153,9 @@ def _refused(error: Refused) -> tuple[int, str]:
         return NO_KEY, f"this server asks for an API key, and {had}.\n{HOW_TO_GET_A_KEY}"
     if error.status == 403:
         return NO_KEY, str(error)
-    findings = [f"  {found.get('pointer') or found.get('parameter')}: {found['detail']}" for found in error.errors]
+    findings = [
+        f"  {found.get('pointer') or found.get('parameter') or 'the body'}: {found['detail']}" for found in error.errors
+    ]
     if not findings:
         return UNUSABLE if error.status < 500 else FAILED, str(error)
     return UNUSABLE, "\n".join(["the server refuses this:", *findings, error.remedy])

@@ -4,25 +4,32 @@ import csv
 import glob
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from datetime import datetime
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.progress import track
 
 from dermatriage_client import Client
-from dermatriage_client.schemas import BatchLine
+from dermatriage_client.schemas import BatchLine, Label, PredictionRead
 from models_store.contract.catalog import DISCLAIMER
-from service.cli.output import AsJson, BadInput, Finished, Url, connected, notes, show_json, show_table
+from service.cli.completing import versions
+from service.cli.output import AsJson, BadInput, Finished, Url, connected, moment, notes, show_json, show_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
+RECORDED = ("id", "label", "probability", "threshold", "model", "warnings", "answered")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Answer = dict[str, Any]
 Images = Annotated[
     list[str], typer.Argument(metavar="IMAGE…", help="Image files, folders of them, patterns in quotes, or zips.")
 ]
+Since = Annotated[datetime | None, typer.Option(help="Only those answered then or later, in this machine's time.")]
+Until = Annotated[datetime | None, typer.Option(help="Only those answered before.")]
+OfModel = Annotated[str | None, typer.Option(help="Only those of this version.", autocompletion=versions)]
+OfLabel = Annotated[str | None, typer.Option(help=f"Only those: {', '.join(get_args(Label))}.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line of CSV an image.")]
 
 
@@ -43,6 +50,41 @@ def predict(images: Images, url: Url = None, as_json: AsJson = False, as_csv: As
         _show(answers)
     if any("error" in answer for answer in answers):
         raise Finished(2)
+
+
+def predictions(
+    since: Since = None,
+    until: Until = None,
+    model: OfModel = None,
+    label: OfLabel = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List recorded predictions, newest first."""
+    if label is not None and label not in get_args(Label):
+        raise BadInput(f"there is no label {label!r}; choose from {', '.join(get_args(Label))}")
+    with connected(url) as client:
+        found = client.predictions(
+            since=since,
+            until=until,
+            model=model,
+            label=label,  # type: ignore[arg-type]
+            page_size=min(limit, 200),
+        )
+        newest = list(islice(found, limit))
+    if as_json:
+        show_json(newest)
+    elif newest:
+        show_table(RECORDED, map(_recorded, newest))
+    else:
+        notes().print("There is none.")
+
+
+def _recorded(prediction: PredictionRead) -> tuple[str, ...]:
+    probability, threshold = f"{prediction.probability:.4f}", f"{prediction.threshold:.4f}"
+    shown = (prediction.label, probability, threshold, prediction.model_version, " ".join(prediction.warnings))
+    return (prediction.id, *shown, moment(prediction.created_at))
 
 
 def _files(named: str) -> list[Path]:
@@ -80,10 +122,28 @@ def _answer(file: str, line: BatchLine) -> Answer:
 def _show(answers: list[Answer]) -> None:
     """A table with the codes of the warnings; what each code means is said once, beside it."""
     show_table(("image", "label", "probability", "threshold", "warnings"), map(_row, answers))
+    _show_diagnoses([answer for answer in answers if answer.get("diagnoses")])
     meanings = {each["code"]: each["message"] for answer in answers for each in answer.get("warnings", ())}
     for code, message in meanings.items():
         notes().print(f"{code}: {message}", markup=False)
     notes().print(DISCLAIMER)
+
+
+def _show_diagnoses(answers: list[Answer]) -> None:
+    if not answers:
+        return
+    short_names = tuple(_by_diagnosis(answers[0]))
+    typer.echo("\nprobability by diagnosis")
+    rows = [(answer["file"], *(f"{p:.4f}" for p in _by_diagnosis(answer).values())) for answer in answers]
+    show_table(("image", *short_names), rows)
+    for each in answers[0]["diagnoses"]:
+        notes().print(f"{each['diagnosis']}: {each['name']}{' (malignant)' if each['malignant'] else ''}", markup=False)
+    notes().print("The malignant diagnoses sum to the probability that is compared with the threshold.")
+
+
+def _by_diagnosis(answer: Answer) -> dict[str, float]:
+    """Probabilities by short name; empty where the model predicts no diagnoses."""
+    return {each["diagnosis"]: each["probability"] for each in answer.get("diagnoses") or ()}
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
@@ -93,11 +153,14 @@ def _row(answer: Answer) -> tuple[str, ...]:
     return answer["file"], answer["label"], probability, threshold, _codes(answer)
 
 
-def _show_csv(answers: Iterable[Answer]) -> None:
-    table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+def _show_csv(answers: list[Answer]) -> None:
+    """Where a model predicts diagnoses, each has a column behind the others."""
+    columns = dict.fromkeys((*COLUMNS, *chain.from_iterable(map(_by_diagnosis, answers))))
+    table = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", restval="", lineterminator="\n")
     table.writeheader()
     for answer in answers:
-        table.writerow({name: _cell(value) for name, value in {**answer, "warnings": _codes(answer)}.items()})
+        row = {**answer, **_by_diagnosis(answer), "warnings": _codes(answer)}
+        table.writerow({name: _cell(value) for name, value in row.items()})
 
 
 def _cell(value: Any) -> Any:

@@ -194,7 +194,7 @@ class Bars:
         )
         for trial in trials:
             if trial.status != "queued":
-                self._show_trial(trial, experiment.spec["epochs"])
+                self._show_trial(trial, _epochs_of(trial, experiment))
 
     def _show_trial(self, trial: TrialRead, epochs: int) -> None:
         ended = trial.finished_at is not None
@@ -231,7 +231,7 @@ class Lines:
             self._say(("experiment", phase), _phase(experiment, phase))
             for trial in trials:
                 if trial.phase == phase:
-                    self._say_trial(trial, experiment.spec["epochs"])
+                    self._say_trial(trial, _epochs_of(trial, experiment))
 
     def _say_trial(self, trial: TrialRead, epochs: int) -> None:
         for epoch in trial.epochs or ():
@@ -253,6 +253,11 @@ def _display(console: Console) -> Bars | Lines:
 def _phase(experiment: ExperimentRead, phase: int) -> str:
     waiting = experiment.waiting
     return PHASES[phase] if phase > 0 or waiting is None else f"{PHASES[0]}, {waiting_line(waiting)}"
+
+
+def _epochs_of(trial: TrialRead, experiment: ExperimentRead) -> int:
+    """How many epochs the trial trains unless it stops early."""
+    return int(trial.spec.get("epochs") or experiment.spec["epochs"])
 
 
 def _latest(trial: TrialRead, epochs: int) -> str:

@@ -1,10 +1,10 @@
 """An experiment in words: its state, its test figures with recall first, its trials."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any
 
-from dermatriage_client.schemas import ENDED, ExperimentRead, TrialRead, WaitingRead
+from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead, WaitingRead
+from models_store.wording import new_lesions
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
@@ -13,26 +13,27 @@ TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "
 SELECTION = ("val_recall", "val_specificity", "val_auc")
 
 
-def result_lines(result: Mapping[str, Any]) -> list[str]:
-    """The test figures of a finished experiment, recall first, each with its 95 % interval where it has one."""
-    test, counts = result["test"], result["test"]["confusion"]
+def result_lines(result: ResultRead, dataset: str) -> list[str]:
+    """The test figures of a finished experiment, recall first, and whether they speak for new lesions."""
+    test, counts = result.test.model_dump(), result.test.confusion
     lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
-    lines.append(f"  missed       {counts['fn']} of {counts['fn'] + counts['tp']} malignant images")
-    lines.append(f"  false alarms {counts['fp']} of {counts['fp'] + counts['tn']} benign images")
-    return [f"Test set at the threshold {result['threshold']:.4f}, winner {result['winner']}:", *lines]
+    lines.append(f"  missed       {counts.fn} of {counts.fn + counts.tp} malignant images")
+    lines.append(f"  false alarms {counts.fp} of {counts.fp + counts.tn} benign images")
+    lines.append(f"  {new_lesions(test, dataset)}")
+    return [f"Test set at the threshold {result.threshold:.4f}, winner {result.winner}:", *lines]
 
 
 def listed(experiment: ExperimentRead) -> tuple[str, ...]:
     """One row of a list of experiments."""
-    result = experiment.result or {}
-    recall = (result.get("test") or {}).get("recall")
+    result = experiment.result
+    recall = None if result is None else result.test.recall
     return (
         experiment.id,
         experiment.spec.get("name", ""),
         experiment.status,
         f"{experiment.progress:.0%}" if experiment.waiting is None else f"no. {experiment.waiting.position}",
         "" if recall is None else f"{recall:.3f}",
-        result.get("winner", ""),
+        "" if result is None else result.winner,
         moment(experiment.created_at),
     )
 
@@ -47,7 +48,7 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
         yield f"  {experiment.error.kind}: {experiment.error.message}"
     if experiment.result is not None:
         yield ""
-        yield from result_lines(experiment.result)
+        yield from result_lines(experiment.result, spec["dataset"])
         yield from _promise(experiment.result)
 
 
@@ -70,12 +71,9 @@ def how_it_failed(experiment: ExperimentRead) -> str:
     return "" if experiment.error is None else experiment.error.message
 
 
-def _promise(result: Mapping[str, Any]) -> Iterator[str]:
-    sentence = (result.get("guarantee") or {}).get("sentence")
-    if sentence:
-        yield f"  {sentence}"
-    if result.get("model_version"):
-        yield f"  model        {result['model_version']}"
+def _promise(result: ResultRead) -> Iterator[str]:
+    yield f"  {result.guarantee.sentence}"
+    yield f"  model        {result.model_version}"
 
 
 def waiting_line(waiting: WaitingRead) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from models_store.contract.catalog import PRESETS
+from models_store.contract.suggestions import suggestion
 from service.cli.completing import architectures, class_weights, datasets, presets, strategies
 from service.cli.experiments import follow_to_the_end
 from service.cli.output import AsJson, BadInput, Url, connected, console, notes, show_json
@@ -88,7 +89,7 @@ def _experiment(spec: Path | None, preset: str | None, replaced: dict[str, Any],
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise BadInput(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
+        raise BadInput(f"there is no preset {name!r}; {suggestion(name, PRESETS)}")
     return json.loads(json.dumps(PRESETS[name]))  # type: ignore[no-any-return]
 
 

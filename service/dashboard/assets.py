@@ -43,7 +43,7 @@ def read_asset(digest: str, name: str, request: Request) -> Response:  # noqa: A
     try:
         body = content(name)
     except KeyError:
-        raise Problem(404, "not-found", "Not Found", f"there is no file {name}", "Load the page again.") from None
+        raise Problem("not-found", f"there is no file {name}", "Load the page again.") from None
     headers = {"Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         body, headers["Content-Encoding"] = compressed(name), "gzip"

@@ -83,9 +83,7 @@ def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, s
     trial = session.get(Trial, trial_id)
     if trial is None or trial.experiment_id != experiment_id:
         detail = f"the experiment {experiment_id} has no trial {trial_id}"
-        raise Problem(
-            404, "trial-not-found", "There is no such trial", detail, "Open the experiment to see its trials."
-        )
+        raise Problem("trial-not-found", detail, "Open the experiment to see its trials.")
     experiment = find_experiment(session, experiment_id)
     log = session.get(TrialLog, trial_id)
     return show("log.html", viewer, page="log", experiment=experiment, trial=trial, log=log)

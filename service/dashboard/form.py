@@ -20,7 +20,6 @@ from models_store.contract.specs import ExperimentSpec
 
 Json = Mapping[str, Any]
 Kind = Literal["text", "number", "select", "checks", "check"]
-Values = Mapping[str, Any]
 
 # What most people set; the rest is in collapsed groups.
 MAIN_FIELDS = (
@@ -168,8 +167,6 @@ def mistakes(error: ValidationError, fields: Iterable[Field]) -> dict[str, str]:
         path = [str(part) for part in wrong["loc"]]
         message = str(wrong["msg"]).removeprefix("Value error, ")
         name = next((name for name in (".".join(path[:2]), ".".join(path[:1])) if name in known), "")
-        if not name:  # a check across fields names its field at the start
-            name = next((name for name in known if message.startswith(f"{name}:")), "")
         if not name and "threshold" in message:
             name = "calibration.threshold"
         found.setdefault(name, message)

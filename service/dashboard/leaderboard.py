@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from dermatriage_client.schemas import ENDED
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.phases import epochs_of
 from models_store.tables import EpochRow, Experiment, Trial, TrialLog
 from service.presentation.experiment import ranked
 
@@ -127,7 +128,7 @@ def _share(trial: Trial, spec: ExperimentSpec) -> float:
         return 1.0
     if trial.kind == "finalize":
         return 0.5 if trial.status == "running" else 0.0
-    return min(trial.epochs_done / spec.epochs, 1.0)
+    return min(trial.epochs_done / epochs_of(trial, spec), 1.0)
 
 
 def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseState:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
+from dermatriage_client.schemas import Estimate
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
@@ -17,12 +18,10 @@ from models_store.datasets.errors import DatasetUnknown
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.datasets.endpoints import split_alone
-from service.datasets.sharing import sharing_datasets
-from service.dependencies import Reading, Service, Services, Writing
+from service.datasets.notices import notices
+from service.dependencies import Reading, Services, Writing
 from service.experiments.catalog import read_catalog
-from service.experiments.estimate import Estimate, estimate
-from service.experiments.waiting import Outlook, outlook
-from service.system.worker_status import heard_workers, slots
+from service.experiments.waiting import estimate_in_queue
 
 router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
@@ -75,17 +74,16 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
-    estimated, ahead = (None, None) if spec is None else _estimate(session, services, spec)
+    estimated = None if spec is None else estimate_in_queue(session, spec, services.settings.broker_url)
     if FRAGMENT in request.headers:
         return show(
             "estimate.html",
             viewer,
             page="new_experiment",
             estimated=estimated,
-            outlook=ahead,
             queue=None if spec is None else spec.queue,
         )
-    return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, ahead=ahead, key=_key(form))
+    return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, key=_key(form))
 
 
 def datasets(session: Session) -> list[Choice]:
@@ -116,11 +114,6 @@ def _validated(
     return spec, {}
 
 
-def _estimate(session: Session, services: Service, spec: ExperimentSpec) -> tuple[Estimate, Outlook]:
-    room = slots(heard_workers(services.settings.broker_url) or (), spec.queue)
-    return estimate(session, spec, room), outlook(session, spec, room)
-
-
 def _page(
     viewer: Viewing,
     session: Session,
@@ -130,7 +123,6 @@ def _page(
     *,
     wrong: dict[str, str] | None = None,
     estimated: Estimate | None = None,
-    ahead: Outlook | None = None,
     preset: str = "",
     status_code: int = 200,
     key: str = "",
@@ -145,10 +137,9 @@ def _page(
         values=values,
         wrong=wrong or {},
         estimated=estimated,
-        outlook=ahead,
         queue=values.get("queue"),
         presets=PRESETS,
-        shared=sharing_datasets(session),
+        notices=notices(read_catalog(session).datasets),
         preset=preset,
         key=key or uuid.uuid4().hex,
     )

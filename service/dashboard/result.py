@@ -49,6 +49,15 @@ class Slider:
         return (recorded.recall, recorded.specificity) == (self.outcome.recall, self.outcome.specificity)
 
     @property
+    def lowest_of_lesions(self) -> list[float] | None:
+        return self.validation.calibration.lowest_of_lesions
+
+    @property
+    def missed_lesions(self) -> int:
+        """Malignant lesions that the chosen threshold misses: those with any image below it."""
+        return sum(score < self.validation.threshold for score in self.lowest_of_lesions or ())
+
+    @property
     def position(self) -> float:
         """Of the chosen threshold on the slider, from 0 at the left to 1."""
         return self.chosen_index / max(len(self.stops) - 1, 1)
@@ -57,7 +66,8 @@ class Slider:
     def script_data(self) -> dict[str, Any]:
         """The data for the page's script."""
         return {
-            **self.validation.calibration.model_dump(),
+            **self.validation.calibration.model_dump(include={"scores", "malignant"}),
+            "lowest_of_lesions": self.lowest_of_lesions,
             "stops": self.stops,
             "chosen": self.validation.threshold,
             "chosen_index": self.chosen_index,

@@ -11,6 +11,7 @@ from service.dashboard import (
     experiment_list,
     models,
     new_experiment,
+    problems,
     result,
     sign_in,
     system,
@@ -18,7 +19,7 @@ from service.dashboard import (
 )
 
 router = APIRouter(include_in_schema=False)
-for part in (assets, sign_in, experiment_list, new_experiment, result, experiment, models, try_it, system):
+for part in (assets, sign_in, experiment_list, new_experiment, result, experiment, models, try_it, system, problems):
     router.include_router(part.router)
 
 

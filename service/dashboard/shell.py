@@ -105,13 +105,7 @@ async def _require_own_form(request: Request) -> None:
     expected = request.scope.get(FORM_TOKEN, "")
     shown = request.headers.get(FORM_TOKEN_HEADER) or str((await request.form()).get("form_token", ""))
     if expected and not hmac.compare_digest(shown.encode(), expected.encode()):
-        raise Problem(
-            403,
-            "forbidden",
-            "The form is out of date",
-            "it belongs to another session",
-            "Load the page again and submit the form again.",
-        )
+        raise Problem("form-out-of-date")
 
 
 def _as_page(viewer: Viewer, problem: Response) -> Response:

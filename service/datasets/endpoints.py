@@ -23,7 +23,7 @@ def list_datasets(session: Reading) -> DatasetList:
     return DatasetList(items=show_datasets(session))
 
 
-@router.get("/v1/datasets/{name}", responses=problems(404, 422))
+@router.get("/v1/datasets/{name}", responses=problems("dataset-not-found", "invalid-request"))
 def read_dataset(name: Name, session: Reading) -> DatasetRead:
     row = session.get(DatasetRow, name)
     if row is not None:
@@ -32,9 +32,7 @@ def read_dataset(name: Name, session: Reading) -> DatasetRead:
         if builtin.name == name:
             return builtin
     raise Problem(
-        404,
         "dataset-not-found",
-        "There is no such data set",
         f"no data set is called {name!r}",
         f"GET /v1/datasets lists those there are; `dermatriage dataset register PATH --name {name}` adds one.",
     )
@@ -45,10 +43,18 @@ def read_dataset(name: Name, session: Reading) -> DatasetRead:
     status_code=201,
     responses={
         200: {"model": DatasetRead, "description": "This split was made before."},
-        **problems(404, 409, 422, 503),
+        **problems(
+            "dataset-not-found",
+            "dataset-name-refused",
+            "invalid-request",
+            "lesions-unknown",
+            "dataset-invalid",
+            "split-under-way",
+            "dataset-unavailable",
+        ),
     },
 )
-def split(name: Name, asked: NewSplit, services: Services, request: Request, response: Response) -> DatasetRead:
+def split_dataset(name: Name, asked: NewSplit, services: Services, request: Request, response: Response) -> DatasetRead:
     """Makes a split by whole lesions, so that no lesion of the test set was trained on.
 
     It is a data set with a name of its own, at `Location`. The data set needs lesion ids.
@@ -65,14 +71,7 @@ def split_alone(services: Service, name: str, seed: int) -> tuple[DatasetRow, bo
     Raises `Problem` and `DatasetError`.
     """
     if not services.splitting.acquire(blocking=False):
-        raise Problem(
-            503,
-            "split-under-way",
-            "Another split is being made",
-            "the server makes one split at a time",
-            "Try again in a minute.",
-            headers={"Retry-After": "60"},
-        )
+        raise Problem("split-under-way", headers={"Retry-After": "60"})
     try:
         return make_split(name, seed, database=services.database, storage=services.storage, settings=services.settings)
     finally:

@@ -11,17 +11,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dermatriage_client.problems import Finding
-from dermatriage_client.schemas import ExperimentRead, Page, Status, TrialList, TrialRead
+from dermatriage_client.schemas import Estimate, ExperimentRead, Page, Status, TrialList, TrialRead
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
-from models_store.datasets.sources import is_builtin
+from models_store.contract.suggestions import suggestion
+from models_store.datasets.sources import BUILTIN_NAMES, is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
 from service.access.gate import KEY_ID, Caller
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
 from service.experiments.reading import places_of, show_experiment, show_experiments, show_trials
+from service.experiments.waiting import estimate_in_queue
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
@@ -35,8 +37,12 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-@router.post("/v1/experiments", status_code=202, responses=problems(400, 413, 422))
-def submit(
+@router.post(
+    "/v1/experiments",
+    status_code=202,
+    responses=problems("content-too-large", "invalid-request", "idempotency-key-reused"),
+)
+def submit_experiment(
     spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)],
     session: Writing,
     request: Request,
@@ -57,7 +63,16 @@ def submit(
     return show_experiment(session, experiment)
 
 
-@router.get("/v1/experiments", responses=problems(422))
+@router.post("/v1/experiments/estimate", responses=problems("content-too-large", "invalid-request"))
+def read_estimate(
+    spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)], session: Reading, services: Services
+) -> Estimate:
+    """How long the experiment would take on the workers there are, and what its answers would cost. Submits nothing."""
+    _require_dataset(session, spec.dataset)
+    return estimate_in_queue(session, spec, services.settings.broker_url)
+
+
+@router.get("/v1/experiments", responses=problems("invalid-request"))
 def list_experiments(
     session: Reading,
     services: Services,
@@ -75,38 +90,44 @@ def list_experiments(
     return page(session, query, turn, Experiment.created_at, Experiment.id, shown)
 
 
-@router.get("/v1/experiments/{experiment_id}", responses=problems(404, 422))
+@router.get("/v1/experiments/{experiment_id}", responses=problems("experiment-not-found", "invalid-request"))
 def read_experiment(experiment_id: Identifier, session: Reading, services: Services) -> ExperimentRead:
     row = runs.find_experiment(session, experiment_id)
     return show_experiment(session, row, places_of(session, [row], services.settings.broker_url))
 
 
-@router.post("/v1/experiments/{experiment_id}/cancel", responses=problems(404, 409, 422))
-def cancel(experiment_id: Identifier, session: Writing) -> ExperimentRead:
+@router.post(
+    "/v1/experiments/{experiment_id}/cancel",
+    responses=problems("experiment-not-found", "experiment-finished", "invalid-request"),
+)
+def cancel_experiment(experiment_id: Identifier, session: Writing) -> ExperimentRead:
     """Cancels what waits at once and asks what runs to stop; asking again changes nothing.
 
     An experiment that has succeeded or failed cannot be cancelled any more.
     """
     experiment = runs.cancel(session, experiment_id)
     if experiment.status in ("succeeded", "failed"):
-        raise Problem(
-            409,
-            "experiment-finished",
-            "The experiment has already ended",
-            f"experiment {experiment_id} has {experiment.status}; there is nothing left to cancel",
-            "Read its result with GET /v1/experiments/{id}.",
-        )
+        finished = f"experiment {experiment_id} has {experiment.status}; there is nothing left to cancel"
+        raise Problem("experiment-finished", finished)
     return show_experiment(session, experiment)
 
 
-@router.post("/v1/experiments/{experiment_id}/retry", status_code=202, responses=problems(404, 409, 422))
-def retry(experiment_id: Identifier, session: Writing) -> ExperimentRead:
+@router.post(
+    "/v1/experiments/{experiment_id}/retry",
+    status_code=202,
+    responses=problems("experiment-not-found", "not-retryable", "invalid-request"),
+)
+def retry_experiment(experiment_id: Identifier, session: Writing) -> ExperimentRead:
     """Queues the failed trials of a failed experiment again; what is finished is kept, and limits count from now."""
     return show_experiment(session, runs.retry(session, experiment_id))
 
 
-@router.delete("/v1/experiments/{experiment_id}", status_code=204, responses=problems(404, 409, 422))
-def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
+@router.delete(
+    "/v1/experiments/{experiment_id}",
+    status_code=204,
+    responses=problems("experiment-not-found", "experiment-unfinished", "model-is-champion", "invalid-request"),
+)
+def delete_experiment(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
     """Deletes an ended experiment with its model and their files; asking again changes nothing.
 
     It stays on record that its test set was opened, when its model was champion, and what the model predicted.
@@ -114,8 +135,8 @@ def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
     runs.delete_experiment(session, experiment_id, caller)
 
 
-@router.get("/v1/experiments/{experiment_id}/trials", responses=problems(404, 422))
-def list_trials(
+@router.get("/v1/experiments/{experiment_id}/trials", responses=problems("experiment-not-found", "invalid-request"))
+def list_experiment_trials(
     experiment_id: Identifier,
     session: Reading,
     epochs: Annotated[bool, Query(description="Whether to give the metrics of every epoch.")] = False,
@@ -131,16 +152,16 @@ def list_trials(
     response_class=HTMLResponse,
     responses={
         200: {"content": {"text/html": {"example": '<!doctype html>\n<html lang="en">…'}}},
-        **problems(404, 422),
+        **problems("experiment-not-found", "invalid-request"),
     },
 )
-def read_report(experiment_id: Identifier, session: Reading, services: Services) -> Response:
+def read_experiment_report(experiment_id: Identifier, session: Reading, services: Services) -> Response:
     """One HTML file to read, print and pass on, whatever state the experiment is in; it loads nothing from anywhere."""
     page = report_page(session, services.storage, services.settings.cache_root, experiment_id)
     return HTMLResponse(page, headers={"Content-Security-Policy": f"{REPORT_POLICY}; frame-ancestors 'none'"})
 
 
-@router.get("/v1/trials/{trial_id}", responses=problems(404, 422))
+@router.get("/v1/trials/{trial_id}", responses=problems("trial-not-found", "invalid-request"))
 def read_trial(trial_id: Identifier, session: Reading) -> TrialRead:
     """One trial with the metrics of every epoch."""
     return show_trials(session, [_trial(session, trial_id)], epochs=True)[0]
@@ -149,9 +170,12 @@ def read_trial(trial_id: Identifier, session: Reading) -> TrialRead:
 @router.get(
     "/v1/trials/{trial_id}/log",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": "Epoch 1/30 …\n"}}}, **problems(404, 422)},
+    responses={
+        200: {"content": {"text/plain": {"example": "Epoch 1/30 …\n"}}},
+        **problems("trial-not-found", "log-not-found", "invalid-request"),
+    },
 )
-def read_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
+def read_trial_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
     """The last 64 KiB that the trial's process printed, of all its attempts on the machine that ran the latest.
 
     While it runs, this is at most a quarter of a lease old.
@@ -159,8 +183,7 @@ def read_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
     _trial(session, trial_id)
     printed = session.get(TrialLog, trial_id)
     if printed is None:
-        remedy = "A trial prints once it runs; GET /v1/trials/{id} says whether it does."
-        raise Problem(404, "log-not-found", "Nothing was printed", f"trial {trial_id} has printed nothing yet", remedy)
+        raise Problem("log-not-found", f"trial {trial_id} has printed nothing yet")
     return PlainTextResponse(printed.text if printed.is_whole else f"[…]\n{printed.text}")
 
 
@@ -174,8 +197,7 @@ def _trial(session: Session, trial_id: str) -> Trial:
     """Raises `ExperimentNotFound` if its experiment was deleted."""
     trial = session.get(Trial, trial_id)
     if trial is None:
-        remedy = "GET /v1/experiments/{id}/trials lists those of an experiment."
-        raise Problem(404, "trial-not-found", "There is no such trial", f"there is no trial {trial_id}", remedy)
+        raise Problem("trial-not-found", f"there is no trial {trial_id}")
     runs.find_experiment(session, trial.experiment_id)
     return trial
 
@@ -183,8 +205,10 @@ def _trial(session: Session, trial_id: str) -> Trial:
 def _require_dataset(session: Session, name: str) -> None:
     if is_builtin(name) or session.get(DatasetRow, name) is not None:
         return
+    known = (*BUILTIN_NAMES, *session.scalars(select(DatasetRow.name).order_by(DatasetRow.name)))
+    missing = f"no data set is called {name!r}; {suggestion(name, known)}"
     raise unprocessable(
-        f"no data set is called {name!r}",
+        missing,
         f"Register it with `dermatriage dataset register PATH --name {name}`, or choose one from GET /v1/catalog.",
-        Finding(detail=f"no data set is called {name!r}", pointer="/dataset"),
+        Finding(detail=missing, pointer="/dataset"),
     )

@@ -1,120 +1,163 @@
-"""Estimates how long an experiment takes on the available workers, and names the data behind the estimate."""
+"""Estimates how long an experiment takes on the available workers, and what an answer of its model will cost."""
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import AnswerEstimate, Estimate
+from models_store.contract.catalog import input_size_of
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
 from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
+from service.experiments.costs import EpochCost, Measurement, around, at_size, costs, measurements_of, with_recipe
+from service.experiments.durations import answer_milliseconds, experiment_seconds, network_runs
 
-COSTS = Path(__file__).parent / "costs.json"
-# Enough trials for a median of every architecture, and few enough to read at every change of the form.
+# Enough trials for a median of every network, and few enough to read at every change of the form.
 LATEST_TRIALS = 300
-# Export through TensorFlow, calibration and the test take about this long for every network.
-FINAL_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Seconds if the fastest or the slowest network wins and every trial trains all its epochs.
+class Network(NamedTuple):
+    """What the cost of an epoch depends on within an experiment."""
 
-    `slots` is the number of trials that the workers run at once; if it is 0, the seconds assume one at a time.
-    If `unknown` names networks, no duration of their epochs is known, and both durations are 0.
-    """
+    architecture: str
+    input_size: int | None
 
-    shortest_seconds: float
-    longest_seconds: float
-    trials: int
-    slots: int
-    from_records: Sequence[str]
-    from_table: Sequence[str]
-    unknown: Sequence[str]
-    machine: str
+    def __str__(self) -> str:
+        return self.architecture if self.input_size is None else f"{self.architecture}/{self.input_size}px"
 
 
-@cache
-def table() -> dict[str, Any]:
-    """Seconds per image of 28 pixels by architecture, measured by `python -m benchmarks.epoch_costs`."""
-    costs: dict[str, Any] = json.loads(COSTS.read_text())
-    return costs
+class Dataset(NamedTuple):
+    """The number of training images, and their side in pixels."""
+
+    images: int
+    image_size: int
 
 
 def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
-    """From recorded epochs of the same architecture and data set, otherwise from the table scaled to the data set."""
-    recorded, tabled = _recorded(session, spec), _tabled(session, spec)
-    names = sorted(set(spec.architectures))
-    unknown = [name for name in names if name not in recorded and name not in tabled]
-    shortest, longest = (
-        (0.0, 0.0)
-        if unknown
-        else _seconds(spec, {name: recorded[name] if name in recorded else tabled[name] for name in names}, slots)
-    )
+    """From recorded epochs of the same network, recipe and data set, otherwise from the table of measurements."""
+    dataset = _dataset(session, spec.dataset)
+    trials = screening(spec).values()
+    networks = [Network(trial.architecture, trial.input_size) for trial in trials]
+    recorded = _recorded(session, spec)
+    tabled = _tabled(networks, spec, dataset)
+    from_table = {each: rows for each, rows in tabled.items() if each not in recorded}
+    unknown = _names(each for each in networks if each not in recorded and each not in tabled)
+    shortest, longest = None, None
+    if not unknown:
+        by_table = _by_table(tabled, dataset)
+        epochs, final_epochs = by_table | recorded, recorded | by_table  # Phase 3 never runs on a GPU
+        shortest, longest = experiment_seconds(
+            spec,
+            [(trial.epochs or spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
+            [final_epochs[each] for each in networks],
+            costs().start_seconds,
+            slots,
+        )
     return Estimate(
         shortest_seconds=shortest,
         longest_seconds=longest,
         trials=planned_trials(spec),
         slots=slots,
-        from_records=[name for name in names if name in recorded],
-        from_table=[name for name in names if name not in recorded and name in tabled],
+        from_records=_names(each for each in networks if each in recorded),
+        from_table=_names(from_table),
         unknown=unknown,
-        machine=str(table()["machine"]),
+        machines=_machines(row for rows in from_table.values() for row in rows),
+        notes=_notes(spec, from_table),
+        answer=_answer(spec, networks, dataset),
     )
 
 
-def epoch_seconds(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
-    """Seconds of an epoch by architecture; what nobody has measured is missing."""
-    return {**_tabled(session, spec), **_recorded(session, spec)}
+def epoch_seconds(session: Session, spec: ExperimentSpec) -> dict[Network, float]:
+    """Of each network of the experiment; one that nobody measured is missing."""
+    dataset = _dataset(session, spec.dataset)
+    networks = [Network(trial.architecture, trial.input_size) for trial in screening(spec).values()]
+    return _by_table(_tabled(networks, spec, dataset), dataset) | _recorded(session, spec)
 
 
-def start_seconds() -> float:
-    """What a trial's process takes before it trains."""
-    return float(table()["start_seconds"])
+def _tabled(networks: Sequence[Network], spec: ExperimentSpec, dataset: Dataset) -> dict[Network, list[EpochCost]]:
+    """The measurements from which the cost of each network follows; a network without any is missing."""
+    return {each: rows for each in networks if (rows := _rows(each, spec, dataset))}
 
 
-def _seconds(spec: ExperimentSpec, epochs: Mapping[str, float], slots: int) -> tuple[float, float]:
-    """Of the whole experiment, if the fastest network wins Phase 1 and if the slowest does."""
-    start = start_seconds()
-    at_once = max(1, slots)
-    first = [start + spec.epochs * epochs[trial.architecture] for trial in screening(spec).values()]
-    tuned = [start + spec.epochs * cost for cost in (min(epochs.values()), max(epochs.values()))]
-    shortest, longest = (
-        _spread(first, at_once) + _spread([seconds] * len(spec.strategies), at_once) for seconds in tuned
+def _by_table(tabled: Mapping[Network, Sequence[EpochCost]], dataset: Dataset) -> dict[Network, float]:
+    """Seconds of an epoch."""
+    return {each: dataset.images * _epoch_seconds(each, rows, dataset) for each, rows in tabled.items()}
+
+
+def _rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:
+    rows = with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
+    return around(rows, dataset.image_size, _seen(network, dataset))
+
+
+def _epoch_seconds(network: Network, rows: Sequence[EpochCost], dataset: Dataset) -> float:
+    """Seconds that an image takes in an epoch."""
+    measured = {(row.image_size, row.input_size): row.seconds_an_image for row in rows}
+    return at_size(measured, dataset.image_size, _seen(network, dataset))
+
+
+def _seen(network: Network, dataset: Dataset) -> int:
+    return input_size_of(network.architecture, network.input_size, dataset.image_size)
+
+
+def _answer(spec: ExperimentSpec, networks: Sequence[Network], dataset: Dataset) -> AnswerEstimate:
+    rows = {
+        each: around(measurements_of(each.architecture, costs().answers), dataset.image_size, _seen(each, dataset))
+        for each in networks
+    }
+    shortest, longest = None, None
+    if all(rows.values()):
+        single = {
+            each: at_size(
+                {(row.image_size, row.input_size): row.milliseconds for row in rows[each]},
+                dataset.image_size,
+                _seen(each, dataset),
+            )
+            for each in networks
+        }
+        shortest, longest = answer_milliseconds(spec, [single[each] for each in networks])
+    used = [row for of_network in rows.values() for row in of_network]
+    return AnswerEstimate(
+        network_runs=network_runs(spec, len(networks)),
+        shortest_milliseconds=shortest,
+        longest_milliseconds=longest,
+        machines=_machines(used),
+        machine_was_busy=any(row.machine_was_busy for row in used),
     )
-    return shortest + FINAL_SECONDS, longest + FINAL_SECONDS
 
 
-def _spread(trials: Sequence[float], slots: int) -> float:
-    """The busiest slot if each trial goes to the slot that is free first."""
-    free = [0.0] * slots
-    for seconds in trials:
-        free[free.index(min(free))] += seconds
-    return max(free)
+def _notes(spec: ExperimentSpec, from_table: Mapping[Network, Sequence[EpochCost]]) -> list[str]:
+    """What makes the figures of the table less certain than they are in general."""
+    busy = _names(each for each, rows in from_table.items() if any(row.machine_was_busy for row in rows))
+    other = _names(each for each, rows in from_table.items() if all(row.recipe != spec.recipe for row in rows))
+    said = {
+        f"Measured while other programs kept the machine busy: {', '.join(busy)}.": busy,
+        f"Measured with another recipe than {spec.recipe}: {', '.join(other)}.": other,
+    }
+    return [sentence for sentence, names in said.items() if names]
 
 
-def _tabled(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
-    images, size = _training_size(session, spec.dataset)
-    scale = images * (size / table()["image_size"]) ** 2
-    return {name: cost * scale for name, cost in table()["seconds_an_image"].items()}
+def _names(networks: Iterable[Network]) -> list[str]:
+    return sorted({str(each) for each in networks})
 
 
-def _recorded(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
-    """Median seconds per epoch by architecture, over the latest trials on this data set and queue."""
+def _machines(rows: Iterable[Measurement]) -> list[str]:
+    return sorted({row.machine for row in rows})
+
+
+def _recorded(session: Session, spec: ExperimentSpec) -> dict[Network, float]:
+    """Median seconds per epoch over the latest trials on this data set and queue with this recipe."""
     latest = session.execute(
-        select(Trial.id, Trial.spec["architecture"].as_string())
+        select(Trial.id, Trial.spec["architecture"].as_string(), Trial.spec["input_size"].as_integer())
         .join(Experiment)
         .where(
             Experiment.spec["dataset"].as_string() == spec.dataset,
+            func.coalesce(Trial.spec["recipe"].as_string(), "classic") == spec.recipe,
             Trial.kind == "train",
             Trial.queue == spec.queue,
             Trial.epochs_done > 0,
@@ -122,24 +165,23 @@ def _recorded(session: Session, spec: ExperimentSpec) -> Mapping[str, float]:
         .order_by(Trial.created_at.desc())
         .limit(LATEST_TRIALS)
     )
-    names = {trial_id: name for trial_id, name in latest}
-    means = select(EpochRow.trial_id, func.avg(EpochRow.seconds)).where(EpochRow.trial_id.in_(names))
-    by_name: defaultdict[str, list[float]] = defaultdict(list)
+    networks = {trial_id: Network(architecture, input_size) for trial_id, architecture, input_size in latest}
+    means = select(EpochRow.trial_id, func.avg(EpochRow.seconds)).where(EpochRow.trial_id.in_(networks))
+    by_network: defaultdict[Network, list[float]] = defaultdict(list)
     for trial_id, seconds in session.execute(means.group_by(EpochRow.trial_id)):
-        by_name[names[trial_id]].append(float(seconds))
-    return {name: median(costs) for name, costs in by_name.items()}
+        by_network[networks[trial_id]].append(float(seconds))
+    return {network: median(seconds) for network, seconds in by_network.items()}
 
 
-def _training_size(session: Session, dataset: str) -> tuple[int, int]:
-    """The number of images in an epoch and their side in pixels."""
-    row = session.get(DatasetRow, dataset)
+def _dataset(session: Session, name: str) -> Dataset:
+    row = session.get(DatasetRow, name)
     if row is not None:
-        return _train_images(row.counts), row.image_size
-    if dataset in SYNTHETIC_SETS:
-        size, counts = SYNTHETIC_SETS[dataset]
-        return counts[0], size
-    tail = dataset.rpartition("_")[2]
-    return OFFICIAL_SIZES[0], int(tail) if dataset in OFFICIAL_NAMES and tail.isdigit() else 28
+        return Dataset(_train_images(row.counts), row.image_size)
+    if name in SYNTHETIC_SETS:
+        size, counts = SYNTHETIC_SETS[name]
+        return Dataset(counts[0], size)
+    tail = name.rpartition("_")[2]
+    return Dataset(OFFICIAL_SIZES[0], int(tail) if name in OFFICIAL_NAMES and tail.isdigit() else 28)
 
 
 def _train_images(counts: Mapping[str, Any]) -> int:

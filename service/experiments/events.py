@@ -118,10 +118,10 @@ router = APIRouter(tags=["experiments"], lifespan=_feeding)
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
         204: {"description": "The experiment has ended and there are no further events."},
-        **problems(404, 422),
+        **problems("experiment-not-found", "invalid-request"),
     },
 )
-async def stream_events(
+async def stream_experiment_events(
     experiment_id: Identifier,
     request: Request,
     services: Services,

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, TrialRead, WaitingRead
+from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, ResultRead, TrialRead, WaitingRead
 from models_store.tables import EpochRow, Experiment, Model, Trial
 from service.experiments.waiting import waiting_places
 from service.system.worker_status import heard_workers, slots
@@ -72,18 +72,6 @@ def _experiment(
         **{name: getattr(row, name) for name in columns},
         attempts=attempts,
         waiting=waiting,
-        result=None if row.result is None else _with_test(row.result, figures),
+        result=None if row.result is None else ResultRead.model_validate({**row.result, "test": figures}),
         error=None if row.error is None else FailureRead.model_validate(row.error),
     )
-
-
-def _with_test(result: dict[str, Any], figures: dict[str, Any] | None) -> dict[str, Any]:
-    """The result with the model's test figures in their place, behind those of validation."""
-    if figures is None:
-        return result
-    shown: dict[str, Any] = {}
-    for name, value in result.items():
-        if name == "test_opening":
-            shown["test"] = figures
-        shown[name] = value
-    return {**shown, "test": figures}

@@ -1,39 +1,34 @@
-"""The place of experiments in the queue, and when they are expected to start."""
+"""The place of experiments in the queue, when they are expected to start, and the estimate of one behind them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf, isfinite
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dermatriage_client.schemas import WaitingRead
+from dermatriage_client.schemas import Estimate, WaitingRead
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
-from models_store.experiment.phases import screening
+from models_store.experiment.phases import epochs_of, screening
 from models_store.runs import CLAIM_ORDER, UNFINISHED
 from models_store.tables import Experiment, Trial
-from service.experiments.estimate import FINAL_SECONDS, epoch_seconds, start_seconds
+from service.experiments.costs import costs
+from service.experiments.durations import final_seconds, finalists
+from service.experiments.estimate import Network, epoch_seconds, estimate
 from service.experiments.forecast import Work, forecast
+from service.system.worker_status import heard_workers, slots
 
 # The durations of so many experiments are forecast; whoever waits behind them has a place and no expected start.
 MOST_FORECAST = 100
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What an experiment that is submitted now has ahead of it; `starts_in_seconds` is None where nobody knows."""
-
-    ahead: int
-    starts_in_seconds: float | None
-
-
-def waiting_places(session: Session, queue: str, slots: int) -> dict[str, WaitingRead]:
+def waiting_places(session: Session, queue: str, room: int) -> dict[str, WaitingRead]:
     """The place of every experiment that waits for this queue, by id."""
     rows = _unfinished(session, queue)
-    starts = _starts(session, [row_id for row_id, _, _ in rows[:MOST_FORECAST]], slots)
+    starts = _starts(session, [row_id for row_id, _, _ in rows[:MOST_FORECAST]], room)
     waiting = [row_id for row_id, status, _ in rows if status == "queued"]
     moment = now(session)
     return {
@@ -42,14 +37,15 @@ def waiting_places(session: Session, queue: str, slots: int) -> dict[str, Waitin
     }
 
 
-def outlook(session: Session, spec: ExperimentSpec, slots: int) -> Outlook:
-    """Where `spec` would wait: behind every unfinished experiment of its queue with at least its priority."""
+def estimate_in_queue(session: Session, spec: ExperimentSpec, broker_url: str) -> Estimate:
+    """On the workers that there are, behind every unfinished experiment of its queue with at least its priority."""
+    room = slots(heard_workers(broker_url) or (), spec.queue)
     ahead = [row_id for row_id, _, priority in _unfinished(session, spec.queue) if priority >= spec.priority]
-    if len(ahead) > MOST_FORECAST:
-        return Outlook(len(ahead), None)
-    works = [*_works(session, ahead), Work((), [[start_seconds()]])]
-    starts, _ = forecast(works, slots)[-1]
-    return Outlook(len(ahead), starts if isfinite(starts) else None)
+    starts = inf
+    if len(ahead) <= MOST_FORECAST:
+        starts, _ = forecast([*_works(session, ahead), Work((), [[costs().start_seconds]])], room)[-1]
+    outlook = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
+    return estimate(session, spec, room).model_copy(update=outlook)
 
 
 def _unfinished(session: Session, queue: str) -> list[tuple[str, str, int]]:
@@ -60,8 +56,8 @@ def _unfinished(session: Session, queue: str) -> list[tuple[str, str, int]]:
     return [(row_id, status, priority) for row_id, status, priority in session.execute(chosen.order_by(*CLAIM_ORDER))]
 
 
-def _starts(session: Session, ids: Sequence[str], slots: int) -> dict[str, float]:
-    forecasts = forecast(_works(session, ids), slots)
+def _starts(session: Session, ids: Sequence[str], room: int) -> dict[str, float]:
+    forecasts = forecast(_works(session, ids), room)
     return {row_id: starts for row_id, (starts, _) in zip(ids, forecasts, strict=True)}
 
 
@@ -71,7 +67,7 @@ def _works(session: Session, ids: Sequence[str]) -> list[Work]:
     trials: dict[str, list[Trial]] = {row_id: [] for row_id in ids}
     for trial in session.scalars(select(Trial).where(Trial.experiment_id.in_(ids))):
         trials[trial.experiment_id].append(trial)
-    costs: dict[tuple[str, str], Mapping[str, float]] = {}
+    known: dict[tuple[Any, ...], Mapping[Network, float]] = {}
     works = []
     for row_id in ids:
         try:
@@ -79,28 +75,35 @@ def _works(session: Session, ids: Sequence[str]) -> list[Work]:
         except ValidationError:  # the sweeper fails an experiment of a version whose specs nobody reads any more
             works.append(Work((), [[inf]]))
             continue
-        known = (spec.dataset, spec.queue)
-        if known not in costs:
-            costs[known] = epoch_seconds(session, spec)
-        works.append(work_left(spec, trials[row_id], costs[known]))
+        alike = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
+        if alike not in known:
+            known[alike] = epoch_seconds(session, spec)
+        works.append(work_left(spec, trials[row_id], known[alike]))
     return works
 
 
-def work_left(spec: ExperimentSpec, trials: Sequence[Trial], costs: Mapping[str, float]) -> Work:
-    """Every trial trains all its epochs, and the network with the longest ones wins."""
+def work_left(spec: ExperimentSpec, trials: Sequence[Trial], epochs: Mapping[Network, float]) -> Work:
+    """Every trial trains all its epochs, and the networks with the longest ones win."""
     phase = max((trial.phase for trial in trials), default=1)
     left = [trial for trial in trials if trial.status in UNFINISHED]
-    running = [_seconds_left(spec, trial, costs) for trial in left if trial.status != "queued"]
-    waiting = [start_seconds() + _seconds_left(spec, trial, costs) for trial in left if trial.status == "queued"]
-    longest = max((costs.get(trial.architecture, inf) for trial in screening(spec).values()), default=inf)
-    later = {2: [start_seconds() + spec.epochs * longest] * len(spec.strategies), 3: [FINAL_SECONDS]}
+    screened = [
+        (trial.epochs or spec.epochs, epochs.get(Network(trial.architecture, trial.input_size), inf))
+        for trial in screening(spec).values()
+    ]
+    _, dearest = finalists(spec, [seconds for _, seconds in screened])
+    final = final_seconds(spec, dearest)
+    tuning = costs().start_seconds + max(count * seconds for count, seconds in screened)
+    later = {2: [tuning] * len(spec.strategies), 3: [final]}
+
+    def seconds_left(trial: Trial) -> float:
+        if trial.kind == "finalize":
+            return final
+        network = Network(trial.spec.get("architecture", ""), trial.spec.get("input_size"))
+        return max(0, epochs_of(trial, spec) - trial.epochs_done) * epochs.get(network, inf)
+
+    running = [seconds_left(trial) for trial in left if trial.status != "queued"]
+    waiting = [costs().start_seconds + seconds_left(trial) for trial in left if trial.status == "queued"]
     return Work(running, [waiting, *(seconds for number, seconds in later.items() if number > phase)])
-
-
-def _seconds_left(spec: ExperimentSpec, trial: Trial, costs: Mapping[str, float]) -> float:
-    if trial.kind == "finalize":
-        return FINAL_SECONDS
-    return max(0, spec.epochs - trial.epochs_done) * costs.get(trial.spec.get("architecture", ""), inf)
 
 
 def _at(moment: datetime, seconds: float) -> datetime | None:

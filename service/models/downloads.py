@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models_store.store.bundles import MANIFEST, SIGNATURE, BundleAltered, fetch_files, manifest, signer_of
+from models_store.store.bundles import MANIFEST, SIGNATURE, BundleAltered, StoredBundle, signer_of
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import Model
 from service.errors import Problem
@@ -19,10 +19,10 @@ def card(model: Model, storage: Storage) -> str:
     """The model card in Markdown. Raises `Problem` if the store does not hold what was written."""
     with TemporaryDirectory() as folder:
         try:
-            fetch_files(storage, model.store_key, model.manifest_sha256, Path(folder), ("card.md",))
+            bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder))
+            return bundle.path("card.md").read_text(encoding="utf-8")
         except ALTERED as changed:
             raise altered(changed) from changed
-        return (Path(folder) / "card.md").read_text()
 
 
 def zipped_bytes(model: Model, storage: Storage) -> int:
@@ -36,7 +36,7 @@ def zipped_bytes(model: Model, storage: Storage) -> int:
 def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
     """The whole bundle as a zip, straight from the store. Raises `StoredFileAltered` and the like on the way."""
     with TemporaryDirectory() as folder:
-        digests = manifest(storage, model.store_key, model.manifest_sha256, Path(folder))
+        digests = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).files
         signature = {} if signer_of(Path(folder)) is None else {SIGNATURE: None}
     written = _Written()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
@@ -50,13 +50,7 @@ def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
 
 
 def altered(error: Exception) -> Problem:
-    return Problem(
-        503,
-        "bundle-altered",
-        "The store does not hold this model as it was written",
-        str(error),
-        "Restore the store from its backup; until then promote another version.",
-    )
+    return Problem("bundle-altered", str(error))
 
 
 def _verified(storage: Storage, key: str, sha256: str | None) -> Iterator[bytes]:

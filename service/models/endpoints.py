@@ -34,7 +34,7 @@ IfMatch = Annotated[
 ]
 
 
-@router.get("", responses=problems(422))
+@router.get("", responses=problems("invalid-request"))
 def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
     """Newest first."""
     champion = registry.champion(session)
@@ -49,13 +49,16 @@ def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
 
 
 @router.get("/history", responses=problems())
-def read_history(session: Reading) -> History:
+def list_promotions(session: Reading) -> History:
     """Who made which model champion, when, and why."""
     return History(items=[PromotionRead.model_validate(step) for step in registry.history(session)])
 
 
-@router.post("/rollback", responses=problems(409, 412, 422))
-def roll_back(
+@router.post(
+    "/rollback",
+    responses=problems("nothing-to-roll-back-to", "revision-changed", "revision-unknown", "invalid-request"),
+)
+def roll_back_champion(
     why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
 ) -> PromotionRead:
     """Makes the champion's predecessor champion again; doing it twice goes back two promotions."""
@@ -63,15 +66,17 @@ def roll_back(
     return _moved(session, step, response)
 
 
-@router.get("/{version}", responses=problems(404, 422))
+@router.get("/{version}", responses=problems("model-not-found", "invalid-request"))
 def read_model(version: Identifier, session: Reading, response: Response) -> ModelRead:
     """One model. The ETag counts the moves of the champion; send it back as `If-Match` when promoting."""
     response.headers["ETag"] = f'"{registry.revision(session)}"'
     return _show(registry.model(session, version), registry.champion(session))
 
 
-@router.delete("/{version}", status_code=204, responses=problems(404, 409, 422))
-def delete(version: Identifier, session: Writing, caller: Caller) -> None:
+@router.delete(
+    "/{version}", status_code=204, responses=problems("model-not-found", "model-is-champion", "invalid-request")
+)
+def delete_model(version: Identifier, session: Writing, caller: Caller) -> None:
     """Deletes a model and its bundle, unless it is the champion; asking again changes nothing.
 
     Its figures stay on the experiment's record, and so does what it predicted and when it was champion.
@@ -79,8 +84,11 @@ def delete(version: Identifier, session: Writing, caller: Caller) -> None:
     registry.delete(session, version, caller)
 
 
-@router.post("/{version}/promote", responses=problems(404, 412, 422))
-def promote(
+@router.post(
+    "/{version}/promote",
+    responses=problems("model-not-found", "revision-changed", "revision-unknown", "invalid-request"),
+)
+def promote_model(
     version: Identifier, why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
 ) -> PromotionRead:
     """Makes this version the champion that answers `/predict`."""
@@ -94,10 +102,10 @@ def promote(
     response_class=MarkdownResponse,
     responses={
         200: {"content": {"text/markdown": {"example": "# CNN_v1-W3/LowLR\n…"}}},
-        **problems(404, 422, 503),
+        **problems("model-not-found", "invalid-request", "bundle-altered"),
     },
 )
-def read_card(version: Identifier, session: Reading, services: Services) -> Response:
+def read_model_card(version: Identifier, session: Reading, services: Services) -> Response:
     """The model card: what it is for, its figures with recall first, and its limits."""
     model = registry.model(session, version)
     release(session)
@@ -116,10 +124,10 @@ def read_card(version: Identifier, session: Reading, services: Services) -> Resp
                 }
             }
         },
-        **problems(404, 422, 503),
+        **problems("model-not-found", "invalid-request", "bundle-altered"),
     },
 )
-def read_bundle(version: Identifier, session: Reading, services: Services) -> Response:
+def read_model_bundle(version: Identifier, session: Reading, services: Services) -> Response:
     """Everything the model consists of, as a zip: ONNX and Keras networks, calibration, figures, card, manifest."""
     model = registry.model(session, version)
     release(session)
@@ -147,30 +155,21 @@ def _expected(if_match: str | None) -> int | None:
         return None
     strong = re.fullmatch(r'"(\d{1,9})"', if_match.strip())
     if strong is None:
-        raise Problem(
-            412,
-            "revision-unknown",
-            "The If-Match header names no revision",
-            f"{if_match!r} is not an ETag that this service gave out",
-            'Send the ETag of GET /v1/models/{version} as it came, such as If-Match: "3", or leave the header out.',
-        )
+        raise Problem("revision-unknown", f"{if_match!r} is not an ETag that this service gave out")
     return int(strong[1])
 
 
-@router.get("/{version}/validation", responses=problems(404, 422, 503))
-def read_validation_scores(version: Identifier, session: Reading, services: Services) -> ValidationRead:
+@router.get(
+    "/{version}/validation",
+    responses=problems("model-not-found", "validation-not-kept", "invalid-request", "bundle-altered"),
+)
+def read_model_validation(version: Identifier, session: Reading, services: Services) -> ValidationRead:
     """The scores of the validation images, for moving the threshold; test figures exist only at the sealed one."""
     model = registry.model(session, version)
     release(session)
     try:
         return read_validation(model, services.storage)
     except ValidationNotKept as lacking:
-        raise Problem(
-            404,
-            "validation-not-kept",
-            "The bundle keeps no validation scores",
-            str(lacking),
-            "Run the experiment again: new models keep them.",
-        ) from lacking
+        raise Problem("validation-not-kept", str(lacking)) from lacking
     except ALTERED as changed:
         raise altered(changed) from changed

@@ -4,35 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field
 
-from models_store.store import bundles
-from models_store.store.bundles import NotInBundle
+from models_store.contract.records import Scored
+from models_store.store.bundles import BundleUnreadable, NotInBundle, StoredBundle
 from models_store.store.storage import Storage
 from models_store.tables import Model
-
-FILE = "validation.json"
 
 
 class ValidationNotKept(LookupError):
     """The bundle holds no validation scores; it is older than they are, or was made elsewhere."""
-
-
-class Scored(BaseModel):
-    """Calibrated probabilities of malignant of N images, and which of them are malignant."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    scores: list[float] = Field(examples=[[0.02, 0.31, 0.88]])
-    malignant: list[bool] = Field(examples=[[False, False, True]])
-
-    @model_validator(mode="after")
-    def every_score_has_a_label(self) -> "Scored":
-        if not self.scores or len(self.scores) != len(self.malignant):
-            raise ValueError(f"{len(self.scores)} scores and {len(self.malignant)} labels")
-        return self
 
 
 class Recorded(BaseModel):
@@ -60,31 +42,20 @@ class ValidationRead(BaseModel):
 def read_validation(model: Model, storage: Storage) -> ValidationRead:
     """Verified like every file of a bundle.
 
-    Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `fetch_files`.
+    Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `StoredBundle`.
     """
-    found = _fetched(model, storage)
-    try:
-        return ValidationRead(
-            version=model.version,
-            threshold=model.threshold,
-            recorded=Recorded.model_validate(model.calibration.get("decision") or {}),
-            calibration=found["calibration"],
-            selection=found.get("selection"),
-        )
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        raise ValidationNotKept(f"{FILE} of {model.version} does not hold scores ({type(error).__name__})") from error
-
-
-def _fetched(model: Model, storage: Storage) -> Any:
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as folder:
         try:
-            bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, (FILE,))
-            return bundles.read_json(folder / FILE)
-        except NotInBundle as unlisted:
-            raise ValidationNotKept(f"the bundle of {model.version} holds no {FILE}") from unlisted
-        except ValueError as unreadable:
-            raise ValidationNotKept(f"{FILE} of {model.version} is not JSON") from unreadable
+            found = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).validation
+        except (NotInBundle, BundleUnreadable) as error:
+            raise ValidationNotKept(f"the scores of {model.version} are not there to read: {error}") from error
+    return ValidationRead(
+        version=model.version,
+        threshold=model.threshold,
+        recorded=Recorded.model_validate(model.calibration.get("decision") or {}),
+        calibration=found.calibration,
+        selection=found.selection,
+    )
 
 
 PATIENTS = 1000

@@ -71,14 +71,7 @@ class Admission:
 
 
 def refuse(request: Request, _error: Exception | None = None) -> Response:
-    return Problem(
-        503,
-        "overloaded",
-        "More uploads came than can be taken in",
-        "this web process has as many uploads, or bytes of them, as it takes in at once",
-        "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) take in more.",
-        headers={"Retry-After": "1"},
-    ).response(request)
+    return Problem("overloaded", headers={"Retry-After": "1"}).response(request)
 
 
 def _announced(scope: Scope) -> int:

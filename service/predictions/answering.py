@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from anyio import to_thread
 from fastapi import Request
 
-from dermatriage_client.schemas import Prediction, WarningRead
+from dermatriage_client.schemas import DiagnosisRead, Prediction, WarningRead
+from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.tables import new_id
+from models_store.wording import DIAGNOSES
 from service.dependencies import Service
 from service.errors import Problem
 from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
@@ -21,7 +23,6 @@ from service.predictions.engine.recorder import Answered
 from service.web import metrics
 
 ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
-REMEDY = f"Send one {ACCEPTED} photograph of the lesion as the multipart field `file`."
 
 # Most answers take less; a client that goes is looked for only behind those that do not.
 UNWATCHED_SECONDS = 0.05
@@ -34,11 +35,8 @@ async def champion(services: Service) -> Serving:
     if services.predictor.serving is None:
         refusal = services.predictor.refusal
         raise Problem(
-            503,
             "no-champion",
-            "No model answers yet",
             "no model has been promoted" if refusal is None else f"{refusal.version} was refused: {refusal.reason}",
-            'Submit an experiment with "promote": "always", or POST /v1/models/{version}/promote a finished one.',
         )
     return services.predictor.serving
 
@@ -56,7 +54,7 @@ async def answer(
     size = len(sent) if isinstance(sent, bytes) else sent.seek(0, os.SEEK_END)
     if size > services.settings.max_upload_bytes:
         limit = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
-        raise Problem(413, "content-too-large", "The file is too large", limit, "Send a smaller image.")
+        raise Problem("content-too-large", limit)
     judged = await _judged(services, serving, sent, allow)
     prediction = _prediction(judged)
     metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
@@ -90,14 +88,11 @@ async def _judged(services: Service, serving: Serving, sent: Sent, allow: Allow 
     try:
         return await services.judge(serving, sent, allow)
     except ImageUnknown as unknown:
-        title = "The file is not an image that can be read"
-        raise Problem(415, "image-format-unknown", title, str(unknown), REMEDY) from unknown
+        raise Problem("image-format-unknown", str(unknown)) from unknown
     except ImageRefused as refused:
-        raise Problem(422, "image-refused", "The image is refused", str(refused), REMEDY) from refused
+        raise Problem("image-refused", str(refused)) from refused
     except QueueFull as full:
-        remedy = "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) answer more."
-        title = "Too many images are waiting"
-        raise Problem(503, "overloaded", title, str(full), remedy, headers={"Retry-After": "1"}) from full
+        raise Problem("overloaded", str(full), headers={"Retry-After": "1"}) from full
 
 
 def _prediction(judged: Judged) -> Prediction:
@@ -110,12 +105,22 @@ def _prediction(judged: Judged) -> Prediction:
         model_version=serving.version,
         dataset=serving.dataset,
         guarantee=serving.guarantee,
+        diagnoses=None if judged.diagnoses is None else _diagnoses(judged.diagnoses),
         unlikeness=None if judged.unlikeness is None else round(judged.unlikeness, 3),
         warnings=[
             WarningRead.model_construct(code=warned.code, message=warned.message)
             for warned in (*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings)
         ],
     )
+
+
+def _diagnoses(probabilities: list[float]) -> list[DiagnosisRead]:
+    return [
+        DiagnosisRead.model_construct(
+            diagnosis=short, name=DIAGNOSES[short], malignant=short in MALIGNANT, probability=probability
+        )
+        for short, probability in zip(CLASS_NAMES, probabilities, strict=True)
+    ]
 
 
 def _about_likeness(unlikeness: float | None) -> list[Warned]:
@@ -159,8 +164,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     except TimeoutError:
         if not ending.expired():
             raise
-        detail = "the client closed the connection before the answer was there"
-        raise Problem(499, "client-gone", "The client has gone", detail, "Wait for the answer.") from None
+        raise Problem("client-gone") from None
 
 
 async def _end_with_client(request: Request, ending: asyncio.Timeout) -> None:

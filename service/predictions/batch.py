@@ -66,7 +66,7 @@ class Lines(StreamingResponse):
             "description": "A JSON object a line, each a `BatchLine`; as many lines as images.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
-        **problems(400, 413, 422, 503),
+        **problems("content-too-large", "invalid-request", "image-refused", "no-champion", "overloaded"),
     },
     openapi_extra=UPLOAD,
     form_limits={"max_files": MOST_FILES, "max_fields": 8, "max_part_size": 4096},
@@ -175,4 +175,4 @@ def _told(line: BatchLine) -> bytes:
 
 def _refused(detail: str) -> Problem:
     remedy = f"Send {ACCEPTED} images, or a plain zip of them."
-    return Problem(422, "image-refused", "The image is refused", detail, remedy)
+    return Problem("image-refused", detail, remedy)

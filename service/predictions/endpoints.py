@@ -1,18 +1,23 @@
 """`POST /predict`: one image in, one calibrated decision out; and what was once answered."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
+from pydantic import AfterValidator, AwareDatetime
+from sqlalchemy import select
 
-from dermatriage_client.schemas import Prediction, PredictionRead
+from dermatriage_client.schemas import Label, Page, Prediction, PredictionRead
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
-from service.dependencies import Identifier, Reading, Service, Services
+from service.dependencies import IDENTIFIER, Identifier, Reading, Service, Services
 from service.errors import Problem
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import express_route
 from service.web.api_docs import problems
+from service.web.cursor_pages import Turned, page
 
 
 async def _express(services: Service, request: Request, content: bytes) -> Prediction:
@@ -24,26 +29,43 @@ async def _express(services: Service, request: Request, content: bytes) -> Predi
 router = APIRouter(tags=["predictions"])
 express = APIRouter(tags=["predictions"], route_class=express_route(_express))
 
+IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of lesion.png)"}
 UPLOAD: dict[str, Any] = {
-    "requestBody": {"content": {"multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}}}}
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}},
+            "image/*": IMAGE_BODY,
+        }
+    }
+}
+# What both addresses share.
+SHARED: dict[str, Any] = {
+    "response_model": Prediction,
+    "responses": problems(
+        "content-too-large",
+        "body-not-an-image",
+        "image-format-unknown",
+        "invalid-request",
+        "image-refused",
+        "no-champion",
+        "overloaded",
+    ),
+    "openapi_extra": UPLOAD,
+    "form_limits": {"max_files": 8, "max_fields": 8, "max_part_size": 4096},
 }
 
 
-@express.post(
-    "/predict",
-    response_model=Prediction,
-    responses=problems(400, 413, 415, 422, 503),
-    openapi_extra=UPLOAD,
-    form_limits={"max_files": 8, "max_fields": 8, "max_part_size": 4096},
-)
+@express.post("/predict", operation_id="predict_unversioned", **SHARED)
+@express.post("/v1/predict", **SHARED)
 async def predict(
     services: Services,
     request: Request,
     file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")],
     explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes 145 runs more.")] = False,
 ) -> Prediction:
-    """Judges one image with the champion and its calibrated threshold.
+    """Judges one image with the champion and its calibrated threshold. `/predict` and `/v1/predict` are the same.
 
+    The image is the field `file` of a form, or the body itself with its own Content-Type, such as `image/png`.
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
     at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
@@ -55,7 +77,47 @@ async def predict(
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
 
 
-@router.get("/v1/predictions/{prediction_id}", responses=problems(404, 422))
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the moment is outside the calendar") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+@router.get("/v1/predictions", responses=problems("invalid-request"))
+def list_predictions(
+    session: Reading,
+    turn: Turned,
+    since: Annotated[
+        Moment | None, Query(description="Only those answered then or later, such as `2026-01-05T00:00:00Z`.")
+    ] = None,
+    until: Annotated[Moment | None, Query(description="Only those answered before.")] = None,
+    model: Annotated[
+        str | None, Query(max_length=64, pattern=IDENTIFIER, description="Only those of this version.")
+    ] = None,
+    label: Annotated[Label | None, Query(description="Only those with this answer.")] = None,
+) -> Page[PredictionRead]:
+    """The recorded predictions, newest first; each is there at the latest a second after it was answered."""
+    query = select(PredictionRow)
+    if since is not None:
+        query = query.where(PredictionRow.created_at >= since)
+    if until is not None:
+        query = query.where(PredictionRow.created_at < until)
+    if model is not None:
+        query = query.where(PredictionRow.model_version == model)
+    if label is not None:
+        query = query.where(PredictionRow.label == label)
+    return page(session, query, turn, PredictionRow.created_at, PredictionRow.id, _shown)
+
+
+def _shown(rows: Sequence[PredictionRow]) -> list[PredictionRead]:
+    return [PredictionRead.model_validate(row) for row in rows]
+
+
+@router.get("/v1/predictions/{prediction_id}", responses=problems("prediction-not-found", "invalid-request"))
 def read_prediction(prediction_id: Identifier, session: Reading, services: Services) -> PredictionRead:
     """One prediction as it was recorded; there at the latest a second after it was answered."""
     found = services.recorder.find(prediction_id)
@@ -63,7 +125,5 @@ def read_prediction(prediction_id: Identifier, session: Reading, services: Servi
         return PredictionRead.model_validate(found.columns())
     row = session.get(PredictionRow, prediction_id)
     if row is None:
-        missing = f"there is no prediction {prediction_id}"
-        remedy = "Use the prediction_id of an answer, a second after it came."
-        raise Problem(404, "prediction-not-found", "There is no such prediction", missing, remedy)
+        raise Problem("prediction-not-found", f"there is no prediction {prediction_id}")
     return PredictionRead.model_validate(row)

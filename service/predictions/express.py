@@ -1,4 +1,4 @@
-"""A short way for the ordinary upload: one small file in a form, read without the general form parser.
+"""A short way for the ordinary upload: one small file, in a form or alone, read without the general form parser.
 
 The general way spools each part to a file and validates each field, which costs more than a small network takes. A form
 written otherwise than browsers, curl and the usual libraries write one file takes it still, and so does every large
@@ -8,6 +8,7 @@ upload, for which the difference is lost in the decoding.
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+from uuid import uuid4
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from starlette.types import Message
 
 from service.dependencies import Service
+from service.errors import Problem
 
 MOST_BYTES = 128 * 1024
 FORM = re.compile(r"""multipart/form-data; ?boundary=("?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1""", re.IGNORECASE)
@@ -23,6 +25,8 @@ HEAD = re.compile(
     rb"(?:\r\nContent-Type: [\w.+/-]+)?(?:\r\nContent-Length: \d+)?\r\n\r\n",
     re.IGNORECASE,
 )
+
+IMAGE = "image/"
 
 Answer = Callable[[Service, Request, bytes], Awaitable[BaseModel]]
 
@@ -50,19 +54,49 @@ def express_route(answer: Answer) -> type[APIRoute]:
             ordinary = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
+                content_type = request.headers.get("content-type", "")
+                is_image = content_type.lower().startswith(IMAGE)
+                if not is_image and not content_type.lower().startswith("multipart/form-data"):
+                    raise _unreadable(content_type)
                 if not request.scope["query_string"] and _is_small(request):
                     body = b"".join([chunk async for chunk in request.stream()])
-                    content = only_file(request.headers.get("content-type", ""), body)
+                    content = body if is_image else only_file(content_type, body)
                     if content is None:
                         return await ordinary(_unread(request, body))
                     del body  # while the content waits
                     answered = await answer(request.app.state.service, request, content)
                     return Response(answered.model_dump_json(), media_type="application/json")
-                return await ordinary(request)
+                return await ordinary(_in_a_form(request) if is_image else request)
 
             return handle
 
     return ExpressRoute
+
+
+def _unreadable(content_type: str) -> Problem:
+    sent = f"the body is {content_type[:100]!r}" if content_type else "the request has no Content-Type"
+    return Problem("body-not-an-image", f"{sent}, neither multipart/form-data nor an image")
+
+
+def _in_a_form(request: Request) -> Request:
+    """A request whose body is an image, as the form with one file that the endpoint reads; nothing waits in memory."""
+    boundary = uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n\r\n'.encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    headers = [header for header in request.scope["headers"] if header[0] not in (b"content-type", b"content-length")]
+    headers.append((b"content-type", f"multipart/form-data; boundary={boundary}".encode()))
+
+    async def receive() -> Message:
+        nonlocal head, tail
+        message = await request.receive()
+        if message["type"] == "http.request":
+            body, head = head + message.get("body", b""), b""
+            if not message.get("more_body", False):
+                body, tail = body + tail, b""
+            return {**message, "body": body}
+        return message
+
+    return Request({**request.scope, "headers": headers}, receive)
 
 
 def _unread(request: Request, body: bytes) -> Request:

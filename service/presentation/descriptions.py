@@ -114,8 +114,12 @@ def _networks(spec: ExperimentSpec) -> str:
 
 
 def _training(spec: ExperimentSpec) -> str:
-    if not RECIPES[spec.recipe].stops_early:
-        return f"{spec.epochs} epochs, the last eligible one is kept, seed {spec.seed}"
+    recipe = RECIPES[spec.recipe]
+    if not recipe.stops_early:
+        fewer = (
+            f" ({recipe.pretrained_epochs:.0%} of them from ImageNet weights)" if recipe.pretrained_epochs < 1 else ""
+        )
+        return f"{spec.epochs} epochs{fewer}, the last eligible one is kept, seed {spec.seed}"
     return f"at most {spec.epochs} epochs, stopped after {spec.patience} without improvement, seed {spec.seed}"
 
 

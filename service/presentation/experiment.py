@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models_store.contract.figures import PicturedMiss
+from models_store.contract.records import DataSizes
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment.selection import policy_for
 from models_store.runs import find_experiment, trials_of
-from models_store.store import bundles
+from models_store.store.bundles import BundleAltered, StoredBundle
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
 
@@ -46,8 +47,8 @@ class ExperimentRecord:
 class BundleContents:
     """Image counts of each split and the images of misses; `missing` is the reason when the store has neither."""
 
-    data: Mapping[str, Any] | None = None
-    misses: Sequence[Mapping[str, Any]] = ()
+    data: DataSizes | None = None
+    misses: Sequence[PicturedMiss] = ()
     missing: str | None = None
 
 
@@ -84,13 +85,11 @@ def read_bundle_contents(storage: Storage, model: Model, cache_root: Path) -> Bu
     """The files of the model's bundle that the pages show, each checked against its hash."""
     cache_root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="report-", dir=cache_root) as name:
-        folder = Path(name)
         try:
-            bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("frozen.json", "misses.json"))
-        except (bundles.BundleAltered, StoredFileMissing, StoredFileAltered) as missing:
+            bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(name))
+            return BundleContents(data=bundle.about.data, misses=bundle.misses)
+        except (BundleAltered, StoredFileMissing, StoredFileAltered) as missing:
             return BundleContents(missing=str(missing))
-        about = bundles.read_json(folder / "frozen.json")["about"]
-        return BundleContents(data=about.get("data"), misses=bundles.read_json(folder / "misses.json"))
 
 
 def _epochs(session: Session, trial_ids: Sequence[str]) -> dict[str, list[EpochRow]]:

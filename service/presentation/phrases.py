@@ -61,9 +61,22 @@ def within(when: datetime) -> str:
     return "within a minute" if seconds < MINUTE else f"within {about(seconds)}"
 
 
+def milliseconds(value: float) -> str:
+    """With two digits at least: `0.28`, `4.1`, `120`."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) -> str:
     rest = seconds % large // small
     return f"{seconds // large} {larger}" + (f" {rest} {smaller}" if rest else "")
 
 
-FILTERS = {"code": code, "moment": moment, "ago": ago, "duration": duration, "about": about, "within": within}
+FILTERS = {
+    "code": code,
+    "moment": moment,
+    "ago": ago,
+    "duration": duration,
+    "about": about,
+    "within": within,
+    "milliseconds": milliseconds,
+}

@@ -23,14 +23,14 @@ from service.web.api_docs import problems
 router = APIRouter(tags=["system"])
 
 
-@router.get("/v1/system", responses=problems(503))
+@router.get("/v1/system", responses=problems("database-unreachable"))
 def read_system(session: Reading, services: Services) -> SystemRead:
     """Workers with what they run, queues, versions, what answers, and the predictions of the last fortnight."""
     return look(session, services)
 
 
-@router.post("/v1/system/prune", responses=problems(422))
-def prune(
+@router.post("/v1/system/prune", responses=problems("invalid-request"))
+def prune_data(
     services: Services, dry_run: Annotated[bool, Query(description="Whether to count and remove nothing.")] = False
 ) -> PrunedRead:
     """Removes now what the settings `KEEP_…_DAYS` no longer keep; the sweeper does the same every ten minutes."""

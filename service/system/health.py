@@ -23,7 +23,7 @@ async def read_health() -> Health:
     return Health()
 
 
-@router.get("/readyz", responses=problems(503))
+@router.get("/readyz", responses=problems("not-ready"))
 def read_readiness(services: Services) -> Readiness:
     """Checks database, broker and model; 503 names what is missing."""
     needed = {"database": _database(services), "broker": _broker(services), "model": _model_in_short(services)}
@@ -31,11 +31,8 @@ def read_readiness(services: Services) -> Readiness:
     if failed:
         shown: dict[str, Any] = {name: check.model_dump() for name, check in needed.items()}
         raise Problem(
-            503,
             "not-ready",
-            "The service cannot do all of its work",
             "; ".join(f"{name}: {needed[name].detail}" for name in failed),
-            "Start what does not answer; without a model, promote one.",
             checks=shown,
         )
     return Readiness(checks=needed)

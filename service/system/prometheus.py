@@ -39,7 +39,7 @@ EXAMPLE = 'dermatriage_predictions_total{label="benign",version="mdl_8c1f6a0e"} 
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": EXAMPLE}}}, **problems(503)},
+    responses={200: {"content": {"text/plain": {"example": EXAMPLE}}}, **problems("database-unreachable")},
 )
 def read_metrics(services: Services) -> Response:
     """Latencies, batches, predictions, trials, workers and the champion, in Prometheus' text format."""

@@ -14,7 +14,7 @@ from models_store.tables import Event, Experiment, Trial
 from service.system.schemas import EventRead, QueueRead, RunningTrial, WorkerRead
 
 QUEUES = ("cpu", "gpu")
-STUDIES_LOOKED_AT = 20
+EXPERIMENTS_READ = 20
 EVENTS_SHOWN = 30
 
 Heard = Sequence[tuple[Presence, float]]
@@ -60,7 +60,7 @@ def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
 
 def recent_events(session: Session) -> list[EventRead]:
     """Of the latest experiments, so that the query stays fast however many events there are."""
-    latest = select(Experiment.id).order_by(Experiment.created_at.desc()).limit(STUDIES_LOOKED_AT)
+    latest = select(Experiment.id).order_by(Experiment.created_at.desc()).limit(EXPERIMENTS_READ)
     chosen = (
         select(Event)
         .where(Event.experiment_id.in_(session.scalars(latest).all()), Event.kind != "epoch")

@@ -11,24 +11,7 @@ from fastapi.responses import FileResponse
 from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, ProblemDocument
 from models_store.contract.catalog import DISCLAIMER
 from service.access.gate import scope_needed
-
-TITLES = {
-    400: ("bad-request", "Bad Request", "There was an error parsing the body"),
-    401: ("unauthorized", "A key is needed", "the request shows no API key that is in use"),
-    403: ("forbidden", "This is not allowed", "it takes a key with the scope submit; this one has predict"),
-    404: ("not-found", "There is no such thing", "nothing here has that id"),
-    408: ("request-timeout", "Request Timeout", "the body did not arrive within 60 seconds"),
-    409: ("conflict", "It does not fit the present state", "the experiment has already succeeded"),
-    412: ("revision-changed", "The champion changed in the meantime", "the champion is at revision 3, not 2"),
-    413: ("content-too-large", "Content Too Large", "the request has more than 10,551,296 bytes"),
-    415: ("image-format-unknown", "The file is not an image", "it is not PNG, JPEG, WebP, BMP or TIFF"),
-    422: ("invalid-request", "The request is not valid", "epochs: Input should be greater than or equal to 1"),
-    429: ("too-many-requests", "Too many requests", "this caller may send 6,000 requests a minute"),
-    500: ("internal-error", "Something unexpected happened", "the server failed to answer this request"),
-    503: ("no-champion", "No model answers yet", "no model has been promoted"),
-}
-CHARSET = ("charset-unknown", "The charset is not read here", "the body is said to be text in 'punycode'")
-REMEDY = "Each problem says here what to do about it."
+from service.problem_kinds import KINDS
 
 KEY_SCHEME = {
     "type": "http",
@@ -36,12 +19,24 @@ KEY_SCHEME = {
     "description": "An API key made by `dermatriage keys create`; not needed while the server runs with `AUTH=off`.",
 }
 
+LIMIT_HEADERS = {
+    "RateLimit-Policy": {"description": "Most requests (`q`) in `w` seconds.", "example": '"requests";q=6000;w=60'},
+    "RateLimit": {
+        "description": "Requests that remain (`r`), and seconds until one more does (`t`).",
+        "example": '"requests";r=5999;t=1',
+    },
+    "Retry-After": {"description": "Seconds to wait.", "example": "1"},
+}
+
 Responses = dict[int | str, dict[str, Any]]
 
 
-def problems(*statuses: int) -> Responses:
-    """The error answers of an operation, each with an example; 500 is always among them."""
-    return {status: _problem_response(status) for status in (*statuses, 500)}
+def problems(*kinds: str) -> Responses:
+    """The error answers of an operation, with an example for each kind; `internal-error` is always among them."""
+    answers: Responses = {}
+    for kind in (*kinds, "internal-error"):
+        _add_problem(answers, kind)
+    return answers
 
 
 def describe(app: FastAPI) -> None:
@@ -55,6 +50,7 @@ def describe(app: FastAPI) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                webhooks=app.webhooks.routes,
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -73,31 +69,41 @@ def describe(app: FastAPI) -> None:
 def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
     """Says what the gate in front of every operation may answer."""
     answers = operation["responses"]
-    answers.setdefault("400", _problem_response(400))
+    _add_problem(answers, "bad-request")
     if method == "POST":
-        answers["408"] = _problem_response(408)
-        answers.setdefault("415", _problem_response(415, CHARSET))
+        _add_problem(answers, "request-timeout")
+        _add_problem(answers, "charset-unknown")
     needed = scope_needed(method, path)
     if needed is None:
         return
     operation["security"] = [{}, {"key": []}]
     operation["description"] = f"{operation.get('description', '')}\n\nScope: `{needed}`.".strip()
-    for status in (401, 403, 429):
-        answers[str(status)] = _problem_response(status)
+    for kind in ("unauthorized", "forbidden", "too-many-requests"):
+        _add_problem(answers, kind)
+    answers["429"]["headers"] = {name: {"schema": {"type": "string"}, **said} for name, said in LIMIT_HEADERS.items()}
 
 
-def _problem_response(status: int, said: tuple[str, str, str] | None = None) -> dict[str, Any]:
-    kind, title, detail = said or TITLES[status]
-    example = {"type": KIND_PREFIX + kind, "title": title, "status": status, "detail": detail, "remedy": REMEDY}
+def _add_problem(answers: dict[Any, dict[str, Any]], kind: str) -> None:
+    known = KINDS[kind]
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
-    content = {MEDIA_TYPE: {"schema": schema, "example": {**example, "instance": "/v1/…"}}}
-    return {"description": title, "content": content}
+    empty = {"description": known.title, "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
+    example = {
+        "type": KIND_PREFIX + kind,
+        "title": known.title,
+        "status": known.status,
+        "detail": known.meaning,
+        "remedy": known.remedy,
+        "instance": "/v1/…",
+    }
+    content = answers.setdefault(str(known.status), empty)["content"][MEDIA_TYPE]
+    content["examples"][kind] = {"summary": known.title, "value": example}
 
 
 DESCRIPTION = f"""Trains, calibrates and serves a screening classifier for skin lesions (malignant or benign).
 
 Recall on malignant comes first wherever a number is reported. Errors are RFC 9457 `application/problem+json` with a
-`remedy`. **{DISCLAIMER}**"""
+`remedy`; the `type` of each is the address of a page about it, and `/problems` lists them.
+Every answer to a request that is counted has `RateLimit` and `RateLimit-Policy`. **{DISCLAIMER}**"""
 
 
 router = APIRouter(include_in_schema=False)

@@ -85,23 +85,11 @@ class PlainText:
 
 def _refusal(scope: Scope) -> Problem | None:
     if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-        return Problem(
-            400,
-            "bad-request",
-            "Bad Request",
-            "the address holds the character NUL",
-            "Leave it out.",
-        )
+        return Problem("bad-request", "the address holds the character NUL", "Leave it out.")
     charset = _charset(Headers(scope=scope).get("content-type", ""))
     if charset is None:
         return None
-    return Problem(
-        415,
-        "charset-unknown",
-        "The charset is not read here",
-        f"the body is said to be text in {charset!r}",
-        "Send UTF-8, or leave the charset out of Content-Type.",
-    )
+    return Problem("charset-unknown", f"the body is said to be text in {charset!r}")
 
 
 def _charset(content_type: str) -> str | None:

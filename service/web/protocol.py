@@ -222,12 +222,5 @@ def _parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
 
 
 async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
-    busy = Problem(
-        503,
-        "too-many-connections",
-        "The server is busy",
-        "it has as many connections as it takes",
-        "Try again in a few seconds.",
-        headers={"Retry-After": "5", "Connection": "close"},
-    )
+    busy = Problem("too-many-connections", headers={"Retry-After": "5", "Connection": "close"})
     await busy.response(Request(scope))(scope, receive, send)

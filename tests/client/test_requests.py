@@ -3,15 +3,18 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
 
 from dermatriage_client import DownloadAltered, Refused, requests, streams
+from dermatriage_client.errors import refusal
 from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
@@ -19,6 +22,7 @@ from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
 from models_store.store.storage import Storage
 from service.datasets.recording import record
+from tests.service.recorded import store_predictions
 from tests.service.served import Scripted, ScriptedAnswer, served
 
 Connect = Callable[..., Any]
@@ -97,6 +101,13 @@ def test_refusal_carries_its_kind_and_findings(client: Any) -> None:
 
     assert (unknown.value.status, unknown.value.kind) == (404, "experiment-not-found")
     assert [finding["pointer"] for finding in invalid.value.errors] == ["/epochs"]
+
+
+@pytest.mark.parametrize("kind", ["/problems/model-not-found", "urn:dermatriage:problem:model-not-found"])
+def test_kind_of_a_problem_is_read_from_servers_of_this_and_the_version_before(kind: str) -> None:
+    problem = {"type": kind, "title": "There is no such model", "remedy": "List them."}
+    response = httpx.Response(404, json=problem, headers={"Content-Type": "application/problem+json"})
+    assert refusal(response).kind == "model-not-found"
 
 
 @pytest.mark.parametrize("typed", ["../models", "a/b", "a?b=c", "a#b"])
@@ -183,6 +194,20 @@ def test_image_is_judged_by_path_and_by_bytes_and_explained(client: Any, make_mo
     assert by_bytes.probability_malignant == by_path.probability_malignant
     assert by_bytes.explanation.method == "occlusion"
     assert client.prediction(by_path.prediction_id).label == "malignant"
+
+
+def test_recorded_predictions_are_iterated_over_their_pages(
+    client: Any, database: Database, make_model: MakeModel
+) -> None:
+    version = make_model()
+    began = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    store_predictions(database, [version], began)
+
+    assert [each.id for each in client.predictions(page_size=2)] == [f"prd_{number}" for number in range(5, -1, -1)]
+    since, until = began + timedelta(minutes=2), began + timedelta(minutes=5)
+    found = client.predictions(since=since, until=until.astimezone().replace(tzinfo=None), label="benign")
+    assert [each.id for each in found] == ["prd_3", "prd_2"]
+    assert list(client.predictions(model="mdl_none")) == []
 
 
 def test_batch_goes_in_groups_and_counts_over_all_of_them(

@@ -32,7 +32,7 @@ CATALOG: dict[str, Any] = {
 GOOD = ScriptedAnswer(body=CATALOG)
 PROBLEM = {"content-type": "application/problem+json"}
 NO_CHAMPION = {
-    "type": "urn:dermatriage:problem:no-champion",
+    "type": "/problems/no-champion",
     "title": "No model",
     "detail": "none",
     "remedy": "promote",

@@ -13,11 +13,15 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from migrations import migrated
+from models_store.datasets.labels import CLASS_NAMES
+from models_store.store import registry
 from models_store.store.storage import Storage
-from models_store.wording import rate
+from models_store.wording import DIAGNOSES, rate
 from service.models.validation import outcome
+from tests.diagnosing_network import diagnosing_network
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
 from tests.end_to_end.serving import served
+from tests.finished_experiment import a_final_record, a_spec, store_finished
 from tests.populated_service import populate
 
 PATIENCE_MS = 20_000
@@ -38,12 +42,13 @@ PASTE = """([bytes, name]) => {
   files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
   document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: files, bubbles: true }));
 }"""
-SAME_ARITHMETIC = """async ({ scores, malignant, stops, prevalences }) => {
+SAME_ARITHMETIC = """async ({ scores, malignant, lowest, stops, prevalences }) => {
   const maths = await import(document.body.dataset.module);
   return stops.flatMap((stop) => prevalences.map((share) => {
     const counts = maths.outcome(scores, malignant, stop);
     return [maths.recall(counts), maths.specificity(counts),
-      maths.missedCancers(counts, share, 1000), maths.extraBiopsies(counts, share, 1000)];
+      maths.missedCancers(counts, share, 1000), maths.extraBiopsies(counts, share, 1000),
+      maths.missedLesions(lowest, stop)];
   }));
 }"""
 
@@ -69,6 +74,20 @@ def gallery(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPath
         experiments = populate(database, Storage(str(folder / "store")), broker_url, folder / "bundles")
     with served(folder, url, broker_url=broker_url) as home:
         yield Gallery(home, experiments)
+
+
+@pytest.fixture(scope="module")
+def diagnosing(browser: Browser, broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose champion predicts diagnoses."""
+    assert browser.is_connected()
+    folder = tmp_path_factory.mktemp("diagnosing")
+    url = f"sqlite:///{folder}/diagnosing.db"
+    with migrated(url) as database, database.write() as session:
+        storage, final = Storage(str(folder / "store")), a_final_record(images=200)
+        experiment = store_finished(session, storage, folder / "bundle", a_spec(), final, diagnosing_network())
+        registry.promote(session, f"mdl_{experiment}", actor="test", reason="to answer")
+    with served(folder, url, broker_url=broker_url) as home:
+        yield home
 
 
 @pytest.fixture
@@ -133,13 +152,14 @@ def test_slider_computes_the_same_as_the_server(visitor: Visit, gallery: Gallery
     ]
     for case in cases:
         case.setdefault("prevalences", [0.0, 1.0])
+        case.setdefault("lowest", data["lowest_of_lesions"])
         expected = []
         for stop in case["stops"]:
             found = outcome(case["scores"], case["malignant"], stop)
+            missed = sum(score < stop for score in case["lowest"])
             for share in case["prevalences"]:
-                expected.append(
-                    [found.recall, found.specificity, found.missed_cancers(share), found.extra_biopsies(share)]
-                )
+                rates = [found.recall, found.specificity, found.missed_cancers(share), found.extra_biopsies(share)]
+                expected.append([*rates, missed])
         assert visitor.page.evaluate(SAME_ARITHMETIC, case) == expected
 
 
@@ -203,12 +223,63 @@ def test_an_image_is_classified_with_its_heatmap(visitor: Visit, way: str) -> No
     )
     expect(page.locator("#guarantee")).to_contain_text("confidence")
     expect(page.locator("#unlikeness")).to_contain_text("99 % of validation images are below 1")
+    expect(page.locator("#diagnoses")).to_be_hidden()  # this model predicts none
     # When the heatmap is weakened and hidden
     page.get_by_label("Heatmap strength").fill("30")
     assert page.evaluate("document.getElementById('heat').style.opacity") == "0.3"
     page.get_by_label("Heatmap", exact=True).uncheck()
     expect(page.locator("#heat")).to_be_hidden()
     assert visitor.accessibility_violations() == []
+
+
+@pytest.mark.parametrize(("device", "colours"), EVERYWHERE)
+def test_diagnoses_are_a_table_whose_malignant_rows_are_marked(
+    browser: Browser, diagnosing: str, device: dict[str, Any], colours: str
+) -> None:
+    with visit(browser, diagnosing, colours=colours, **device) as visitor:
+        page = visitor.page
+        visitor.open("/try")
+        expect(page.locator("body[data-ready]")).to_be_attached()
+        page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": picture(120)})
+        table = page.get_by_role("region", name="Probability by diagnosis").get_by_role("table")
+        expect(table).to_be_visible()
+        names = table.get_by_role("rowheader").all_inner_texts()
+        assert [name.split("\n")[0].removesuffix(" malignant") for name in names] == [
+            f"{DIAGNOSES[name]} ({name})" for name in CLASS_NAMES
+        ]
+        shown = [float(value) for value in table.locator("tbody td").all_inner_texts()]
+        malignant = [float(value) for value in table.locator("tr:has(.badge) td").all_inner_texts()]
+        assert sum(shown) == pytest.approx(1, abs=4e-4)
+        assert len(malignant) == 3
+        stated = float(page.locator("#malignant-sum").inner_text())
+        assert sum(malignant) == pytest.approx(stated, abs=2e-4)
+        assert stated == float(page.locator("#probability").inner_text())
+        widths = page.locator("#diagnosis-rows .fill").evaluate_all(
+            "bars => bars.map((bar) => bar.offsetWidth / bar.parentElement.clientWidth)"
+        )
+        assert widths == pytest.approx(shown, abs=0.01)
+        assert visitor.accessibility_violations() == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert visitor.is_clean()
+
+
+def test_csv_of_many_images_has_a_column_for_each_diagnosis(browser: Browser, diagnosing: str) -> None:
+    with visit(browser, diagnosing) as visitor:
+        visitor.open("/try")
+        expect(visitor.page.locator("body[data-ready]")).to_be_attached()
+        files: list[Any] = [
+            {"name": "spot.png", "mimeType": "image/png", "buffer": picture(120)},
+            {"name": "notes.txt", "mimeType": "image/png", "buffer": b"no image"},
+        ]
+        visitor.page.set_input_files("#files", files)
+        expect(visitor.page.locator("#csv")).to_be_enabled()
+        with visitor.page.expect_download() as download:
+            visitor.page.get_by_role("button", name="Download CSV").click()
+        spot, notes = csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8")))
+        malignant = sum(float(spot[name]) for name in ("akiec", "bcc", "mel"))
+        assert malignant == pytest.approx(float(spot["probability_malignant"]), abs=1e-6)
+        assert {notes[name] for name in CLASS_NAMES} == {""}
+        assert visitor.is_clean()
 
 
 def test_many_images_become_a_table_and_a_csv(visitor: Visit) -> None:

@@ -1,14 +1,23 @@
 """Bundles: frozen before the test, complete afterwards, and refused when a single byte differs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models_store.files import sha256_of
 from models_store.store import bundles
-from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.store.bundles import (
+    COMPLETED_FILES,
+    DISTRIBUTION,
+    FROZEN_FILES,
+    BundleAltered,
+    BundleUnreadable,
+    NotInBundle,
+    StoredBundle,
+)
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
-from tests.final_model import an_about
+from tests.final_model import a_calibration, an_about
 
 KEY = "models/1"
 
@@ -25,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in FROZEN_FILES:
         (folder / name).write_bytes(name.encode())
-    bundles.write_json(folder / "calibration.json", {"threshold": 0.3})
+    bundles.write_json(folder / "calibration.json", a_calibration(0.3))
     return folder
 
 
@@ -40,17 +49,18 @@ def completed(folder: Path) -> str:
 def test_fetched_bundle_is_the_one_that_was_uploaded(folder: Path, storage: Storage, tmp_path: Path) -> None:
     manifest_sha256 = completed(folder)
     bundles.upload(folder, storage, KEY)
-    bundle = bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
-    assert bundle.about == an_about(dataset="dermamnist").model_dump(mode="json")
-    assert bundle.calibration == {"threshold": 0.3}
-    assert sha256_of(bundle.onnx) == sha256_of(folder / "model.onnx")
+    bundle = StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched")
+    assert bundle.about == an_about(dataset="dermamnist")
+    assert bundle.calibration == a_calibration(0.3)
+    assert sha256_of(bundle.path("model.onnx")) == sha256_of(folder / "model.onnx")
 
 
 def test_everything_the_manifest_lists_can_be_fetched(folder: Path, storage: Storage, tmp_path: Path) -> None:
     manifest_sha256 = completed(folder)
     bundles.upload(folder, storage, KEY)
-    names = bundles.fetch_files(storage, KEY, manifest_sha256, tmp_path / "all")
-    assert set(names) == {path.name for path in (tmp_path / "all").iterdir()} == {*COMPLETED_FILES, "manifest.json"}
+    bundle = StoredBundle(storage, KEY, manifest_sha256, tmp_path / "all")
+    assert {bundle.path(name).read_bytes() == (folder / name).read_bytes() for name in bundle.files} == {True}
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {*COMPLETED_FILES, "manifest.json"}
 
 
 def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
@@ -62,7 +72,7 @@ def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
     del files[bundles.DISTRIBUTION]
     bundles.write_json(tmp_path / "store" / KEY / "manifest.json", {"files": files})
     older = sha256_of(tmp_path / "store" / KEY / "manifest.json")
-    assert bundles.fetch(storage, KEY, older, tmp_path / "fetched").distribution is None
+    assert DISTRIBUTION not in StoredBundle(storage, KEY, older, tmp_path / "fetched").files
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json", "likeness.npz"])
@@ -72,7 +82,7 @@ def test_bundle_with_one_byte_changed_is_refused(folder: Path, storage: Storage,
     stored = tmp_path / "store" / KEY / name
     stored.write_bytes(bytes([stored.read_bytes()[0] ^ 1]) + stored.read_bytes()[1:])
     with pytest.raises(StoredFileAltered, match=name):
-        bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
+        StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched").path(name)
 
 
 def test_bundle_that_lost_a_file_is_refused(folder: Path, storage: Storage, tmp_path: Path) -> None:
@@ -80,14 +90,34 @@ def test_bundle_that_lost_a_file_is_refused(folder: Path, storage: Storage, tmp_
     bundles.upload(folder, storage, KEY)
     (tmp_path / "store" / KEY / "model.onnx").unlink()
     with pytest.raises(StoredFileMissing):
-        bundles.fetch(storage, KEY, manifest_sha256, tmp_path / "fetched")
+        StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched").path("model.onnx")
 
 
 def test_file_that_the_manifest_does_not_list_is_refused(folder: Path, storage: Storage, tmp_path: Path) -> None:
     manifest_sha256 = completed(folder)
     bundles.upload(folder, storage, KEY)
-    with pytest.raises(BundleAltered, match=r"does not list extra\.bin"):
-        bundles.fetch_files(storage, KEY, manifest_sha256, tmp_path / "fetched", ("extra.bin",))
+    with pytest.raises(NotInBundle, match=r"does not list extra\.bin"):
+        StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched").path("extra.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (a_calibration(0.3).model_dump() | {"votes": 3}, "votes: Extra inputs are not permitted"),
+        (a_calibration(0.3).model_dump(exclude={"guarantee"}), "guarantee: Field required"),
+        ([], "Input should be an object"),
+    ],
+)
+def test_file_of_another_version_is_refused_with_its_key_and_a_remedy(
+    folder: Path, storage: Storage, tmp_path: Path, content: Any, named: str
+) -> None:
+    bundles.write_json(folder / "calibration.json", content)
+    manifest_sha256 = completed(folder)
+    bundles.upload(folder, storage, KEY)
+    with pytest.raises(
+        BundleUnreadable, match=f"models/1/calibration.json is of another version: {named}; promote another model"
+    ):
+        _ = StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched").calibration
 
 
 def test_incomplete_bundle_is_neither_frozen_nor_completed(folder: Path) -> None:
@@ -102,7 +132,7 @@ def test_incomplete_bundle_is_neither_frozen_nor_completed(folder: Path) -> None
 def test_same_content_freezes_to_the_same_identity_and_another_threshold_to_another(folder: Path) -> None:
     first = bundles.freeze(folder, an_about())
     assert bundles.freeze(folder, an_about()) == first
-    bundles.write_json(folder / "calibration.json", {"threshold": 0.31})
+    bundles.write_json(folder / "calibration.json", a_calibration(0.31))
     assert bundles.freeze(folder, an_about()) != first
 
 

@@ -74,6 +74,6 @@ def test_graph_without_those_features_does_not_go_with_a_likeness() -> None:
 def test_graph_without_features_still_scores_and_tells_no_likeness() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
     scorer = Scorer(a_graph())
-    probabilities, unlikeness = scorer.judge(images)
+    probabilities, unlikeness, diagnoses = scorer.judge(images)
     np.testing.assert_array_equal(probabilities, scorer(images))
-    assert unlikeness is None
+    assert (unlikeness, diagnoses) == (None, None)

@@ -151,11 +151,12 @@ def test_foreign_keys_hold_after_a_migration_that_succeeded_and_one_that_failed(
 def test_processes_that_start_together_migrate_one_after_the_other(empty: Database) -> None:
     environment = os.environ | {"DERMATRIAGE_DATABASE_URL": empty.url}
     root = Path(__file__).resolve().parents[2]
+    command_line = [sys.executable, "-m", "migrations"]
     started = [
-        subprocess.Popen([sys.executable, "-m", "migrations"], cwd=root, env=environment, stderr=subprocess.DEVNULL)
-        for _ in range(3)
+        subprocess.Popen(command_line, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+    told = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], "\n".join(told)
     command.check(migrations.config(empty))
 
 

@@ -9,9 +9,9 @@ from moto.server import ThreadedMotoServer
 
 from models_store.files import sha256_of
 from models_store.store import bundles
-from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES
+from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, StoredBundle
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
-from tests.final_model import an_about
+from tests.final_model import a_calibration, an_about
 
 # botocore and werkzeug, not this product, still call what Python 3.11 and later deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|aiobotocore|moto|werkzeug).*")
@@ -43,7 +43,7 @@ def bundle(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in FROZEN_FILES:
         (folder / name).write_bytes(name.encode() * 1000)
-    bundles.write_json(folder / "calibration.json", {"threshold": 0.3})
+    bundles.write_json(folder / "calibration.json", a_calibration(0.3))
     bundles.freeze(folder, an_about(dataset="dermamnist"))
     for name in COMPLETED_FILES:
         if not (folder / name).exists():
@@ -59,9 +59,9 @@ def overwrite(store: Storage, key: str, content: bytes) -> None:
 
 def test_bundle_is_served_as_it_was_stored(store: Storage, bundle: Path, tmp_path: Path) -> None:
     bundles.upload(bundle, store, "models/1")
-    fetched = bundles.fetch(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
-    assert fetched.onnx.read_bytes() == (bundle / "model.onnx").read_bytes()
-    assert fetched.calibration == {"threshold": 0.3}
+    stored = StoredBundle(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
+    assert stored.path("model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    assert stored.calibration == a_calibration(0.3)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "frozen.json", "model.onnx", "calibration.json"])
@@ -69,7 +69,7 @@ def test_altered_bundle_is_refused(store: Storage, bundle: Path, tmp_path: Path,
     bundles.upload(bundle, store, "models/1")
     overwrite(store, f"models/1/{name}", b"altered")
     with pytest.raises(StoredFileAltered, match=name):
-        bundles.fetch(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
+        StoredBundle(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served").path(name)
     assert not (tmp_path / "served" / name).exists()
 
 
@@ -77,7 +77,7 @@ def test_bundle_whose_upload_was_cut_short_is_none(store: Storage, bundle: Path,
     bundles.upload(bundle, store, "models/1")
     store.delete("models/1/manifest.json")
     with pytest.raises(StoredFileMissing, match=r"manifest\.json"):
-        bundles.fetch(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
+        StoredBundle(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
 
 
 def test_what_another_process_stored_or_removed_is_seen_at_once(store: Storage, bundle: Path) -> None:

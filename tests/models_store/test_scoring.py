@@ -1,6 +1,7 @@
 """Images to probabilities, through a real ONNX graph small enough to compute by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
-from models_store.scoring.scorer import CHUNK, ImagesRefused, Scorer
+from models_store.scoring.scorer import PIXELS_AT_ONCE, ImagesRefused, Scorer
 
 SIZE = 4
+CHUNK = PIXELS_AT_ONCE // SIZE**2
 
 
 def a_graph(size: int | str = SIZE, input_name: str = "image", classes: int = 2) -> bytes:
@@ -53,6 +55,24 @@ def test_every_image_gets_its_probability_whatever_the_count(count: int) -> None
     assert probabilities.dtype == np.float64
     assert probabilities.shape == (count,)
     np.testing.assert_allclose(probabilities, expected(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "runs"), [(28, [64, 36]), (64, [12] * 8 + [4]), (256, [1] * 100)])
+def test_the_larger_the_images_the_fewer_share_a_run(
+    size: int, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(a_graph(size=size))
+    run, taken = scorer.session.run, []
+
+    def recorded(outputs: list[str], feeds: dict[str, NDArray[np.float32]]) -> Any:
+        taken.append(len(feeds["image"]))
+        return run(outputs, feeds)
+
+    monkeypatch.setattr(scorer.session, "run", recorded)
+
+    scorer(np.zeros((100, size, size, 3), np.uint8))
+
+    assert taken == runs
 
 
 def test_a_file_scores_as_its_bytes_do(tmp_path: Path) -> None:
@@ -118,19 +138,6 @@ def test_temperature_divides_the_log_odds() -> None:
     np.testing.assert_allclose(halved(np.array([0.5, 0.8])), [0.5, 2 / 3])
 
 
-@pytest.mark.parametrize(
-    "calibration",
-    [
-        ProbabilityCalibration(),
-        ProbabilityCalibration(method="temperature", slope=0.6),
-        ProbabilityCalibration(method="platt", slope=1.7, intercept=-1.5),
-    ],
-)
-def test_the_inverse_finds_the_output_that_a_threshold_stands_for(calibration: ProbabilityCalibration) -> None:
-    for probability in (0.001, 0.31, 0.97):
-        assert calibration(np.array([calibration.inverse(probability)])) == pytest.approx(probability, rel=1e-12)
-
-
 def test_the_map_keeps_the_order_of_float32_outputs_up_to_the_ends() -> None:
     tiny, one = np.float32(1e-45), np.float32(1)
     outputs = np.array([0, tiny, 1e-30, 1e-7, 0.5, np.nextafter(one, np.float32(0)), 1], dtype=np.float32)
@@ -149,3 +156,12 @@ def test_sigmoid_undoes_logit_without_overflow() -> None:
 def test_a_map_that_is_not_increasing_is_refused(slope: float) -> None:
     with pytest.raises(ValueError, match="slope"):
         ProbabilityCalibration(method="temperature", slope=slope)
+
+
+def test_graph_with_another_number_of_diagnoses_is_refused() -> None:
+    model = onnx.load_from_string(a_graph())
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["diagnoses"]))
+    model.graph.output.append(helper.make_tensor_value_info("diagnoses", TensorProto.FLOAT, ["N", 2]))
+
+    with pytest.raises(ValueError, match="not of 7 an image"):
+        Scorer(model.SerializeToString())

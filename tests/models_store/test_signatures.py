@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from models_store.files import sha256_of
 from models_store.settings import Settings
 from models_store.store import bundles
-from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered
+from models_store.store.bundles import COMPLETED_FILES, FROZEN_FILES, BundleAltered, StoredBundle
 from models_store.store.signatures import KeyUnreadable, SignatureRefused, Signer, Trusted, make_keys
 from models_store.store.storage import Storage
 from tests.final_model import an_about
@@ -43,9 +43,9 @@ def bundle_in(folder: Path, signer: Signer | None) -> str:
     return bundles.complete(folder, signer)
 
 
-def fetched(tmp_path: Path, trusted: Trusted, manifest_sha256: str) -> tuple[str, ...]:
+def fetched(tmp_path: Path, trusted: Trusted, manifest_sha256: str) -> Path:
     storage = Storage(str(tmp_path / "store"), trusted)
-    return bundles.fetch_files(storage, KEY, manifest_sha256, tmp_path / "fetched", ("card.md",))
+    return StoredBundle(storage, KEY, manifest_sha256, tmp_path / "fetched").path("card.md")
 
 
 def stored(tmp_path: Path, signer: Signer | None) -> str:

@@ -9,7 +9,7 @@ from models_store.contract.catalog import PRESETS, STRATEGIES, STUDY
 from models_store.contract.specs import ExperimentSpec
 
 
-def test_data_set_alone_asks_for_the_whole_study() -> None:
+def test_data_set_alone_asks_for_the_whole_experiment() -> None:
     spec = ExperimentSpec(dataset="dermamnist")
 
     assert spec.architectures == STUDY
@@ -35,10 +35,10 @@ def test_held_out_share_follows_the_source_unless_given(posted: dict[str, Any], 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"architectures": ["CNN_v9"]}, "unknown CNN_v9; choose from CNN_v1"),
-        ({"class_weights": ["W7"]}, "unknown W7; choose from W0, W3, W5"),
-        ({"strategies": ["Thaw"]}, "unknown Thaw; choose from Freeze10"),
-        ({"architectures": ["CNN_v1", "CNN_v1"]}, "each name may appear once"),
+        ({"architectures": ["CNN_v9"]}, "unknown 'CNN_v9'; did you mean `CNN_v"),
+        ({"class_weights": ["W7"]}, "unknown 'W7'; choose from W0, W3, W5"),
+        ({"strategies": ["Thaw"]}, "unknown 'Thaw'; choose from Freeze10"),
+        ({"architectures": ["CNN_v1", "CNN_v1"]}, "each name or size may appear once"),
         ({"architectures": []}, "at least 1 item"),
         ({"epochs": 0}, "greater than or equal to 1"),
         ({"learning_rate": 0.1}, "Extra inputs are not permitted"),

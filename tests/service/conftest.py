@@ -1,6 +1,5 @@
 """The real application on real servers, and tiny models for it to serve."""
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from models_store.store.signatures import Signer
 from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
 from service.app import create_app
-from tests.final_model import an_about
+from tests.final_model import a_calibration, an_about
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", StarletteDeprecationWarning)  # it would rather have httpx2 than httpx
@@ -65,7 +64,8 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeModel:
     """Stores a complete model and returns its version; `promote` makes it the champion.
 
-    Without `cut` it is one from before bundles told what training images are like.
+    Its network is `brightness_network` unless another is given. Without `cut` it is one from before bundles told what
+    training images are like.
     """
 
     def make(
@@ -74,21 +74,14 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
         promote: bool = False,
         cut: float | None = 1000.0,
         signer: Signer | None = None,
+        network: bytes | None = None,
         **columns: Any,
     ) -> str:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
         about = an_about(**({"dataset": "dermamnist", "image_size": SIZE} | columns))
-        (folder / "model.onnx").write_bytes(brightness_network())
-        (folder / "calibration.json").write_text(
-            json.dumps(
-                {
-                    "threshold": threshold,
-                    "guarantee": {"holds": True, "target_recall": 0.9},
-                    "probability_calibration": {"method": "identity", "slope": 1.0, "intercept": 0.0},
-                }
-            )
-        )
+        (folder / "model.onnx").write_bytes(network or brightness_network())
+        bundles.write_json(folder / "calibration.json", a_calibration(threshold, holds=True))
         for name in bundles.COMPLETED_FILES:
             if name not in ("frozen.json", "model.onnx", "calibration.json"):
                 (folder / name).write_text(f"# {name} of threshold {threshold}")

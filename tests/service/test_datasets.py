@@ -1,5 +1,6 @@
 """Data sets over HTTP: what is recorded of them, and splits without shared lesions, made once a seed."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,21 @@ def test_data_set_says_what_its_splits_share(client: TestClient, clinic: str) ->
     assert read["shared_lesions"].keys() == {"lesions", "val_images", "test_images"}
     assert (read["synthetic"], read["image_size"], read["made_from"]) == (True, 28, None)
     assert images(read["counts"]) == sum(SIZES)
+    assert "lesions have images in more than one split" in read["notice"]
     assert client.get("/v1/datasets").json()["items"][-1] == read
+
+
+def test_builtin_data_sets_say_what_limits_their_figures(client: TestClient) -> None:
+    official, generated = (client.get(f"/v1/datasets/{name}").json()["notice"] for name in ("dermamnist", "synthetic"))
+    assert official.startswith("About a third of the test images of DermaMNIST's official split show a lesion that is")
+    assert generated == "The images are generated: figures on them say nothing about skin."
+
+
+def test_data_set_that_nothing_is_known_to_limit_has_no_notice(client: TestClient, database: Database) -> None:
+    described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
+    with database.write() as session:
+        session.add(DatasetRow(name="plain", sha256="0" * 64, store_key="datasets/0.npz", **described))
+    assert client.get("/v1/datasets/plain").json()["notice"] is None
 
 
 def test_split_is_a_data_set_of_its_own_without_shared_lesions(client: TestClient, clinic: str) -> None:

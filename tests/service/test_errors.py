@@ -1,11 +1,20 @@
 """Every error is a problem with a remedy, and the OpenAPI document says so."""
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+
+from dermatriage_client.problems import ProblemDocument
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.store.storage import Storage
+from service.app import create_app
+from service.problem_kinds import KINDS
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -39,8 +48,9 @@ def test_error_is_a_problem_with_a_remedy(client: TestClient, method: str, addre
     problem = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert problem["status"] == status
-    assert problem["type"].startswith("urn:dermatriage:problem:")
+    assert problem["type"].startswith("/problems/")
     assert all(problem[field] for field in ("title", "detail", "remedy", "instance"))
+    assert problem["title"] in client.get(problem["type"]).text
 
 
 def test_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
@@ -99,7 +109,44 @@ def test_every_operation_documents_its_problems(operations: list[tuple[str, str,
         for answer in problems.values():
             content = answer["content"]["application/problem+json"]
             assert content["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
-            assert content["example"]["remedy"]
+            assert content["examples"], (path, method)
+            for kind, example in content["examples"].items():
+                ProblemDocument.model_validate(example["value"])
+                assert example["value"]["type"] == f"/problems/{kind}"
+
+
+def test_operation_ids_are_unique_names_for_programs(
+    operations: list[tuple[str, str, dict[str, Any]]],
+) -> None:
+    names = [operation["operationId"] for _, _, operation in operations]
+    assert len(set(names)) == len(names)
+    assert {"submit_experiment", "cancel_experiment", "predict", "predict_unversioned", "promote_model"} <= set(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) and "v1" not in name for name in names)
+
+
+def test_result_of_an_experiment_is_typed(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    assert {"$ref": "#/components/schemas/ResultRead"} in schemas["ExperimentRead"]["properties"]["result"]["anyOf"]
+    assert {"winner", "threshold", "guarantee", "test"} <= set(schemas["ResultRead"]["required"])
+    assert {"recall", "specificity", "confusion"} <= set(schemas["TestFigures"]["required"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_type_of_every_problem_leads_to_a_page_that_needs_no_key(
+    settings: Settings, database: Database, storage: Storage, kind: str
+) -> None:
+    app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
+    page = TestClient(app).get(f"/problems/{kind}")
+    text = html.unescape(page.text)
+    assert page.status_code == 200
+    assert KINDS[kind].title in text
+    assert KINDS[kind].remedy in text
+
+
+def test_pages_of_problems_are_listed_and_no_other_exists(client: TestClient) -> None:
+    listed = re.findall(r'href="/problems/([a-z-]+)"', client.get("/problems").text)
+    assert listed == list(KINDS)
+    assert client.get("/problems/nothing").status_code == 404
 
 
 def test_every_operation_has_examples_of_body_and_answer(

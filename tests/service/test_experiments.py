@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -97,7 +97,8 @@ def test_experiment_is_accepted_while_the_broker_is_away(
         ({}, "/dataset", "errors"),
         (SPEC | {"epochs": 0}, "/epochs", "errors"),
         (SPEC | {"epoch": 3}, "/epoch", "errors"),
-        (SPEC | {"architectures": ["CNN_v9"]}, "", "/v1/catalog"),
+        (SPEC | {"architectures": ["CNN_v9"]}, "/architectures", "/v1/catalog"),
+        (SPEC | {"input_sizes": [28]}, "/input_sizes", "errors"),
         (SPEC | {"architectures": []}, "/architectures", "errors"),
         (SPEC | {"calibration": {"target_recall": 1.5}}, "/calibration/target_recall", "errors"),
         (SPEC | {"calibration": {"policy": "fixed"}}, "/calibration", "errors"),
@@ -118,9 +119,36 @@ def test_malformed_spec_is_refused_with_a_pointer_and_a_remedy(
     assert client.get("/v1/experiments").json()["items"] == []
 
 
-def test_unknown_architecture_is_answered_with_those_there_are(client: TestClient) -> None:
-    problem = client.post("/v1/experiments", json=SPEC | {"architectures": ["CNN_v9"]}).json()
-    assert "unknown CNN_v9; choose from CNN_v1, CNN_v2" in problem["detail"]
+@pytest.mark.parametrize(
+    ("change", "pointer", "said"),
+    [
+        ({"epoch": 3}, "/epoch", "there is no such field; did you mean `epochs`?"),
+        ({"Seed": 3}, "/Seed", "did you mean `seed`?"),
+        ({"selection": {"polcy": "val_f2"}}, "/selection/polcy", "did you mean `policy`?"),
+        ({"xyz": 1}, "/xyz", "choose from name, dataset, architectures"),
+        ({"architectures": ["cnn_v1"]}, "/architectures", "unknown 'cnn_v1'; did you mean `CNN_v1`?"),
+        ({"architectures": ["CNN_v1", "ResNetv2"]}, "/architectures", "did you mean `ResNet_v2`?"),
+        ({"architectures": ["Transformer"]}, "/architectures", "choose from CNN_v1, CNN_v2"),
+        ({"strategies": ["lowlr"]}, "/strategies", "did you mean `LowLR`?"),
+        ({"class_weights": ["w3"]}, "/class_weights", "did you mean `W3`?"),
+        ({"dataset": "dermamnits"}, "/dataset", "did you mean `dermamnist`?"),
+        ({"dataset": "my_lesion"}, "/dataset", "did you mean `my_lesions`?"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(
+    client: TestClient, database: Database, change: dict[str, Any], pointer: str, said: str
+) -> None:
+    with database.write() as session:
+        described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
+        session.add(DatasetRow(name="my_lesions", sha256="0" * 64, store_key="datasets/0.npz", **described))
+    (error,) = client.post("/v1/experiments", json=SPEC | change).json()["errors"]
+    assert error["pointer"] == pointer
+    assert said in error["detail"]
+
+
+def test_a_misspelt_field_of_any_body_is_answered_with_the_one_that_was_meant(client: TestClient) -> None:
+    problem = client.post("/v1/models/rollback", json={"reason": "worse", "reasn": "worse"}).json()
+    assert "/reasn: there is no such field; did you mean `reason`?" in problem["detail"]
 
 
 def test_registered_dataset_may_be_named(client: TestClient, database: Database) -> None:
@@ -153,7 +181,7 @@ def test_same_key_with_another_body_is_refused(client: TestClient) -> None:
     client.post("/v1/experiments", json=SPEC, headers=headers)
     answer = client.post("/v1/experiments", json=SPEC | {"seed": 7}, headers=headers)
     assert answer.status_code == 422
-    assert answer.json()["type"] == "urn:dermatriage:problem:idempotency-key-reused"
+    assert answer.json()["type"] == "/problems/idempotency-key-reused"
 
 
 def test_same_key_sent_many_times_at_once_makes_one_experiment(client: TestClient, database: Database) -> None:
@@ -229,7 +257,7 @@ def test_finished_experiment_cannot_be_cancelled(client: TestClient, database: D
     with database.write() as session:
         runs.finish_experiment(session, posted["id"], {"winner": "a"})
     answer = client.post(f"/v1/experiments/{posted['id']}/cancel")
-    assert (answer.status_code, answer.json()["type"]) == (409, "urn:dermatriage:problem:experiment-finished")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/experiment-finished")
 
 
 def test_trials_are_listed_with_their_epochs_on_request(client: TestClient, database: Database) -> None:

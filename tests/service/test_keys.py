@@ -1,6 +1,7 @@
 """Who gets in: every endpoint asks for a key of the right scope, and a key ends when it should."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from models_store.tables import ApiKey
 from service.access import keys
 from service.access.gate import scope_needed
 from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
-from service.access.rates import MOST_CALLERS, Rates
+from service.access.rates import MOST_CALLERS, Rates, Taken
 from service.app import create_app
 
 pytestmark = pytest.mark.both_databases
@@ -71,9 +72,15 @@ def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, str
         ("GET", "/metrics", "read"),
         ("HEAD", "/v1/experiments", "read"),
         ("POST", "/predict", "predict"),
+        ("POST", "/v1/predict", "predict"),
         ("POST", "/v1/predict/batch", "predict"),
+        ("GET", "/problems", None),
+        ("GET", "/problems/not-found", None),
+        ("POST", "/problems/not-found", "admin"),
+        ("GET", "/problemsx", "read"),
         ("POST", "/v1/experiments", "submit"),
         ("POST", "/v1/experiments/exp_1/cancel", "submit"),
+        ("POST", "/v1/experiments/estimate", "submit"),
         ("POST", "/v1/datasets/clinic/split", "submit"),
         ("POST", "/v1/datasets/clinic", "admin"),
         ("POST", "/v1/models/mdl_1/promote", "admin"),
@@ -203,20 +210,27 @@ def test_caller_that_asks_too_often_is_told_when_to_come_back(
     app = create_app(settings.model_copy(update={"requests_per_minute": 3}), database=database, storage=storage)
     with TestClient(app) as client:
         answers = [client.get("/v1/models") for _ in range(4)]
-        assert client.get("/healthz").status_code == 200
+        healthy = client.get("/healthz")
+    assert healthy.status_code == 200
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"requests";q=3;w=60'}
+    limits = [re.fullmatch(r'"requests";r=(\d);t=(\d+)', answer.headers["RateLimit"]) for answer in answers]
+    assert [limit and limit[1] for limit in limits] == ["2", "1", "0", "0"]
+    assert limits[3] is not None
+    assert limits[3][2] == answers[3].headers["Retry-After"]
+    assert "RateLimit" not in healthy.headers
 
 
 def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
     moment = 0.0
     rates = Rates(60, clock=lambda: moment)
-    assert [rates.seconds_to_wait("a") for _ in range(61)] == [0] * 60 + [1]
-    assert rates.seconds_to_wait("b") == 0
+    assert [rates.take("a").granted for _ in range(61)] == [True] * 60 + [False]
+    assert rates.take("b") == Taken(True, limit=60, remaining=59, seconds_to_next=1)
     moment = 2.0
-    assert [rates.seconds_to_wait("a") for _ in range(3)] == [0, 0, 1]
+    assert [rates.take("a").granted for _ in range(3)] == [True, True, False]
     for number in range(2 * MOST_CALLERS):
-        rates.seconds_to_wait(str(number))
+        rates.take(str(number))
     assert len(rates._buckets) <= MOST_CALLERS
 
 

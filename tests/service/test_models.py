@@ -71,7 +71,7 @@ def test_rollback_makes_the_predecessor_champion_and_stops_at_the_first(
     assert client.post("/v1/models/rollback", json=WHY).json()["version"] == first
     assert champion(client) == first
     answer = client.post("/v1/models/rollback", json=WHY)
-    assert (answer.status_code, answer.json()["type"]) == (409, "urn:dermatriage:problem:nothing-to-roll-back-to")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/nothing-to-roll-back-to")
 
 
 @pytest.mark.both_databases
@@ -80,7 +80,7 @@ def test_promotion_decided_on_an_old_revision_is_refused(client: TestClient, mak
     etag = client.get(f"/v1/models/{first}").headers["ETag"]
     assert promote(client, first, **{"If-Match": etag}).headers["ETag"] == '"1"'
     answer = promote(client, second, **{"If-Match": etag})
-    assert (answer.status_code, answer.json()["type"]) == (412, "urn:dermatriage:problem:revision-changed")
+    assert (answer.status_code, answer.json()["type"]) == (412, "/problems/revision-changed")
     assert champion(client) == first
     assert promote(client, second, **{"If-Match": '"1"'}).status_code == 200
     assert client.post("/v1/models/rollback", json=WHY, headers={"If-Match": '"1"'}).status_code == 412
@@ -105,7 +105,7 @@ def test_promotion_without_a_proper_reason_is_refused(
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/card"), ("GET", "/bundle"), ("POST", "/promote")])
 def test_unknown_model_is_not_found(client: TestClient, method: str, path: str) -> None:
     answer = client.request(method, f"/v1/models/mdl_0{path}", json=WHY if method == "POST" else None)
-    assert (answer.status_code, answer.json()["type"]) == (404, "urn:dermatriage:problem:model-not-found")
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/model-not-found")
 
 
 def test_card_is_the_bundles_markdown(client: TestClient, make_model: MakeModel) -> None:

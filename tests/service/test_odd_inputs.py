@@ -20,7 +20,7 @@ def test_a_form_in_a_codec_that_is_no_charset_is_refused(client: TestClient, add
     for kind in ("multipart/form-data; boundary=edge", "application/x-www-form-urlencoded"):
         headers = {"Content-Type": f"{kind}; charset={charset}".encode("latin-1")}
         answer = client.post(address, content=FORM, headers=headers)  # type: ignore[arg-type]
-        assert (answer.status_code, answer.json()["type"]) == (415, "urn:dermatriage:problem:charset-unknown")
+        assert (answer.status_code, answer.json()["type"]) == (415, "/problems/charset-unknown")
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"', "us-ascii", "iso-8859-1"])
@@ -69,7 +69,7 @@ def test_a_full_disk_is_told_with_507_while_a_form_is_read(client: TestClient, m
 
     monkeypatch.setattr(UploadFile, "write", fail)
     answer = client.post("/v1/predict/batch", files={"files": ("a.png", b"x" * 1000)})
-    assert (answer.status_code, answer.json()["type"]) == (507, "urn:dermatriage:problem:disk-full")
+    assert (answer.status_code, answer.json()["type"]) == (507, "/problems/disk-full")
     assert "Retry-After" in answer.headers
 
 
@@ -81,5 +81,5 @@ def test_a_full_disk_is_told_with_507_anywhere_else(
 
     monkeypatch.setattr("service.experiments.endpoints.show_experiments", fail)
     answer = client.get("/v1/experiments")
-    assert (answer.status_code, answer.json()["type"]) == (507, "urn:dermatriage:problem:disk-full")
+    assert (answer.status_code, answer.json()["type"]) == (507, "/problems/disk-full")
     assert str(tmp_path) not in answer.text

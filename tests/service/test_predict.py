@@ -189,4 +189,4 @@ def test_a_champion_signed_by_a_key_that_is_not_believed_does_not_answer(
         assert theirs in answer.json()["detail"]
         for part in ("bundle", "card", "validation"):
             refused = client.get(f"/v1/models/{theirs}/{part}")
-            assert (refused.status_code, refused.json()["type"]) == (503, "urn:dermatriage:problem:bundle-altered")
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/bundle-altered")

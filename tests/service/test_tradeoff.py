@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from models_store.contract.records import Scored
 from models_store.database import Database
 from models_store.store import bundles
 from models_store.store.storage import Storage
@@ -76,6 +77,12 @@ def test_scores_of_the_bundle_give_the_recorded_figures_at_the_sealed_threshold(
     assert len(told["selection"]["scores"]) == len(part["scores"])
 
 
+def test_a_malignant_lesion_counts_by_its_lowest_score() -> None:
+    scored = Scored(scores=SCORES, malignant=MALIGNANT, lesions=[0, 1, 2, 3, 2, 4])
+    assert scored.lowest_of_lesions == [0.2, 0.9]
+    assert Scored(scores=SCORES, malignant=MALIGNANT).lowest_of_lesions is None
+
+
 @pytest.mark.parametrize(
     "content", ["{}", "[]", "no JSON", json.dumps({"calibration": {"scores": [0.5], "malignant": []}})]
 )
@@ -87,7 +94,7 @@ def test_a_bundle_without_scores_is_told_as_such(
         (tmp_path / "bundle" / "validation.json").write_text(content)
         store_anew(session, storage, tmp_path / "bundle", experiment_id)
     answer = client.get(f"/v1/models/mdl_{experiment_id}/validation")
-    assert (answer.status_code, answer.json()["type"]) == (404, "urn:dermatriage:problem:validation-not-kept")
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/validation-not-kept")
 
 
 def test_an_older_bundle_lists_no_scores(
@@ -100,7 +107,7 @@ def test_an_older_bundle_lists_no_scores(
         del listed["files"]["validation.json"]
         manifest.write_text(json.dumps(listed))
         model = store_anew(session, storage, tmp_path / "bundle", experiment_id)
-        with pytest.raises(ValidationNotKept, match=r"holds no validation\.json"):
+        with pytest.raises(ValidationNotKept, match=r"does not list validation\.json"):
             read_validation(model, storage)
 
 
@@ -111,7 +118,7 @@ def test_scores_that_the_store_lost_are_a_problem(
         experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
     storage.delete(f"models/mdl_{experiment_id}/validation.json")
     answer = client.get(f"/v1/models/mdl_{experiment_id}/validation")
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:dermatriage:problem:bundle-altered")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/bundle-altered")
 
 
 def store_anew(session: Any, storage: Storage, folder: Path, experiment_id: str) -> Model:

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Event as Flag
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from models_store.store.storage import Storage
 from models_store.tables import Event, Experiment, Model, TestOpening, Trial
 from workers.worker import work
 from workers.worker.context import Worker
+
+WEBHOOK_SECRET = "a secret that both sides know"
 
 SPEC: dict[str, Any] = {
     "dataset": "synthetic",
@@ -113,3 +117,38 @@ def scripted(
     celery = broker(settings)
     yield ScriptedWorker(Worker(settings, database, Storage(settings.store_url), celery, "here:1", Flag()), script)
     celery.close()
+
+
+@dataclass
+class Receiver:
+    """An address that keeps what it gets and answers as it is told."""
+
+    url: str = ""
+    answer: int = 204
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.received.append((dict(self.headers), body))
+            self.send_response(receiver.answer)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield receiver
+        server.shutdown()
+
+
+@pytest.fixture
+def sender(scripted: ScriptedWorker, receiver: Receiver) -> ScriptedWorker:
+    return scripted.with_settings(webhook_url=receiver.url, webhook_secret=WEBHOOK_SECRET)

@@ -5,14 +5,10 @@ import hmac
 import itertools
 import json
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Event as Flag
 from threading import Thread
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -22,47 +18,10 @@ from models_store import runs
 from models_store.database import now
 from models_store.runs import deliveries
 from models_store.tables import Delivery, Experiment
-from tests.workers.conftest import ScriptedWorker
+from tests.workers.conftest import WEBHOOK_SECRET, Receiver, ScriptedWorker
 from workers import webhooks
 from workers.sweeper import Sweeper
 from workers.webhooks import WebhookSecretMissing
-
-SECRET = "a secret that both sides know"
-
-
-@dataclass
-class Receiver:
-    """An address that keeps what it gets and answers as it is told."""
-
-    url: str = ""
-    answer: int = 204
-    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append((dict(self.headers), body))
-            self.send_response(receiver.answer)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield receiver
-        server.shutdown()
-
-
-@pytest.fixture
-def sender(scripted: ScriptedWorker, receiver: Receiver) -> ScriptedWorker:
-    return scripted.with_settings(webhook_url=receiver.url, webhook_secret=SECRET)
 
 
 def ended(scripted: ScriptedWorker) -> str:
@@ -100,11 +59,11 @@ def test_webhook_tells_what_ended_and_is_signed(sender: ScriptedWorker, receiver
     told = json.loads(body)
     assert (told["experiment"], told["status"], told["delivery"]) == (experiment_id, "cancelled", delivery(sender).id)
     timestamp, digest = (part.split("=", 1)[1] for part in headers["DermaTriage-Signature"].split(","))
-    expected = hmac.new(SECRET.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    expected = hmac.new(WEBHOOK_SECRET.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert hmac.compare_digest(digest, expected)
 
 
-@pytest.mark.parametrize("secret", [SECRET, "whsec_c2VjcmV0IGtleSBvZiB0aGUgcmVjZWl2ZXI="])
+@pytest.mark.parametrize("secret", [WEBHOOK_SECRET, "whsec_c2VjcmV0IGtleSBvZiB0aGUgcmVjZWl2ZXI="])
 def test_a_library_for_standard_webhooks_verifies_what_is_sent(
     scripted: ScriptedWorker, receiver: Receiver, secret: str
 ) -> None:
@@ -196,7 +155,7 @@ def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
         ended(sender)
 
         # When the webhook is sent
-        webhooks.send_due(sender.with_settings(webhook_url=url, webhook_secret=SECRET).worker)
+        webhooks.send_due(sender.with_settings(webhook_url=url, webhook_secret=WEBHOOK_SECRET).worker)
         gone.set()
 
     # Then it waits for its next attempt; only where the status came at once was it taken
@@ -217,7 +176,7 @@ def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: 
 
     monkeypatch.setattr(webhooks, "_send", wait)
     hasty = sender.with_settings(
-        webhook_url=sender.worker.settings.webhook_url, webhook_secret=SECRET, sweep_seconds=0.01
+        webhook_url=sender.worker.settings.webhook_url, webhook_secret=WEBHOOK_SECRET, sweep_seconds=0.01
     ).worker
     sending = webhooks.send_in_background(hasty)
     assert asked.wait(20)

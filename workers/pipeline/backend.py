@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from workers.pipeline import machine
+
 Backend = Literal["tensorflow", "jax"]
 
 INPUT_NAME = "image"
@@ -83,7 +85,7 @@ def environment() -> dict[str, str | int]:
         "backend": backend,
         "backend_version": sys.modules[backend].__version__,
         "device": describe_device(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cpus": machine.cpus(),
     }
 
 

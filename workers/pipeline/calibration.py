@@ -56,11 +56,6 @@ def fit(method: Method, probabilities: NDArray[np.float64], malignant: NDArray[A
     return ProbabilityCalibration()
 
 
-def apply(parameters: ProbabilityCalibration | dict[str, Any], probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Map probabilities by a stored calibration, also one just read from JSON."""
-    return ProbabilityCalibration.model_validate(parameters)(np.asarray(probabilities, dtype=np.float64))
-
-
 def calibratedness(probabilities: NDArray[np.float64], malignant: NDArray[Any]) -> Calibratedness:
     """Expected calibration error (15 bins of equal mass), Brier score and log loss."""
     return Calibratedness(

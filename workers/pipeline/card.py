@@ -21,7 +21,7 @@ from models_store.contract.catalog import (
 )
 from models_store.contract.figures import Evaluation
 from models_store.contract.recipes import RECIPES
-from models_store.contract.records import About, CalibrationRecord
+from models_store.contract.records import About, AnswerTime, CalibrationRecord
 from models_store.contract.specs import TrialSpec
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
@@ -52,7 +52,11 @@ TEMPLATES.filters |= wording.FILTERS
 
 
 def model_card(
-    about: About, calibration: CalibrationRecord, evaluation: Evaluation, environment: Mapping[str, Any]
+    about: About,
+    calibration: CalibrationRecord,
+    evaluation: Evaluation,
+    answer: AnswerTime,
+    environment: Mapping[str, Any],
 ) -> str:
     """Markdown with a Hugging Face metadata header (YAML).
 
@@ -69,6 +73,8 @@ def model_card(
         guarantee=calibration.guarantee,
         probabilities=calibration.probabilities,
         test=figures,
+        answer=answer,
+        network_runs=about.views * max(1, len(about.members)),
         environment=environment,
         disclaimer=DISCLAIMER,
         licence=licence_of(about),
@@ -77,6 +83,8 @@ def model_card(
         strategy=STRATEGIES.get(about.trial.strategy or ""),
         random_base=_initial_weights(about) == RANDOM_BASE,
         initial_weights=_initial_weights(about),
+        epochs=_epochs(about),
+        optimizer={"adam": "Adam", "adamw": "AdamW"}[RECIPES[about.trial.recipe].optimizer],
         metric_types=METRIC_TYPES,
         at_the_sample=wording.figure_rows(figures),
         at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
@@ -105,6 +113,13 @@ def _architecture(about: About) -> str:
     recipe = RECIPES[trial.recipe]
     outputs = "the seven diagnoses" if recipe.target == "diagnosis" else "benign and malignant"
     return f"{_network(architecture, about)} and a softmax over {outputs}; recipe {recipe.name}: {recipe.description}"
+
+
+def _epochs(about: About) -> str:
+    epochs = about.trial.epochs or about.epochs
+    if RECIPES[about.trial.recipe].stops_early:
+        return f"at most {epochs} epochs, stopped after {about.patience} without a better one"
+    return f"{epochs} epochs, of which the last eligible one is kept"
 
 
 def _network(architecture: Architecture, about: About) -> str:

@@ -1,5 +1,6 @@
 """The trained network as ONNX, which is what serves, and the proof that it answers like the original."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,11 +21,14 @@ from workers.pipeline.serving_graph import save, serving_graph, views_of
 
 # Beyond this the conversion is wrong; rounding of float32 alone has reached 1.5e-5.
 LARGEST_DIFFERENCE = 1e-3
-# A decision may differ where the probability is this close to the threshold.
+# A decision may differ where the probability is this close to the threshold; a larger difference is a warning.
 LARGEST_ROUNDING = 1e-5
 PARITY_IMAGES = 256
 # The newest operator set tf2onnx 1.17 writes.
 OPSET = 18
+
+
+log = logging.getLogger(__name__)
 
 
 class ExportNotFaithful(RuntimeError):
@@ -69,7 +73,8 @@ def check_parity(
     """Compares the serving graph with the networks in it on `images` (N, S, S, 3).
 
     Malignant is a calibrated probability of at least `threshold`. Raises ExportNotFaithful if a probability differs by
-    more than 1e-3, or a decision by more than rounding explains. Give it `PARITY_IMAGES` images.
+    more than 1e-3, or a decision by more than rounding explains; logs what `parity_warning` says. Give it
+    `PARITY_IMAGES` images.
     """
     expected = (calibration or ProbabilityCalibration())(averaged_probabilities(models, images, views))
     answered = Scorer(onnx_path)(images)
@@ -83,13 +88,26 @@ def check_parity(
             f"{LARGEST_DIFFERENCE:.0e}) and in {int(differ.sum())} of {len(images)} decisions at the threshold "
             f"{threshold:.4f}; the model is not packaged: export it again, and report it if it stays"
         )
-    return Parity(max_abs_difference=difference, images=len(images), decisions_differ=int(differ.sum()))
+    parity = Parity(max_abs_difference=difference, images=len(images), decisions_differ=int(differ.sum()))
+    if warning := parity_warning(parity):
+        log.warning("%s: %s", onnx_path.name, warning)
+    return parity
+
+
+def parity_warning(parity: Parity) -> str | None:
+    """A sentence about a difference beyond the usual rounding of float32, which is no reason to refuse; else None."""
+    if parity.max_abs_difference <= LARGEST_ROUNDING:
+        return None
+    return (
+        "the probabilities of the exported network differ from those of the trained one by up to "
+        f"{parity.max_abs_difference:.1e}; threshold and figures are those of the exported network"
+    )
 
 
 def averaged_probabilities(models: Sequence[keras.Model], images: NDArray[np.uint8], views: int) -> NDArray[np.float64]:
     """Probability of malignant, float64 (N,), averaged over the views of each image and over the networks."""
-    seen = [scaled(view) for view in views_of(images, views)]
-    answers = [malignant_of(model.predict(view, verbose=0)) for model in models for view in seen]
+    seen = views_of(images, views)
+    answers = [malignant_of(model.predict(scaled(view), verbose=0)) for model in models for view in seen]
     averaged: NDArray[np.float64] = np.mean(answers, axis=0, dtype=np.float64)
     return averaged
 

@@ -18,9 +18,12 @@ from models_store.contract.records import (
     About,
     CalibrationRecord,
     Member,
+    Parity,
     ProbabilityChoice,
+    Scored,
     TestSetOpening,
     ThresholdDecision,
+    Validation,
 )
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.datasets.layout import Split, verify_layout
@@ -31,12 +34,13 @@ from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.store.signatures import Signer
+from workers.pipeline.answer_time import time_answers
 from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
 from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
 from workers.pipeline.ensemble import Network, choose_members
 from workers.pipeline.evaluation.evaluation import evaluate, pictured, write_test_scores
-from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network
+from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network, parity_warning
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
 from workers.pipeline.serving_graph import save, serving_graph
@@ -76,7 +80,7 @@ def train_trial(
     if checkpoint is not None:
         load_weights_from(model, checkpoint)
     schedule = Schedule(
-        epochs=spec.epochs,
+        epochs=trial.epochs or spec.epochs,
         patience=spec.patience,
         batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
@@ -117,8 +121,8 @@ def finalize(
     graph = serving_graph(networks, probabilities.calibration, views=views)
     save(graph, onnx_path)
     scorer = Scorer(onnx_path)
-    validation = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
-    decision = _decided(validation["calibration"], data, spec)
+    scored = {part: _scored(scorer, getattr(data, part)) for part in ("calibration", "selection")}
+    decision = _decided(scored["calibration"], data, spec)
     parity = check_parity(
         models,
         onnx_path,
@@ -139,7 +143,7 @@ def finalize(
         likeness=fit,
     )
     bundles.write_json(folder / "calibration.json", calibration)
-    bundles.write_json(folder / "validation.json", validation)
+    bundles.write_json(folder / "validation.json", Validation(**scored))
     save(graph, onnx_path, metadata(about, calibration, environment or {}, diagnoses=scorer.has_diagnoses))
     write_standalone(folder, about, calibration, scorer, signed=signer is not None)
     columns = _groups_of_test_images(dataset)  # a damaged file is refused before the test set is opened
@@ -148,7 +152,7 @@ def finalize(
     opened_at = datetime.now(UTC)
     test = sealed.open(Opening(candidate.experiment_id, frozen_sha256, decision.threshold))
     train_lesions = None if data.train.lesion_ids is None else set(data.train.lesion_ids.tolist())
-    scores, diagnoses = scorer.with_diagnoses(test.images)
+    scores, _, diagnoses = scorer.judge(test.images)
     evaluation = evaluate(
         scores,
         test,
@@ -162,17 +166,15 @@ def finalize(
     write_test_scores(folder / "test_scores.csv", test, scores)
     bundles.write_json(folder / "metrics.json", evaluation)
     bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
-    card = model_card(about, calibration, evaluation, environment or {})
+    answer = time_answers(scorer)
+    card = model_card(about, calibration, evaluation, answer, environment or {})
     (folder / "card.md").write_text(card, encoding="utf-8")
     return FinalModel(
         manifest_sha256=bundles.complete(folder, signer),
         signed_by=None if signer is None else signer.key_id,
         about=about,
         calibration=calibration,
-        validation={
-            part: binary_metrics(scored["scores"], scored["malignant"], decision.threshold)
-            for part, scored in validation.items()
-        },
+        validation={part: binary_metrics(of.scores, of.malignant, decision.threshold) for part, of in scored.items()},
         opening=TestSetOpening(
             dataset=about.dataset,
             dataset_sha256=about.dataset_sha256,
@@ -183,7 +185,8 @@ def finalize(
         ),
         evaluation=evaluation,
         export=parity,
-        warnings=_warnings(about, decision, evaluation, data.calibration_images_of_train_lesions),
+        answer=answer,
+        warnings=_warnings(about, decision, evaluation, parity, data.calibration_images_of_train_lesions),
     )
 
 
@@ -204,9 +207,9 @@ def _calibrated(scorer: Scorer, data: ExperimentData, spec: ExperimentSpec) -> P
     return calibrate_probabilities(raw, split.malignant, lesion_ids=split.lesion_ids, seed=spec.seed)
 
 
-def _decided(scored: Mapping[str, list[float]], data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
+def _decided(scored: Scored, data: ExperimentData, spec: ExperimentSpec) -> ThresholdDecision:
     lesion_ids = data.calibration.lesion_ids
-    return choose_threshold(scored["scores"], scored["malignant"], spec.calibration, lesion_ids=lesion_ids)
+    return choose_threshold(scored.scores, scored.malignant, spec.calibration, lesion_ids=lesion_ids)
 
 
 def _parity_images(data: ExperimentData) -> NDArray[np.uint8]:
@@ -242,13 +245,14 @@ def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
     return None if columns is None else {name: column.named("test") for name, column in columns.items()}
 
 
-def _scored(scorer: Scorer, split: Split) -> dict[str, list[float]]:
-    """What a reader needs to move the threshold without touching the test set."""
-    return {"scores": scorer(split.images).tolist(), "malignant": split.malignant.tolist()}
+def _scored(scorer: Scorer, split: Split) -> Scored:
+    """The lesions are numbered, not named: their ids stay with the data set."""
+    lesions = None if split.lesion_ids is None else np.unique(split.lesion_ids, return_inverse=True)[1].tolist()
+    return Scored(scores=scorer(split.images).tolist(), malignant=split.malignant.tolist(), lesions=lesions)
 
 
 def _warnings(
-    about: About, decision: ThresholdDecision, evaluation: Evaluation, calibration_leaks: int | None
+    about: About, decision: ThresholdDecision, evaluation: Evaluation, parity: Parity, calibration_leaks: int | None
 ) -> tuple[str, ...]:
     """What must be said wherever a figure of this model is shown."""
     is_transfer = not isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH)
@@ -260,4 +264,5 @@ def _warnings(
         "not speak for new lesions": calibration_leaks,
         wording.new_lesions(evaluation.model_dump(), about.dataset): evaluation.leaking_images,
     }
-    return tuple(sentence for sentence, applies in said.items() if applies)
+    difference = parity_warning(parity)
+    return (*(sentence for sentence, applies in said.items() if applies), *([difference] if difference else []))

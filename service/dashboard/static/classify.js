@@ -22,9 +22,10 @@ function field(value) {
   return `"${(/^[=+\-@\t\r]/.test(text) && typeof value !== "number" ? `'${text}` : text).replaceAll('"', '""')}"`;
 }
 
-/** The lines of a batch as CSV with a header (RFC 4180). */
+/** The lines of a batch as CSV with a header (RFC 4180); diagnoses have columns where the model predicts them. */
 export function csv(lines) {
-  const columns = ["index", "file", "label", "probability_malignant", "threshold", "unlikeness", "model_version", "warnings", "problem"];
+  const names = lines.find(({ prediction }) => prediction?.diagnoses)?.prediction.diagnoses.map(({ diagnosis }) => diagnosis) ?? [];
+  const columns = ["index", "file", "label", "probability_malignant", "threshold", "unlikeness", "model_version", "warnings", "problem", ...names];
   const rows = lines.map(({ index, file, prediction, problem }) => [
     index,
     file,
@@ -35,6 +36,7 @@ export function csv(lines) {
     prediction?.model_version,
     prediction?.warnings.map((warning) => warning.code).join(" "),
     problem && `${problem.title}: ${problem.detail}`,
+    ...names.map((_, place) => prediction?.diagnoses[place].probability),
   ]);
   return [columns, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");
 }
@@ -96,8 +98,29 @@ function showPrediction(prediction, name) {
   find("unlikeness").textContent = outOfDistribution(prediction.unlikeness);
   find("prediction-id").textContent = prediction.prediction_id;
   find("warnings").replaceChildren(...prediction.warnings.map((warning) => make("li", warning.message)));
+  showDiagnoses(prediction);
   find("disclaimer").textContent = prediction.disclaimer;
   find("picture-name").textContent = name;
+}
+
+function showDiagnoses({ diagnoses, probability_malignant: p }) {
+  find("diagnoses").hidden = !diagnoses;
+  find("malignant-sum").textContent = probability(p);
+  find("diagnosis-rows").replaceChildren(...(diagnoses ?? []).map(diagnosisRow));
+}
+
+function diagnosisRow({ diagnosis, name, malignant, probability: p }) {
+  const line = document.createElement("tr");
+  const head = make("th", `${name} (${diagnosis}) `);
+  head.scope = "row";
+  if (malignant) head.append(make("span", "malignant", "badge bad"));
+  const bar = make("span", "", "meter");
+  const fill = make("span", "", `fill ${malignant ? "malignant" : "benign"}`);
+  fill.style.setProperty("--done", `${100 * p}%`);
+  bar.append(fill);
+  head.append(bar);
+  line.append(head, make("td", probability(p), "number"));
+  return line;
 }
 
 /** The out-of-distribution score with its unit, as the API defines it. */

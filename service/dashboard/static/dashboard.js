@@ -99,7 +99,9 @@ function new_experiment() {
   const form = document.getElementById("experiment");
   const dataset = document.getElementById("dataset");
   const warn = () => {
-    for (const notice of document.querySelectorAll(".shares-lesions")) notice.hidden = notice.dataset.dataset !== dataset.value;
+    for (const notice of document.querySelectorAll(".dataset-notice")) {
+      notice.hidden = !notice.dataset.datasets.split(" ").includes(dataset.value);
+    }
   };
   dataset.addEventListener("change", warn);
   warn();

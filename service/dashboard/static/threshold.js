@@ -28,6 +28,11 @@ export function extraBiopsies(counts, prevalence, patients) {
   return specificity(counts) === null ? null : patients * (1 - prevalence) * (1 - specificity(counts));
 }
 
+/** How many malignant lesions have an image that is classified as benign. */
+export function missedLesions(lowest, threshold) {
+  return lowest.filter((score) => score < threshold).length;
+}
+
 const shown = (value, digits) => (value === null ? "not defined" : value.toFixed(digits));
 
 /** Formatted as by `wording.probability` on the server. */
@@ -86,6 +91,7 @@ export default function start({ pageData, plot }) {
     find("threshold-shown").textContent = probability(threshold);
     find("t-recall").textContent = shown(recall(counts), 3);
     find("t-specificity").textContent = shown(specificity(counts), 3);
+    if (data.lowest_of_lesions) find("t-lesions").textContent = missedLesions(data.lowest_of_lesions, threshold);
     find("t-missed").textContent = shown(missed, 1);
     find("t-extra").textContent = shown(extra, 1);
     const isChosen = Number(slider.value) === data.chosen_index;

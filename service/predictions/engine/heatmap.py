@@ -15,8 +15,7 @@ from dermatriage_client.schemas import Explanation
 from models_store.scoring.scorer import Scorer
 
 PATCH = 1 / 4  # of the image's side
-STEPS = 12  # patches along one side: 144 runs in batches
-TOGETHER = 36
+STEPS = 12  # patches along one side: 144 covered images
 SHOWN = 224
 
 
@@ -45,7 +44,7 @@ def occlusion(scorer: Scorer, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     mean = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
     for image, (top, left) in zip(covered, corners, strict=True):
         image[top : top + side, left : left + side] = mean
-    scores = np.concatenate([scorer(covered[at : at + TOGETHER]) for at in range(0, len(covered), TOGETHER)])
+    scores = scorer(covered)
     fall, times = np.zeros((size, size)), np.zeros((size, size))
     whole = scorer(pixels[np.newaxis])[0]
     for (top, left), score in zip(corners, scores, strict=True):

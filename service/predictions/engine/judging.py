@@ -56,11 +56,12 @@ class Upload:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model says of one image. `unlikeness` above 1 is unlike the training images, None is not known."""
+    """What one model says of one image, an item of `Scores` each."""
 
     serving: Serving
     probability: float
     unlikeness: float | None
+    diagnoses: list[float] | None
     prepared: Prepared
     sha256: str
 
@@ -139,10 +140,16 @@ def judge_together(uploads: Sequence[Upload], *, max_pixels: int) -> list[Judged
         ]
         if not chosen:
             continue
-        probabilities, unlikeness = serving.scorer.judge(np.stack([image.prepared.pixels for _, image in chosen]))
+        scores = serving.scorer.judge(np.stack([image.prepared.pixels for _, image in chosen]))
         for number, (place, image) in enumerate(chosen):
-            unlike = None if unlikeness is None else float(unlikeness[number])
-            results[place] = Judged(serving, float(probabilities[number]), unlike, image.prepared, image.sha256)
+            results[place] = Judged(
+                serving=serving,
+                probability=float(scores.probabilities[number]),
+                unlikeness=None if scores.unlikeness is None else float(scores.unlikeness[number]),
+                diagnoses=None if scores.diagnoses is None else scores.diagnoses[number].tolist(),
+                prepared=image.prepared,
+                sha256=image.sha256,
+            )
     return [result for result in results if result is not None]
 
 

@@ -13,10 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.database import Database
 from models_store.scoring.out_of_distribution import load_distribution
-from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
-from models_store.store import bundles, registry
-from models_store.store.bundles import BundleAltered
+from models_store.store import registry
+from models_store.store.bundles import DISTRIBUTION, BundleAltered, StoredBundle
 from models_store.store.storage import Storage
 from models_store.tables import Model
 
@@ -104,42 +103,40 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
     Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `DistributionInvalid`, or what ONNX Runtime raises
     for a bad graph.
     """
-    folder = cache_root / "models" / model.version
-    bundle = bundles.fetch(storage, model.store_key, model.manifest_sha256, folder)
-    if bundle.calibration["threshold"] != model.threshold:
+    bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, cache_root / "models" / model.version)
+    about, calibration = bundle.about, bundle.calibration
+    if calibration.threshold != model.threshold:
         raise BundleAltered(
-            f"the bundle of {model.version} has the threshold {bundle.calibration['threshold']}, but {model.threshold} "
-            "is on record; promote another version"
+            f"the bundle of {model.version} has the threshold {calibration.threshold}, but {model.threshold} is on "
+            "record; promote another version"
         )
-    calibration = ProbabilityCalibration.model_validate(bundle.calibration["probability_calibration"])
     serving = Serving(
         version=model.version,
-        dataset=bundle.about["dataset"],
-        threshold=bundle.calibration["threshold"],
-        guarantee=bundle.calibration["guarantee"],
-        synthetic=bundle.about["synthetic"],
-        weights=bundle.about["weights"],
+        dataset=about.dataset,
+        threshold=calibration.threshold,
+        guarantee=calibration.guarantee.model_dump(mode="json"),
+        synthetic=about.synthetic,
+        weights=about.weights,
         scorer=Scorer(
-            bundle.onnx,
-            calibration,
-            distribution=None if bundle.distribution is None else load_distribution(bundle.distribution),
+            bundle.path("model.onnx"),
+            calibration.probability_calibration,
+            distribution=load_distribution(bundle.path(DISTRIBUTION)) if DISTRIBUTION in bundle.files else None,
             intra_op_threads=inference_threads,
         ),
-        validation_scores=_validation_scores(model, storage, folder),
+        validation_scores=_validation_scores(bundle, model.version),
     )
     size = serving.scorer.input_size
-    (probability,), _ = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8))
+    (probability,) = serving.scorer.judge(np.zeros((1, size, size, 3), np.uint8)).probabilities
     if not 0 <= probability <= 1:
         raise BundleAltered(f"the network of {model.version} does not answer with a probability; train it again")
     return serving
 
 
-def _validation_scores(model: Model, storage: Storage, folder: Path) -> tuple[float, ...]:
+def _validation_scores(bundle: StoredBundle, version: str) -> tuple[float, ...]:
     """The model's scores on its validation images, empty if the bundle has none; drift is then not measured."""
     try:
-        bundles.fetch_files(storage, model.store_key, model.manifest_sha256, folder, ("validation.json",))
-        parts = bundles.read_json(folder / "validation.json").values()
-        return tuple(float(score) for part in parts for score in part["scores"])
-    except (BundleAltered, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("drift is not measured for %s: %s", model.version, type(error).__name__)
+        parts = (bundle.validation.calibration, bundle.validation.selection)
+    except BundleAltered as error:
+        log.warning("drift is not measured for %s: %s", version, error)
         return ()
+    return tuple(score for part in parts if part is not None for score in part.scores)

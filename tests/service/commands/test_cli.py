@@ -14,7 +14,7 @@ from models_store.settings import Settings
 from service.access import keys
 from service.app import create_app
 from service.cli.demo import dataset_name
-from tests.service.recorded import end_experiment, fail_trial
+from tests.service.recorded import end_experiment, fail_trial, succeed_experiment
 from tests.service.served import served
 
 Dermatriage = Callable[..., Any]
@@ -62,6 +62,7 @@ def test_unusable_spec_file_is_exit_code_2(
     [
         (("submit",), "--preset"),
         (("submit", "--preset", "nobody"), "choose from"),
+        (("submit", "--preset", "lptop"), "did you mean `laptop`?"),
         (("submit", "--preset", "demo"), "--dataset"),
     ],
 )
@@ -94,12 +95,13 @@ def test_preset_is_submitted_with_the_named_dataset(dermatriage: Dermatriage) ->
 
 @pytest.mark.usefixtures("server")
 def test_refused_submission_is_exit_code_2_with_the_servers_remedy(dermatriage: Dermatriage, tmp_path: Path) -> None:
-    (tmp_path / "spec.json").write_text('{"dataset": "synthetic", "architectures": ["CNN_v9"]}')
+    (tmp_path / "spec.json").write_text('{"dataset": "synthetic", "architectures": ["cnn_v1"]}')
 
     ended = dermatriage("submit", "spec.json")
 
     assert ended.exit_code == 2
-    assert "CNN_v9" in ended.err
+    assert "/architectures: unknown 'cnn_v1'; did you mean `CNN_v1`?" in ended.err
+    assert "None" not in ended.err
 
 
 @pytest.mark.usefixtures("server")
@@ -140,14 +142,7 @@ def test_watching_a_succeeded_experiment_prints_recall_first_with_its_interval(
     dermatriage: Dermatriage, database: Database
 ) -> None:
     submitted = dermatriage("submit", "--preset", "demo", "--dataset", "synthetic", "--json").json
-    figures = {"specificity": 0.7, "precision": 0.4, "f1": 0.5, "f2": 0.6, "roc_auc": 0.88, "pr_auc": None}
-    test = figures | {
-        "recall": 0.91,
-        "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
-        "intervals": {"recall": {"low": 0.85, "high": 0.95}},
-    }
-    result = {"winner": "CNN_v1/LowLR", "threshold": 0.31, "test": test}
-    end_experiment(database, submitted["id"], "succeeded", result=result)
+    succeed_experiment(database, submitted["id"])
 
     ended = dermatriage("watch", submitted["id"])
 
@@ -156,6 +151,8 @@ def test_watching_a_succeeded_experiment_prints_recall_first_with_its_interval(
     assert lines[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
     assert "missed       9 of 100 malignant images" in ended.out
     assert "pr_auc       undefined" in ended.out
+    assert lines[10].startswith("  70 of 200 test images show a lesion that training saw: these figures do not speak")
+    assert "`dermatriage dataset split synthetic --seed 0`" in lines[10]
 
 
 @pytest.mark.usefixtures("server")

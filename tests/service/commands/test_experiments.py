@@ -8,23 +8,11 @@ from typing import Any
 import pytest
 
 from models_store.database import Database
-from tests.service.recorded import end_experiment, fail_trial
+from tests.service.recorded import fail_trial, succeed_experiment
 
 Dermatriage = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("server")
 SUBMIT = ("submit", "--preset", "demo", "--dataset", "synthetic", "--json")
-RESULT: dict[str, Any] = {
-    "winner": "CNN_v1/LowLR",
-    "threshold": 0.31,
-    "model_version": "mdl_1",
-    "guarantee": {"holds": True, "sentence": "With 95 % confidence, at least 90 % are called malignant."},
-    "test": {
-        "recall": 0.91,
-        "specificity": 0.7,
-        "confusion": {"tn": 70, "fp": 30, "fn": 9, "tp": 91},
-        "intervals": {"recall": {"low": 0.85, "high": 0.95}},
-    },
-}
 
 
 def test_options_replace_what_the_preset_says(dermatriage: Dermatriage) -> None:
@@ -108,12 +96,13 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
 ) -> None:
     submitted = dermatriage(*SUBMIT, "--name", "[red]first").json
     fail_trial(database, submitted["id"])
-    end_experiment(database, submitted["id"], "succeeded", result=RESULT)
+    succeed_experiment(database, submitted["id"])
 
     shown = dermatriage("show", submitted["id"]).out
 
     figures = shown.split("Test set", 1)[1].splitlines()
     assert figures[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
+    assert "Every test lesion is new to the network." in shown
     assert "[red]first" in shown
     assert "With 95 % confidence" in shown
     assert "mdl_1" in shown

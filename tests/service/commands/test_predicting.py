@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models_store.database import Database
+from models_store.datasets.labels import CLASS_NAMES
+from tests.diagnosing_network import diagnosing_network
+from tests.service.recorded import store_predictions
+
 Dermatriage = Callable[..., Any]
 MakeModel = Callable[..., str]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
-    """`lesions` with two images below it, one bright and so malignant, and a zip of both; a champion is there."""
-    make_model(promote=True)
+def images(tmp_path: Path) -> Path:
+    """`lesions` with two images below it, one bright and so malignant, and a zip of one."""
     (tmp_path / "lesions" / "more").mkdir(parents=True)
     for name, brightness in (("lesions/a.png", 250), ("lesions/more/b.JPG", 5)):
         Image.fromarray(np.full((28, 28, 3), brightness, np.uint8)).save(tmp_path / name)
@@ -26,6 +31,20 @@ def folder(tmp_path: Path, server: str, make_model: MakeModel) -> Path:  # noqa:
     with zipfile.ZipFile(tmp_path / "lesions.zip", "w") as archive:
         archive.write(tmp_path / "lesions" / "a.png", "in zip.png")
     return tmp_path
+
+
+@pytest.fixture
+def folder(images: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
+    """The images, and a server with a champion."""
+    make_model(promote=True)
+    return images
+
+
+@pytest.fixture
+def diagnosing(images: Path, server: str, make_model: MakeModel) -> Path:  # noqa: ARG001
+    """The images, and a server with a champion that predicts diagnoses."""
+    make_model(promote=True, network=diagnosing_network())
+    return images
 
 
 @pytest.mark.usefixtures("folder")
@@ -64,17 +83,48 @@ def test_csv_has_a_row_an_image_and_says_why_one_was_refused(dermatriage: Dermat
     assert refused["error"]
 
 
-@pytest.mark.usefixtures("server")
-def test_table_explains_each_warning_once_beside_the_result(
-    dermatriage: Dermatriage, make_model: MakeModel, folder: Path
-) -> None:
+@pytest.mark.usefixtures("server", "images")
+def test_table_explains_each_warning_once_beside_the_result(dermatriage: Dermatriage, make_model: MakeModel) -> None:
     make_model(promote=True, synthetic=True)
 
-    ended = dermatriage("predict", str(folder / "lesions"))
+    ended = dermatriage("predict", "lesions")  # a long path would fold the codes beside it
 
     assert ended.out.count("synthetic_model") == 2
     assert ended.err.count("synthetic_model: ") == 1
     assert "not a medical device" in ended.err.lower()
+
+
+@pytest.mark.usefixtures("diagnosing")
+def test_table_gives_the_probability_of_each_diagnosis_and_names_it_once(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("predict", "lesions", "lesions/notes.txt")
+
+    _, shown = ended.out.split("probability by diagnosis\n")
+    header, *rows = [line.split() for line in shown.splitlines()]
+    assert header == ["image", *CLASS_NAMES]
+    assert [row[0] for row in rows] == ["lesions/a.png", "lesions/more/b.JPG"]
+    assert [sum(map(float, row[1:])) for row in rows] == pytest.approx([1, 1], abs=4e-4)
+    assert ended.err.count("mel: melanoma (malignant)") == 1
+    assert "nv: melanocytic nevi\n" in ended.err
+
+
+@pytest.mark.usefixtures("diagnosing")
+def test_json_and_csv_give_diagnoses_that_sum_to_the_probability(dermatriage: Dermatriage) -> None:
+    (told,) = dermatriage("predict", "lesions/a.png", "--json").json
+    as_csv = dermatriage("predict", "lesions/a.png", "lesions/notes.txt", "--csv")
+    row, refused = csv.DictReader(io.StringIO(as_csv.out))
+
+    assert [each["diagnosis"] for each in told["diagnoses"]] == list(CLASS_NAMES)
+    malignant = sum(float(row[name]) for name in ("akiec", "bcc", "mel"))
+    assert malignant == pytest.approx(told["probability_malignant"], abs=1e-6)
+    assert {refused[name] for name in CLASS_NAMES} == {""}
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_is_said_of_diagnoses_where_the_model_predicts_none(dermatriage: Dermatriage) -> None:
+    table, as_csv = dermatriage("predict", "lesions"), dermatriage("predict", "lesions", "--csv")
+
+    assert "diagnosis" not in table.out + table.err
+    assert as_csv.out.splitlines()[0] == "file,label,probability_malignant,threshold,model_version,warnings,error"
 
 
 @pytest.mark.parametrize("named", ["nowhere.png", "*.none", "empty"])
@@ -96,3 +146,28 @@ def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_csv(
     (row,) = csv.DictReader(io.StringIO(ended.out))
     assert row["file"] == f"'{name}"
     assert row["label"] == "malignant"
+
+
+@pytest.mark.usefixtures("server")
+def test_recorded_predictions_are_listed_newest_first_and_filtered(
+    dermatriage: Dermatriage, database: Database, make_model: MakeModel
+) -> None:
+    version = make_model()
+    store_predictions(database, [version], datetime(2026, 1, 5, 12, tzinfo=UTC))
+
+    table = dermatriage("predictions").out
+    malignant = dermatriage("predictions", "--label", "malignant", "--limit", "1", "--json").json
+    early = dermatriage("predictions", "--until", "2026-01-01", "--model", version, "--json").json
+
+    assert table.index("prd_5") < table.index("prd_0")
+    assert "0.9000" in table
+    assert [each["id"] for each in malignant] == ["prd_5"]
+    assert early == []
+
+
+@pytest.mark.usefixtures("server")
+def test_unknown_label_is_exit_code_2_with_the_known_ones(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("predictions", "--label", "harmless")
+
+    assert ended.exit_code == 2
+    assert "malignant, benign" in ended.err

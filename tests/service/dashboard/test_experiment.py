@@ -147,7 +147,7 @@ def test_a_trial_that_printed_nothing_has_no_log_yet(client: TestClient, finishe
         trial_id = session.query(Trial.id).filter_by(experiment_id=finished, phase=1, position=0).scalar()
     assert "no output yet" in page_of(client, finished, f"/log/{trial_id}")
     answer = client.get(f"/v1/trials/{trial_id}/log")
-    assert (answer.status_code, answer.json()["type"]) == (404, "urn:dermatriage:problem:log-not-found")
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/log-not-found")
     assert client.get("/v1/trials/trl_0/log").status_code == 404
 
 

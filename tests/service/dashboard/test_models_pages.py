@@ -1,6 +1,7 @@
 """The model pages: the champion, the promotion history with its reasons, and a card that is only text."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -115,6 +116,16 @@ def test_a_comparison_states_whether_both_test_sets_are_the_same(
     assert "tested on different data sets" in words(page)
     assert page.count('class="plot"') == 0
     assert "Both sides are the same model" in words(client.get(f"/models/compare?a={first}&b={first}").text)
+
+
+def test_a_comparison_states_for_each_model_whether_its_figures_speak_for_new_lesions(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
+    first, second = f"mdl_{make_result('leaking')}", f"mdl_{make_result('grouped', grouped)}"
+    left, right = client.get(f"/models/compare?a={first}&b={second}").text.split('class="card side-b"')
+    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in left
+    assert "Every test lesion is new to the network." in right
 
 
 def test_models_with_thin_records_are_listed_all_the_same(client: TestClient, make_model: Any) -> None:

@@ -1,6 +1,5 @@
 """The form for a new experiment follows the specification: its fields, defaults, descriptions and errors."""
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,10 +19,9 @@ from models_store.datasets.synthetic import generate
 from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
 from models_store.store.storage import Storage
-from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
+from models_store.tables import DatasetRow, Experiment
 from service.datasets.recording import record
-from service.experiments.estimate import COSTS, estimate
-from tests.service.dashboard.conftest import MakeExperiment
+from tests.some_costs import some_costs
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
 
@@ -31,9 +29,8 @@ FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "cl
 @pytest.fixture(autouse=True)
 def known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two milliseconds per image, and no measurement of EffNet_v3."""
-    costs = dict.fromkeys(ARCHITECTURES.keys() - {"EffNet_v3"}, 0.002)
-    table = {"machine": "2 cores", "image_size": 28, "start_seconds": 6.0, "seconds_an_image": costs}
-    monkeypatch.setattr("service.experiments.estimate.table", lambda: table)
+    table = some_costs({name: 0.002 for name in ARCHITECTURES if name != "EffNet_v3"}, {"CNN_v1": 0.3})
+    monkeypatch.setattr("service.experiments.estimate.costs", lambda: table)
 
 
 def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -99,7 +96,7 @@ def test_nested_fields_become_nested_values(client: TestClient, database: Databa
         ({"dataset": "nowhere"}, "dataset", "there is no data set"),
         ({"dataset": ""}, "dataset", "Choose one from the list."),
         ({"architectures": []}, "architectures", "Choose at least one."),
-        ({"architectures": ["CNN_v9"]}, "architectures", "unknown CNN_v9"),
+        ({"architectures": ["CNN_v9"]}, "architectures", "unknown 'CNN_v9'"),
         ({"calibration.confidence": "2"}, "calibration.confidence", "Enter a number from 0 to 1."),
         ({"calibration.policy": "fixed"}, "calibration.threshold", "needs a threshold"),
         ({"selection.policy": "best"}, "selection.policy", "Choose one from the list."),
@@ -128,7 +125,7 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
 
 
-def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends_it(
+def test_data_sets_say_what_limits_their_figures_and_the_command_that_mends_it(
     client: TestClient, database: Database
 ) -> None:
     described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
@@ -140,7 +137,13 @@ def test_data_set_whose_splits_share_lesions_says_so_with_the_command_that_mends
 
     page = client.get("/experiments/new").text
 
-    assert re.findall(r'shares-lesions" data-dataset="(\w+)"', page) == ["leaky"]
+    assert re.findall(r'dataset-notice" data-datasets="(.*?)"', page) == [
+        "dermamnist dermamnist_64 dermamnist_128 dermamnist_224",
+        "synthetic synthetic_64 synthetic_128 synthetic_224",
+        "leaky",
+    ]
+    assert "About a third of the test images of DermaMNIST&#39;s official split" in page
+    assert "The images are generated" in page
     assert "1,991 lesions have images in more than one split" in page
     assert "695 test images and 344 validation images" in page
     assert "<code>dermatriage dataset split leaky --seed 0</code>" in page
@@ -177,18 +180,22 @@ def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Datab
         assert session.query(Experiment).count() == 2
 
 
-def test_an_estimate_from_the_table_names_its_source(client: TestClient, database: Database) -> None:
+def test_an_estimate_from_the_table_names_its_source(client: TestClient) -> None:
     said = client.post("/experiments/estimate", data=FORM, headers={"X-Fragment": "1"}).text
     assert "This estimate assumes" in said
     assert "Based on measurements on" in said
     assert "for 2 trials" in said
     assert "There is no worker for the queue <code>cpu</code>" in said
-    with database.read() as session:
-        spec = {"dataset": "synthetic", "strategies": [], "architectures": [*ARCHITECTURES][:12]}
-        one, four = (estimate(session, ExperimentSpec.model_validate(spec), slots) for slots in (1, 4))
-    assert len(one.from_table) == 12
-    assert one.longest_seconds == pytest.approx(12 * (6 + 30 * 7007 * 0.002) + 60)
-    assert four.longest_seconds == pytest.approx(3 * (6 + 30 * 7007 * 0.002) + 60)
+
+
+def test_estimate_says_what_an_answer_will_cost(client: TestClient) -> None:
+    def said(**changes: Any) -> str:
+        return client.post("/experiments/estimate", data=FORM | changes, headers={"X-Fragment": "1"}).text
+
+    final = {"final.views": "8", "final.ensemble": "3", "repeats": "3"}
+    assert "An answer of the model runs one network once: <strong>0.3 ms</strong> on one thread of a test" in said()
+    assert "a network up to 24 times (views × networks): <strong>7.2 ms</strong>" in said(**final)
+    assert "have not been measured" in said(architectures=["VGG_v1"], **final)
 
 
 def test_without_measurements_there_is_a_reason_instead_of_an_estimate(client: TestClient) -> None:
@@ -197,36 +204,6 @@ def test_without_measurements_there_is_a_reason_instead_of_an_estimate(client: T
     )
     assert "No estimate yet" in said.text
     assert "no measurements of EffNet_v3" in said.text
-
-
-def test_the_table_that_is_shipped_has_figures_of_networks_alone() -> None:
-    costs = json.loads(COSTS.read_text())
-    assert set(costs["seconds_an_image"]) <= set(ARCHITECTURES)
-    assert all(cost > 0 for cost in costs["seconds_an_image"].values())
-
-
-def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(
-    make_experiment: MakeExperiment, database: Database
-) -> None:
-    experiment_id = make_experiment("running", dataset="synthetic")
-    with database.write() as session:
-        fields = {"phase": 1, "position": 0, "name": "CNN_v1/W3", "kind": "train", "queue": "cpu", "priority": 5}
-        trial = Trial(
-            experiment_id=experiment_id, spec={"architecture": "CNN_v1"}, created_at=datetime.now(UTC), **fields
-        )
-        trial.epochs_done = 2
-        session.add(trial)
-        session.flush()
-        for number, seconds in ((1, 100.0), (2, 300.0)):
-            flags = {"metrics": {}, "eligible": True, "best": False, "created_at": datetime.now(UTC)}
-            session.add(EpochRow(trial_id=trial.id, number=number, seconds=seconds, **flags))
-    spec = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": [], "epochs": 10}
-    with database.read() as session:
-        guess = estimate(session, ExperimentSpec.model_validate(spec), 0)
-        elsewhere = estimate(session, ExperimentSpec.model_validate(spec | {"dataset": "dermamnist"}), 0)
-    assert (guess.from_records, guess.from_table) == (["CNN_v1"], [])
-    assert guess.shortest_seconds == guess.longest_seconds == pytest.approx(10 * 200 + 6 + 60)
-    assert elsewhere.from_table == ["CNN_v1"]
 
 
 def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClient, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.presentation.phrases import about, ago, code, duration
+from service.presentation.phrases import about, ago, code, duration, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ def test_what_happened_long_ago_has_a_date() -> None:
 )
 def test_an_estimate_has_one_unit(seconds: float, words: str) -> None:
     assert about(seconds) == words
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.284, "0.28"), (4.06, "4.1"), (12.4, "12"), (1234.5, "1234")])
+def test_milliseconds_have_at_least_two_digits(value: float, words: str) -> None:
+    assert milliseconds(value) == words
 
 
 def test_code_is_marked_and_markup_is_not() -> None:

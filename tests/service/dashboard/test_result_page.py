@@ -93,6 +93,20 @@ def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
     assert "do not reproduce the recorded values" not in page
 
 
+def test_slider_counts_malignant_lesions_as_the_guarantee_does_where_they_are_known(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    page, decision = client.get(f"/experiments/{make_result()}/result").text, final.calibration["decision"]
+    assert f'<strong id="t-lesions">{decision["seen_misses"]}</strong> of {decision["malignant_lesions"]}' in page
+    lowest = page_data(page, "tradeoff-data")["lowest_of_lesions"]
+    assert sum(score < final.calibration["threshold"] for score in lowest) == decision["seen_misses"] > 0
+    assert len(lowest) == decision["malignant_lesions"] < decision["malignant_images"]
+
+    without = client.get(f"/experiments/{make_result('images', a_final_record(lesions=False))}/result").text
+    assert "Recall and guarantee count images here" in without
+    assert page_data(without, "tradeoff-data")["lowest_of_lesions"] is None
+
+
 def test_scores_that_contradict_the_record_are_reported(
     client: TestClient, make_result: Any, database: Database
 ) -> None:

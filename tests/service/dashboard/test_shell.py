@@ -5,7 +5,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-PAGES = ("/", "/models", "/try", "/system")
+PAGES = ("/", "/models", "/try", "/system", "/problems", "/problems/not-found")
 
 
 @pytest.mark.parametrize("address", PAGES)

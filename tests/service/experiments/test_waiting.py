@@ -16,20 +16,25 @@ from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
 from service.cli.results import experiment_lines, listed
 from service.experiments import waiting
-from service.experiments.estimate import FINAL_SECONDS
+from service.experiments.durations import final_seconds
+from service.experiments.estimate import Network
 from service.experiments.forecast import Work, forecast
-from service.experiments.waiting import outlook
+from service.experiments.waiting import estimate_in_queue
+from tests.some_costs import some_costs
 
-TRIAL_SECONDS = 10.0
+EPOCH_SECONDS, START_SECONDS = 2.0, 6.0
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1", "CNN_v2"], "strategies": ["LowLR"], "epochs": 4}
-# Both trials of Phase 1, the one of Phase 2 and the final evaluation, one at a time: 4 epochs of 2 s and 2 s to start.
-WHOLE_SECONDS = 3 * TRIAL_SECONDS + FINAL_SECONDS
+# Both trials of Phase 1, the one of Phase 2 and the final evaluation, one at a time.
+WHOLE_SECONDS = 3 * (START_SECONDS + 4 * EPOCH_SECONDS) + final_seconds(
+    ExperimentSpec.model_validate(SPEC), [EPOCH_SECONDS] * 3
+)
 
 
 @pytest.fixture(autouse=True)
 def known_durations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "start_seconds", lambda: 2.0)
-    monkeypatch.setattr(waiting, "epoch_seconds", lambda _session, _spec: {"CNN_v1": 2.0, "CNN_v2": 2.0})
+    epochs = {Network(name, None): EPOCH_SECONDS for name in ("CNN_v1", "CNN_v2")}
+    monkeypatch.setattr(waiting, "costs", lambda: some_costs({}))
+    monkeypatch.setattr(waiting, "epoch_seconds", lambda _session, _spec: epochs)
 
 
 @pytest.fixture
@@ -81,7 +86,9 @@ def test_queued_experiment_has_a_place_and_an_expected_start(client: TestClient,
     shown = {row["id"]: row["waiting"] for row in client.get("/v1/experiments").json()["items"]}
     assert {name: shown[name]["position"] for name in (urgent, first, second)} == {urgent: 1, first: 2, second: 3}
     waited = [datetime.fromisoformat(shown[name]["expected_start"]) for name in (urgent, first, second)]
-    assert [(later - waited[0]).total_seconds() for later in waited] == [0, WHOLE_SECONDS, 2 * WHOLE_SECONDS]
+    assert [(later - waited[0]).total_seconds() for later in waited] == pytest.approx(
+        [0, WHOLE_SECONDS, 2 * WHOLE_SECONDS], abs=1e-3
+    )
     assert client.get(f"/v1/experiments/{second}").json()["waiting"]["position"] == 3
 
 
@@ -94,10 +101,9 @@ def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
     assert client.get(f"/v1/experiments/{first}").json()["waiting"] is None
     waiting_now = client.get(f"/v1/experiments/{second}").json()["waiting"]
     assert waiting_now["position"] == 1
-    with database.read() as session:
-        ahead = outlook(session, ExperimentSpec.model_validate(SPEC), 1)
+    estimated = client.post("/v1/experiments/estimate", json=SPEC).json()
     # The running trial has started already.
-    assert (ahead.ahead, ahead.starts_in_seconds) == (2, 2 * WHOLE_SECONDS - 2.0)
+    assert (estimated["ahead"], estimated["starts_in_seconds"]) == (2, 2 * WHOLE_SECONDS - START_SECONDS)
 
 
 def test_without_a_worker_nobody_knows_the_start(client: TestClient, database: Database) -> None:
@@ -107,11 +113,13 @@ def test_without_a_worker_nobody_knows_the_start(client: TestClient, database: D
     }
 
 
-def test_more_urgent_experiment_has_nothing_ahead(database: Database) -> None:
+@pytest.mark.usefixtures("one_slot")
+def test_more_urgent_experiment_has_nothing_ahead(database: Database, settings: Settings) -> None:
     submitted(database)
     with database.read() as session:
-        ahead = outlook(session, ExperimentSpec.model_validate(SPEC | {"priority": 9}), 1)
-    assert (ahead.ahead, ahead.starts_in_seconds) == (0, 0.0)
+        urgent = ExperimentSpec.model_validate(SPEC | {"priority": 9})
+        estimated = estimate_in_queue(session, urgent, settings.broker_url)
+    assert (estimated.ahead, estimated.starts_in_seconds) == (0, 0.0)
 
 
 def test_queues_are_counted_apart(client: TestClient, database: Database) -> None:
@@ -149,7 +157,7 @@ def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None
     assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
     submitted(database)
     estimated = client.post("/experiments/estimate", data=form, headers=fragment).text
-    assert "1 experiment is ahead in the queue, so this one starts in 1.5 min at the latest" in estimated
+    assert "1 experiment is ahead in the queue, so this one starts in 1.7 min at the latest" in estimated
 
 
 def test_time_taken_counts_work_and_not_waiting(client: TestClient, database: Database) -> None:

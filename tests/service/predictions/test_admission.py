@@ -67,7 +67,7 @@ async def begun(app: Admission, upload: Sent) -> "asyncio.Task[Sent]":
 
 def refused(upload: Sent) -> None:
     assert (upload.status, upload.headers[b"retry-after"]) == (503, b"1")
-    assert b"urn:dermatriage:problem:overloaded" in upload.messages[1]["body"]
+    assert b"/problems/overloaded" in upload.messages[1]["body"]
 
 
 @pytest.mark.parametrize(("most", "most_bytes"), [(2, 1000), (10, 100)], ids=["number", "bytes"])

@@ -86,3 +86,52 @@ def test_both_ways_refuse_alike(client: TestClient, make_model: Callable[..., st
     short, long = client.post("/predict", files={"file": ("a.png", content)}), general(client, content)
     assert (short.status_code, short.json()) == (long.status_code, long.json())
     assert short.status_code in (415, 422)
+
+
+def alone(client: TestClient, content: bytes, address: str = "/predict") -> Any:
+    return client.post(address, content=content, headers={"Content-Type": "image/png"})
+
+
+@pytest.mark.parametrize("address", ["/predict", "/v1/predict", "/predict?explain=false"])
+def test_an_image_may_be_the_body_itself(client: TestClient, make_model: Callable[..., str], address: str) -> None:
+    make_model(promote=True, synthetic=True)
+    in_form, by_itself = general(client, image()), alone(client, image(), address)
+    assert by_itself.status_code == 200
+    assert in_form.json() | {"prediction_id": ""} == by_itself.json() | {"prediction_id": ""}
+
+
+def test_an_image_of_any_length_arrives_whole(client: TestClient, make_model: Callable[..., str]) -> None:
+    make_model(promote=True)
+    noise = np.random.default_rng(0).integers(0, 255, (220, 220, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    content = buffer.getvalue()
+    assert len(content) > MOST_BYTES
+    chunks = (content[start : start + 10_000] for start in range(0, len(content), 10_000))
+    announced, streamed = alone(client, content), alone(client, chunks)  # type: ignore[arg-type]
+    expected = general(client, content).json()
+    for answer in (announced, streamed):
+        assert answer.status_code == 200
+        assert answer.json() | {"prediction_id": ""} == expected | {"prediction_id": ""}
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MOST_BYTES + 1)])
+def test_a_body_that_is_no_proper_image_is_refused_as_in_a_form(
+    client: TestClient, make_model: Callable[..., str], content: bytes
+) -> None:
+    make_model(promote=True)
+    in_form, by_itself = general(client, content), alone(client, content)
+    assert (in_form.status_code, in_form.json()) == (by_itself.status_code, by_itself.json())
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "text/plain", None])
+@pytest.mark.parametrize("address", ["/predict", "/v1/predict"])
+def test_a_body_that_is_neither_a_form_nor_an_image_is_told_what_to_send(
+    client: TestClient, address: str, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    answer = client.post(address, content=b'{"image": "aGVsbG8="}', headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (415, "/problems/body-not-an-image")
+    assert (content_type or "no Content-Type") in problem["detail"]
+    assert problem["remedy"].startswith("Send it as multipart/form-data with a field `file`, or as an image body")

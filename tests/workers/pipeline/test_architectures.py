@@ -14,7 +14,7 @@ from models_store.scoring.scorer import Scorer
 from workers.pipeline.backend import OUTPUT_NAME
 from workers.pipeline.data import scaled
 from workers.pipeline.export import PARITY_IMAGES, check_parity, export_onnx
-from workers.pipeline.networks.architectures import base_of, imagenet_base
+from workers.pipeline.networks.architectures import InferenceMode, imagenet_base
 from workers.pipeline.networks.building import build_model, load_model
 from workers.pipeline.networks.imagenet_weights import WEIGHTS_FILES, locate_base_weights
 
@@ -96,6 +96,11 @@ def soften(model: keras.Model) -> None:
     probabilities of EfficientNetB0 lie 1.5e-5 from those it computes in float64."""
     kernel = model.get_layer(OUTPUT_NAME).kernel
     kernel.assign(kernel / 16)
+
+
+def base_of(model: keras.Model) -> keras.Model:
+    inner = (layer.layer if isinstance(layer, InferenceMode) else layer for layer in model.layers)
+    return next(layer for layer in inner if isinstance(layer, keras.Model))
 
 
 def weights_of(model: keras.Model) -> dict[str, Any]:

@@ -317,7 +317,6 @@ def test_the_threshold_lies_midway_between_the_deciding_score_and_the_next_lower
     calibration = choose_threshold(scores, np.repeat([1, 0], [30, 2]), spec("np_sensitivity"))
     assert calibration.threshold == pytest.approx(0.7)
     assert calibration.margin == pytest.approx(0.1)
-    assert calibration.best_threshold == calibration.threshold
 
 
 def test_float32_rounding_of_any_score_flips_no_decision() -> None:

@@ -170,6 +170,15 @@ def test_card_tells_the_cut_of_the_likeness_or_that_it_is_not_known(final: Final
     assert "Not known" in section(older.card(), title)
 
 
+def test_card_states_what_an_answer_costs_and_on_which_machine(final: FinalRecord) -> None:
+    told = section(final.card(), "Cost of an answer")
+    assert "**1.25 ms** for one image: the median of 31 runs on one thread (fabricated, 2 CPUs)" in told
+    assert "It runs one network once." in told
+    member = {"name": "CNN_v1/W3", "trial": final.about["trial"]}
+    averaged = replace(final, about=final.about | {"views": 8, "members": [member] * 3})
+    assert "It runs a network 24 times (8 views, 3 networks)." in section(averaged.card(), "Cost of an answer")
+
+
 def test_environment_and_commit_are_on_the_card_or_said_to_be_missing(final: FinalRecord) -> None:
     assert "`0123456789abcdef0123456789abcdef01234567`" in section(final.card(), "Environment")
     assert "not recorded" in section(final.card({}), "Environment")
@@ -188,6 +197,6 @@ def test_misses_keep_their_pixels() -> None:
     # When it is pictured
     (miss,) = pictured([Miss(index=1, diagnosis="mel", probability=0.01)], images)
     # Then the picture is that image
-    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(miss["png"]))))
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(miss.png))))
     np.testing.assert_array_equal(decoded, images[1])
-    assert (miss["index"], miss["diagnosis"], miss["probability"]) == (1, "mel", 0.01)
+    assert (miss.index, miss.diagnosis, miss.probability) == (1, "mel", 0.01)

@@ -13,7 +13,14 @@ import pytest
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from workers.pipeline.data import scaled
-from workers.pipeline.export import PARITY_IMAGES, ExportNotFaithful, check_parity, export_onnx, onnx_network
+from workers.pipeline.export import (
+    PARITY_IMAGES,
+    ExportNotFaithful,
+    check_parity,
+    export_onnx,
+    onnx_network,
+    parity_warning,
+)
 from workers.pipeline.networks.building import load_model
 from workers.pipeline.serving_graph import save, serving_graph, views_of
 
@@ -64,11 +71,24 @@ def test_export_has_named_input_and_output_and_a_free_batch_size(exported: Path)
     assert [file.name for file in exported.parent.iterdir()] == ["model.onnx"]
 
 
-def test_faithful_export_passes_with_its_figures(exported: Path) -> None:
+def test_faithful_export_passes_with_its_figures(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     parity = check_parity([small_network()], exported, IMAGES, threshold=0.5)
 
     assert (parity.images, parity.decisions_differ) == (256, 0)
     assert parity.max_abs_difference <= 1e-5
+    assert (parity_warning(parity), caplog.messages) == (None, [])
+
+
+def test_difference_beyond_rounding_that_turns_no_decision_is_a_warning(
+    exported: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parity = check_parity([nudged(4e-4)], exported, IMAGES, threshold=0.0)
+
+    assert 1e-5 < parity.max_abs_difference <= 1e-3
+    warning = parity_warning(parity)
+    assert warning is not None
+    assert f"differ from those of the trained one by up to {parity.max_abs_difference:.1e}" in warning
+    assert caplog.messages == [f"model.onnx: {warning}"]
 
 
 def test_export_of_other_weights_is_refused(exported: Path) -> None:

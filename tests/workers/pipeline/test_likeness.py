@@ -61,7 +61,7 @@ def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_
     likeness, _ = fit_distribution(Scorer(tmp_path / "model.onnx"), data, seed=1)
     likeness.save(tmp_path / "likeness.npz")
     scorer = Scorer(tmp_path / "model.onnx", distribution=load_distribution(tmp_path / "likeness.npz"))
-    probabilities, unlikeness = scorer.judge(data.train.images)
+    probabilities, unlikeness, _ = scorer.judge(data.train.images)
     np.testing.assert_array_equal(probabilities, scorer(data.train.images))
     assert unlikeness is not None
     np.testing.assert_array_equal(unlikeness, likeness.score(scorer.features(data.train.images)))

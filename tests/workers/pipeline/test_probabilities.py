@@ -1,7 +1,5 @@
 """Probabilities that mean what they say, in an order that nothing disturbs."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from models_store.contract.records import Method
 from models_store.contract.specs import CalibrationSpec
 from models_store.scoring.probability_calibration import ProbabilityCalibration, logit, sigmoid
-from workers.pipeline.calibration import METHODS, apply, calibrate_probabilities, fit, log_loss_of
+from workers.pipeline.calibration import METHODS, calibrate_probabilities, fit, log_loss_of
 from workers.pipeline.evaluation.intervals import brier, expected_calibration_error, reliability_bins
 from workers.pipeline.threshold import choose_threshold
 
@@ -99,8 +97,8 @@ def test_calibrating_probabilities_first_changes_no_decision(
 def test_parameters_go_through_json() -> None:
     p, y = distorted(slope=0.5, intercept=1.0)
     calibration = calibrate_probabilities(p, y).calibration
-    stored = json.loads(calibration.model_dump_json())
-    np.testing.assert_array_equal(apply(stored, p), apply(calibration, p))
+    stored = ProbabilityCalibration.model_validate_json(calibration.model_dump_json())
+    np.testing.assert_array_equal(stored(p), calibration(p))
 
 
 def test_the_same_seed_gives_the_same_choice() -> None:

@@ -133,7 +133,12 @@ def test_an_ensemble_with_eight_views_is_one_graph_that_answers_as_recorded(
     assert [member.name for member in final.about.members] == [candidate.name, "another"]
     assert final.about.views == 8
     assert "model-2.keras" in bundles.read_json(folder / "manifest.json")["files"]
-    assert "2 networks are averaged" in (folder / "card.md").read_text()
+    card = (folder / "card.md").read_text()
+    assert "2 networks are averaged" in card
+    assert final.answer is not None
+    assert final.answer.milliseconds > 0
+    assert f"**{final.answer.milliseconds:.3g} ms** for one image" in card
+    assert "It runs a network 16 times (8 views, 2 networks)." in card
     test = read_split(dataset, "test")
     with (folder / "test_scores.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -164,7 +169,7 @@ def test_a_network_of_the_modern_recipe_serves_seven_diagnoses_that_are_on_recor
 
     # Then the served diagnoses give the recorded table, and the groups are on record
     test = read_split(path, "test")
-    _, diagnoses = Scorer(tmp_path / "bundle" / "model.onnx").with_diagnoses(test.images)
+    diagnoses = Scorer(tmp_path / "bundle" / "model.onnx").judge(test.images).diagnoses
     assert diagnoses is not None
     assert final.evaluation.seven is not None
     assert final.evaluation.seven.accuracy == np.mean(diagnoses.argmax(axis=1) == test.labels)

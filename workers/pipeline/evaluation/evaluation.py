@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, Miss
+from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, Miss, PicturedMiss
 from models_store.contract.records import ThresholdDecision
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.datasets.layout import Split
@@ -110,9 +110,9 @@ def _diagnosis(name: str, called: NDArray[np.bool_]) -> DiagnosisFigures:
     )
 
 
-def pictured(misses: Sequence[Miss], images: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """Each miss with its image, of uint8 (N, S, S, 3), as base64 of a PNG under `png`; the worst first."""
-    return [miss.model_dump() | {"png": _png(images[miss.index])} for miss in misses]
+def pictured(misses: Sequence[Miss], images: NDArray[np.uint8]) -> tuple[PicturedMiss, ...]:
+    """Each miss with its image, of uint8 (N, S, S, 3); the worst first."""
+    return tuple(PicturedMiss(**dict(miss), png=_png(images[miss.index])) for miss in misses)
 
 
 def write_test_scores(path: Path, split: Split, scores: NDArray[np.float64]) -> None:

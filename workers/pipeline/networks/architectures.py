@@ -125,15 +125,6 @@ def _enlarged(images: keras.KerasTensor, architecture: TransferModel, size: int)
     return images if images.shape[1] == size else Resized(size, name="resized")(images)
 
 
-def base_of(model: keras.Model) -> keras.Model:
-    """The ImageNet base inside a network that `transfer_model` made. Raises ValueError if there is none."""
-    for layer in model.layers:
-        inner = layer.layer if isinstance(layer, InferenceMode) else layer
-        if isinstance(inner, keras.Model):
-            return inner
-    raise ValueError(f"{model.name} has no ImageNet base; only the transfer models have one")
-
-
 def imagenet_base(base: Base, image_size: int, weights: Path | None) -> keras.Model:
     """The convolutional part of `base` for (N, S, S, 3), with the weights of the file or, for None, random ones."""
     if base == "EfficientNetLite0":
