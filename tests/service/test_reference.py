@@ -61,6 +61,7 @@ def test_browser_shows_every_operation_and_asks_nobody_else(client: TestClient) 
         page.wait_for_selector("text=Judges one image with the champion", timeout=10_000)
         browser.close()
     document: dict[str, Any] = client.get("/openapi.json").json()
-    assert shown == sum(len(methods) for methods in document["paths"].values())
+    described = [*document["paths"].values(), *document["webhooks"].values()]
+    assert shown == sum(len(methods) for methods in described)
     assert {urlsplit(address).hostname for address in asked} == {"localhost"}
     assert complaints == []
