@@ -29,6 +29,7 @@ PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "keras", "tensorflow")
 
 # (b) takes so long for its answers that it joins in every fourth round only.
 EVERY_ROUND_OF_B = 4
+BUSY = "Where the rounds differ widely, trust the CPU time of an answer\nmore than the answers a second."
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ Machine: {machine.described()}, Python {platform.python_version()}, {versions};
 end. Each server: {asked.processes} process(es), {asked.threads} thread(s) for a run of the network. The client shares
 the CPUs with the servers, and so did whatever else ran: **compare the ratios**, in which both sides had the same
 neighbours, not the absolute figures. Medians of {asked.rounds} rounds of {asked.seconds:g} s, the servers by turns;
-(b), the slowest, joins in every fourth.{busy_note(busy_before)}
+(b), the slowest, joins in every fourth.{busy_note(busy_before, BUSY)}
 
 - **a**, this service with everything on: API keys, rate limits, record, batching, metrics, a JSON log line a request,
   calibrated probabilities, warnings (also of images unlike the training images), security headers, hot swap.
@@ -161,12 +162,12 @@ def spread(ratios: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.{digits}f} ({ratios[0]:.{digits}f} to {ratios[-1]:.{digits}f})"
 
 
-def busy_note(before: float) -> str:
+def busy_note(before: float, advice: str) -> str:
     if max(before, os.getloadavg()[0]) <= machine.cpus():
         return ""
     return (
-        "\n\n**Other programs kept the CPUs busy during this run.** Where the rounds differ widely, trust the CPU time "
-        "of an\nanswer more than the answers a second, and measure again on an idle machine (`make bench`)."
+        f"\n\n**Other programs kept the CPUs busy during this run.** {advice}\n"
+        "Measure again on an idle machine (`make bench`)."
     )
 
 

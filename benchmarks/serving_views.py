@@ -45,6 +45,7 @@ class Final:
         return " + ".join(name if number == 1 else f"{number} x {name}" for name, number in counted.items())
 
 
+BUSY = "Trust the multiples, not the milliseconds."
 KINDS = ("CNN_v1", "ConvNet_v1", "EffLite_v1")
 BASELINE = Final(("CNN_v1",), 1)
 MODELS = (
@@ -107,7 +108,7 @@ def section(measured: Mapping[Final, Sequence[Load]], rounds: int, seconds: floa
 
 One client, `POST /predict` of this service, the same images as above; {machine.described()}, {when}.
 The load average was {busy_before:.1f} before the run. Medians of {rounds} rounds of {seconds:g} s, the servers by
-turns. A multiple is taken in each round; in parentheses are the least and the most.{busy_note(busy_before)}
+turns. A multiple is taken in each round; in parentheses are the least and the most.{busy_note(busy_before, BUSY)}
 
 {table}
 

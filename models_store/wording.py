@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models_store.contract.specs import SelectionPolicy, SelectionSpec
 from models_store.datasets.labels import SHORT_NAMES
 from models_store.datasets.official import OFFICIAL_NAMES
 
@@ -14,7 +15,19 @@ OFFICIAL_SPLIT = (
     "Jain, Hamarneh, Scientific Data 12:196, 2025)"
 )
 
+NOT_FOR_NEW_LESIONS = (
+    "these figures do not speak for new lesions, on which a network usually does worse; by how much, this test set "
+    "cannot tell."
+)
+
 DIAGNOSES = {short: published for published, short in SHORT_NAMES.items()}
+
+SELECTION_RULES: dict[SelectionPolicy, str] = {
+    "val_recall": "the highest recall among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
+    "val_f2": "the highest F2 among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
+    "specificity_at_recall": "the highest specificity at the target recall; ROC AUC breaks ties",
+    "val_recall_unguarded": "the highest recall, regardless of specificity",
+}
 
 FIGURES = {
     "recall": "Recall (sensitivity)",
@@ -66,22 +79,64 @@ def figure_counts(confusion: Mapping[str, int]) -> dict[str, str]:
     }
 
 
+def selection_rule(spec: SelectionSpec) -> str:
+    """How the best epoch and network are chosen."""
+    return SELECTION_RULES[spec.policy].format(floor=spec.min_specificity)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence on the guarantee and the test set; `tone` is its colour on a page: good, careful or bad."""
+
+    sentence: str
+    tone: str
+
+
+def verdict(guarantee: Mapping[str, Any], test: Mapping[str, Any]) -> Verdict:
+    """Whether the threshold of a recorded `Guarantee` was validly calibrated, and what recall the test set showed."""
+    target, recall, limits = guarantee["target_recall"], test["recall"], test["intervals"]["recall"]
+    if guarantee["holds"]:
+        calibrated, tone = "Validly calibrated", "good"
+    else:
+        calibrated, tone = "No recall is promised" if target is None else "Not validly calibrated", "bad"
+    if recall is None or limits is None:
+        sentence = f"{calibrated}; the test set has no malignant image to check the recall on."
+        return Verdict(sentence, "careful" if tone == "good" else tone)
+    measured = f"{calibrated}; recall on the test set is {rate(recall)}"
+    if target is None:
+        return Verdict(f"{measured} ({interval(limits)}).", tone)
+    side = "below" if recall < target else "above" if recall > target else "at"
+    includes = limits["low"] <= target <= limits["high"]
+    if tone == "good" and side == "below":
+        tone = "careful" if includes else "bad"
+    still = ("still includes" if side == "below" else "includes") if includes else "excludes"
+    return Verdict(
+        f"{measured}, {side} the target of {_target(target)}, which its interval ({interval(limits)}) {still}.", tone
+    )
+
+
+def _target(share: float) -> str:
+    """At least two decimals, and as many as it was given with."""
+    return max(f"{share:.2f}", f"{share:g}", key=len)
+
+
 def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
-    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw."""
+    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw; if not, what would."""
     leaking, images = test["leaking_images"], test["images"]
-    if leaking is None and dataset in OFFICIAL_NAMES:
-        return f"{OFFICIAL_SPLIT}: these figures do not speak for new lesions."
-    if leaking is None:
-        return (
-            "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
-            "test images show a lesion that training saw."
-        )
+    grouped = f"make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0`"
     if leaking == 0:
         return "Every test lesion is new to the network."
+    if leaking is not None:
+        return (
+            f"{leaking:,} of {images:,} test images show a lesion that training saw: {NOT_FOR_NEW_LESIONS} To measure "
+            f"it, {grouped} and run the experiment on it."
+        )
+    with_ids = f"To measure it, put a lesions file beside the data set, {grouped} and run the experiment on it."
+    if dataset in OFFICIAL_NAMES:
+        return f"{OFFICIAL_SPLIT}: {NOT_FOR_NEW_LESIONS} {with_ids}"
     return (
-        f"{leaking:,} of {images:,} test images show a lesion that training saw: these figures do not speak for new "
-        f"lesions; make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0` and run the "
-        "experiment on it."
+        "It is unknown whether these figures speak for new lesions, on which a network usually does worse: without "
+        f"lesion ids nobody can tell how many test images show a lesion that training saw. {with_ids}"
     )
 
 
@@ -105,6 +160,17 @@ def probability(value: float) -> str:
     return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
 
 
+def signed(difference: float) -> str:
+    """Three decimals with their sign; what rounds to zero has a plus."""
+    return f"{round(difference, 3) + 0.0:+.3f}"
+
+
+def p_value(value: float) -> str:
+    if value < 0.001:
+        return "p < 0.001"
+    return "p > 0.999" if value > 0.999 else f"p = {value:.3f}"
+
+
 def interval(limits: Mapping[str, float] | None) -> str:
     return UNDEFINED if limits is None else f"{limits['low']:.3f} to {limits['high']:.3f}"
 
@@ -118,7 +184,10 @@ FILTERS = {
     "rate": rate,
     "probability": probability,
     "interval": interval,
+    "signed": signed,
+    "p_value": p_value,
     "percent": percent,
     "diagnosis": DIAGNOSES.__getitem__,
     "new_lesions": new_lesions,
+    "verdict": verdict,
 }

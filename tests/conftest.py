@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import os
 import shutil
 import socket
 import tempfile
@@ -62,7 +63,7 @@ def _same_everywhere() -> Iterator[None]:
         for name in TERMINAL_VARIABLES:
             patch.delenv(name, raising=False)
         patch.setenv("TERM", "xterm")
-        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "client"))))
         yield
 
 

@@ -22,6 +22,7 @@ from models_store.datasets.layout import Split
 from models_store.experiment import phases
 from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.store import bundles
+from models_store.store.scored_test_set import ScoredTestSet
 from models_store.store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
 from workers.pipeline.calibration import calibrate_probabilities
@@ -58,6 +59,7 @@ class FinalRecord:
     evaluation: Json
     misses: list[Json]
     validation: Json
+    tested: ScoredTestSet
 
     def card(self, environment: Mapping[str, Any] = ENVIRONMENT) -> str:
         return model_card(
@@ -144,6 +146,7 @@ def a_final_record(
             }
             for part in ("calibration", "selection")
         },
+        tested=ScoredTestSet(np.array(CLASS_NAMES)[test.labels], test.malignant.astype(bool), scores),
     )
 
 
@@ -310,7 +313,8 @@ def _bundle(folder: Path, final: FinalRecord, onnx: bytes) -> str:
     bundles.write_json(folder / "metrics.json", final.evaluation)
     bundles.write_json(folder / "misses.json", final.misses)
     (folder / "card.md").write_text(final.card(), encoding="utf-8")
-    for name in ("test_scores.csv", *bundles.STANDALONE_FILES):
+    final.tested.write(folder / bundles.TEST_SCORES)
+    for name in bundles.STANDALONE_FILES:
         (folder / name).write_text("not of interest here")
     return bundle_sha256
 

@@ -23,6 +23,7 @@ from dermatriage_client.retries import BROKEN
 from dermatriage_client.schemas import (
     BatchLine,
     Catalog,
+    ComparisonRead,
     DatasetRead,
     Estimate,
     ExperimentRead,
@@ -135,6 +136,10 @@ class Client(Connection):
 
     def model(self, version: str) -> TaggedModel:
         return self._ask(get("models", version), requests.tagged)
+
+    def compare(self, a: str, b: str) -> ComparisonRead:
+        """How far the figures of `b` exceed those of `a` on the same test images, and whether chance explains it."""
+        return self._ask(get("models", "compare", a=a, b=b), of(ComparisonRead))
 
     def history(self) -> History:
         """Who made which model champion, when, and why; newest first."""
@@ -345,6 +350,9 @@ class AsyncClient(Connection):
 
     async def model(self, version: str) -> TaggedModel:
         return await self._ask(get("models", version), requests.tagged)
+
+    async def compare(self, a: str, b: str) -> ComparisonRead:
+        return await self._ask(get("models", "compare", a=a, b=b), of(ComparisonRead))
 
     async def history(self) -> History:
         return await self._ask(get("models", "history"), of(History))

@@ -502,6 +502,41 @@ class ExperimentEnded(BaseModel):
     error: FailureRead | None
 
 
+class DifferenceRead(BaseModel):
+    """How far a figure of model B exceeds that of model A on the same test images, each at its own threshold."""
+
+    figure: Literal["recall", "specificity", "roc_auc"]
+    images: int = Field(description="Test images that the figure counts.", examples=[392])
+    only_a: int | None = Field(description="Images that A alone classifies correctly; null for ROC AUC.", examples=[9])
+    only_b: int | None = Field(description="Images that B alone classifies correctly; null for ROC AUC.", examples=[21])
+    value: float = Field(description="The figure of B less that of A.", examples=[0.031])
+    low: float = Field(description="Lower end of the 95 % interval.", examples=[0.003])
+    high: float = Field(description="Upper end of the 95 % interval.", examples=[0.058])
+    p_value: float = Field(ge=0, le=1, description="Two-sided, of no difference.", examples=[0.043])
+    method: str = Field(description="The test that gave the p-value.", examples=["McNemar, exact"])
+    shown: bool = Field(description="Whether the interval excludes 0 and the p-value is below 0.05.", examples=[True])
+    sentence: str = Field(
+        description="What the images show.",
+        examples=[
+            "B finds 12 more of the 392 malignant images than A (difference +0.031, 95 % interval +0.003 to +0.058, "
+            "McNemar, exact: p = 0.043): more than chance explains."
+        ],
+    )
+
+
+class ComparisonRead(BaseModel):
+    """Two models, tested on the same images or not."""
+
+    a: str = Field(examples=[examples.VERSION])
+    b: str = Field(examples=["mdl_1b2c3d4e5f60718293a4b5c6d7e8f901"])
+    same_test_set: bool = Field(examples=[True])
+    not_tested: str | None = Field(
+        description="Why no difference was tested, such as different test sets; null where `differences` has them.",
+        examples=[None],
+    )
+    differences: list[DifferenceRead] = Field(description="Recall, specificity and ROC AUC; empty if not tested.")
+
+
 class Why(BaseModel):
     """The reason that the history will give."""
 

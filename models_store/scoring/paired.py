@@ -1,12 +1,16 @@
-"""Two models on the same images: the difference of their figures, with an interval and a p-value."""
+"""Two models on the same images: the difference of their figures, with an interval and a p-value.
+
+The web image has no SciPy, and these are three short formulas; the tests compare them with SciPy's.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm, rankdata
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Difference:
 
 
 def auc_difference(
-    first: NDArray[np.float64], second: NDArray[np.float64], malignant: NDArray[np.int64], confidence: float = 0.95
+    first: NDArray[np.float64], second: NDArray[np.float64], malignant: NDArray[Any], confidence: float = 0.95
 ) -> Difference:
     """How much the ROC AUC of the `second` scores (N,) exceeds that of the `first`.
 
@@ -50,13 +54,12 @@ def proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bool_], c
     value = (gained - lost) / images
     error = math.sqrt(max(gained + lost - (gained - lost) ** 2 / images, 0.0)) / images
     shown = _normal(value, error, confidence)
-    p_value = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return Difference(shown.value, shown.low, shown.high, float(p_value))
+    return Difference(shown.value, shown.low, shown.high, _mcnemar(gained, lost))
 
 
 def pooled(differences: Sequence[Difference], confidence: float = 0.95) -> Difference:
     """The mean of differences on test sets taken for independent, each of which counts alike."""
-    quantile = float(norm.ppf((1 + confidence) / 2))
+    quantile = _quantile(confidence)
     errors = [(each.high - each.low) / 2 / quantile for each in differences]
     value = sum(each.value for each in differences) / len(differences)
     return _normal(value, math.hypot(*errors) / len(errors), confidence)
@@ -64,14 +67,32 @@ def pooled(differences: Sequence[Difference], confidence: float = 0.95) -> Diffe
 
 def _placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[NDArray[np.float64], ...]:
     """For each malignant image the share of benign ones below it, for each benign one that of malignant ones above."""
-    ranks = rankdata(scores)
+    ranks = _midranks(scores)
     positives, negatives = int(positive.sum()), int((~positive).sum())
-    below = (ranks[positive] - rankdata(scores[positive])) / negatives
-    above = 1 - (ranks[~positive] - rankdata(scores[~positive])) / positives
+    below = (ranks[positive] - _midranks(scores[positive])) / negatives
+    above = 1 - (ranks[~positive] - _midranks(scores[~positive])) / positives
     return below, above
 
 
+def _midranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1; equal scores share the mean of theirs."""
+    _, place, images = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(images) - (images - 1) / 2)[place]
+    return ranks
+
+
+def _mcnemar(gained: int, lost: int) -> float:
+    """McNemar's exact two-sided p-value: whether `gained` of the images that differ is half of them."""
+    differing = gained + lost
+    tail = sum(math.comb(differing, fewer) for fewer in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / (1 << differing))
+
+
+def _quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
 def _normal(value: float, error: float, confidence: float) -> Difference:
-    half = float(norm.ppf((1 + confidence) / 2)) * error
-    p_value = 2 * float(norm.sf(abs(value) / error)) if error else float(value == 0)
+    half = _quantile(confidence) * error
+    p_value = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
     return Difference(value, value - half, value + half, p_value)

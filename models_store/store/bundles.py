@@ -8,7 +8,7 @@ likeness.npz    distribution of the training images' features; bundles of versio
 validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
 misses.json     the malignant test images that the model let go most confidently
-test_scores.csv     index, label and score of every test image
+test_scores.csv     index, diagnosis, label and score of every test image; bundles of version 0.1 lack it
 predict.py, preprocessing.json, check.png, check.json, README.md    to use the model without this product
 card.md         the model card
 manifest.json   the sha256 of every file above, and whose signature it has; its own sha256 is in the database
@@ -29,6 +29,7 @@ from pydantic_core import to_jsonable_python
 from models_store.contract.figures import PicturedMiss
 from models_store.contract.records import About, CalibrationRecord, Frozen, Validation
 from models_store.files import replacing, sha256_of
+from models_store.store.scored_test_set import ScoredTestSet
 from models_store.store.signatures import Signer, Trusted
 from models_store.store.storage import Storage
 
@@ -36,7 +37,8 @@ DISTRIBUTION = "likeness.npz"
 FROZEN_FILES = ("model.onnx", "model.keras", "calibration.json", "validation.json", DISTRIBUTION)
 FURTHER_NETWORKS = "model-*.keras"
 STANDALONE_FILES = ("predict.py", "preprocessing.json", "check.png", "check.json", "README.md")
-EVALUATED_FILES = ("metrics.json", "misses.json", "test_scores.csv", "card.md")
+TEST_SCORES = "test_scores.csv"
+EVALUATED_FILES = ("metrics.json", "misses.json", TEST_SCORES, "card.md")
 COMPLETED_FILES = ("frozen.json", *FROZEN_FILES, *EVALUATED_FILES, *STANDALONE_FILES)
 MANIFEST, SIGNATURE, SIGNED_BY = "manifest.json", "signature.json", "signed_by"
 T = TypeVar("T")
@@ -86,6 +88,13 @@ class StoredBundle:
     def misses(self) -> tuple[PicturedMiss, ...]:
         return self._read("misses.json", tuple[PicturedMiss, ...])
 
+    @cached_property
+    def test_scores(self) -> ScoredTestSet:
+        try:
+            return ScoredTestSet.read(self.path(TEST_SCORES))
+        except ValueError as error:
+            raise self._unreadable(TEST_SCORES, str(error)) from error
+
     def path(self, name: str) -> Path:
         """Where the verified copy of a file is."""
         if name not in self.files:
@@ -97,10 +106,13 @@ class StoredBundle:
         try:
             return TypeAdapter(kind).validate_json(self.path(name).read_bytes())
         except ValidationError as error:
-            raise BundleUnreadable(
-                f"{self._store_key}/{name} is of another version: {_first(error)}; promote another model, or serve "
-                "this one with the version that made it"
-            ) from error
+            raise self._unreadable(name, _first(error)) from error
+
+    def _unreadable(self, name: str, finding: str) -> BundleUnreadable:
+        return BundleUnreadable(
+            f"{self._store_key}/{name} is of another version: {finding}; promote another model, or serve this one with "
+            "the version that made it"
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

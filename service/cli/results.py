@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead, WaitingRead
-from models_store.wording import new_lesions
+from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
@@ -14,12 +14,13 @@ SELECTION = ("val_recall", "val_specificity", "val_auc")
 
 
 def result_lines(result: ResultRead, dataset: str) -> list[str]:
-    """The test figures of a finished experiment, recall first, and whether they speak for new lesions."""
+    """The test figures of a finished experiment, whether they speak for new lesions first, then recall."""
     test, counts = result.test.model_dump(), result.test.confusion
-    lines = [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
+    lines = [f"  {new_lesions(test, dataset)}"]
+    lines += [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
     lines.append(f"  missed       {counts.fn} of {counts.fn + counts.tp} malignant images")
     lines.append(f"  false alarms {counts.fp} of {counts.fp + counts.tn} benign images")
-    lines.append(f"  {new_lesions(test, dataset)}")
+    lines.append(f"  {verdict(result.guarantee.model_dump(), test).sentence}")
     return [f"Test set at the threshold {result.threshold:.4f}, winner {result.winner}:", *lines]
 
 

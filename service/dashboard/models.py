@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import MutableMapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -24,14 +24,12 @@ from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.models import downloads
 from service.models.comparing import compare
-from service.models.endpoints import list_models
+from service.models.endpoints import Compared, list_models
 from service.presentation.comparison_plots import overlaid
 from service.presentation.plots import result_plots
 from service.web.cursor_pages import Turned
 
 router = APIRouter(route_class=PageRoute)
-
-Version = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 @router.get("/models")
@@ -51,10 +49,11 @@ def models_page(viewer: Viewing, session: Reading, services: Services, turn: Tur
 
 
 @router.get("/models/compare")
-def compare_page(a: Version, b: Version, viewer: Viewing, session: Reading) -> HTMLResponse:
-    compared = compare(registry.model(session, a), registry.model(session, b))
-    plots = overlaid(compared.a, compared.b) if compared.same_test_set else []
-    champion = registry.champion(session)
+def compare_page(a: Compared, b: Compared, viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
+    first, second, champion = registry.model(session, a), registry.model(session, b), registry.champion(session)
+    release(session)
+    compared = compare(first, second, services.storage)
+    plots = overlaid(first, second) if compared.same_test_set else []
     return show("compare.html", viewer, page="models", comparison=compared, plots=plots, champion=champion)
 
 

@@ -1,14 +1,16 @@
 """Model versions: read, download, promote, roll back, delete."""
 
 import re
+from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dermatriage_client.schemas import History, ModelRead, Page, PromotionRead, Why
+from dermatriage_client.examples import VERSION
+from dermatriage_client.schemas import ComparisonRead, DifferenceRead, History, ModelRead, Page, PromotionRead, Why
 from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
@@ -16,6 +18,7 @@ from service.access.gate import Caller
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem
 from service.models import downloads
+from service.models.comparing import PairedTest, compare
 from service.models.downloads import ALTERED, altered
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.web.api_docs import problems
@@ -31,6 +34,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 IfMatch = Annotated[
     str | None,
     Header(description="The ETag of any model, read before deciding: refuses if the champion changed since."),
+]
+
+Compared = Annotated[
+    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="Version of a model.", examples=[VERSION])
 ]
 
 
@@ -52,6 +59,21 @@ def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
 def list_promotions(session: Reading) -> History:
     """Who made which model champion, when, and why."""
     return History(items=[PromotionRead.model_validate(step) for step in registry.history(session)])
+
+
+@router.get("/compare", responses=problems("model-not-found", "invalid-request"))
+def compare_models(a: Compared, b: Compared, session: Reading, services: Services) -> ComparisonRead:
+    """How far the figures of B exceed those of A on the same test images, and whether chance explains it."""
+    first, second = registry.model(session, a), registry.model(session, b)
+    release(session)
+    compared = compare(first, second, services.storage)
+    return ComparisonRead(
+        a=a,
+        b=b,
+        same_test_set=compared.same_test_set,
+        not_tested=compared.not_tested,
+        differences=[_difference(test) for test in compared.tests],
+    )
 
 
 @router.post(
@@ -143,6 +165,19 @@ def _show(model: Model, champion: Model | None) -> ModelRead:
     columns = {column.key: getattr(model, column.key) for column in Model.__mapper__.column_attrs}
     is_champion = champion is not None and champion.version == model.version
     return ModelRead.model_validate({**columns, "champion": is_champion})
+
+
+def _difference(test: PairedTest) -> DifferenceRead:
+    return DifferenceRead(
+        figure=test.figure,
+        images=test.images,
+        only_a=test.only_a,
+        only_b=test.only_b,
+        **asdict(test.difference),
+        method=test.method,
+        shown=test.is_shown,
+        sentence=test.sentence,
+    )
 
 
 def _moved(session: Session, step: Promotion, response: Response) -> PromotionRead:

@@ -3,17 +3,10 @@
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, FROM_SCRATCH, STRATEGIES
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, FinalModelSpec, SelectionSpec
-from models_store.wording import percent
+from models_store.wording import percent, selection_rule
 from service.presentation.experiment import ExperimentRecord
 
 PHASES = ("the queue", "phase 1, screening", "phase 2, fine-tuning", "phase 3, final evaluation")
-
-SELECTION = {
-    "val_recall": "the highest recall among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
-    "val_f2": "the highest F2 among epochs whose specificity is at least {floor:.2f}; ROC AUC breaks ties",
-    "specificity_at_recall": "the highest specificity at the target recall; ROC AUC breaks ties",
-    "val_recall_unguarded": "the highest recall, regardless of specificity",
-}
 
 REMEDIES = {
     "TimeLimitExceeded": "Retry it to go on from the finished trials, or submit it again with a higher limit, fewer "
@@ -124,7 +117,7 @@ def _training(spec: ExperimentSpec) -> str:
 
 
 def _selection(spec: SelectionSpec) -> str:
-    return f"{SELECTION[spec.policy].format(floor=spec.min_specificity)}, on images reserved for this choice"
+    return f"{selection_rule(spec)}, on images reserved for this choice"
 
 
 def _threshold(spec: CalibrationSpec) -> str:

@@ -131,6 +131,13 @@ def test_promotion_is_refused_with_an_etag_of_before(client: Any, make_model: Ma
     assert [move.reason for move in client.history().items] == ["worse", "better", "good"]
 
 
+def test_a_comparison_says_why_models_cannot_be_compared(client: Any, make_model: MakeModel) -> None:
+    found = client.compare(make_model(), make_model())
+
+    assert found.differences == []
+    assert "the bundle of A" in found.not_tested
+
+
 def test_models_are_iterated_over_their_pages(client: Any, make_model: MakeModel) -> None:
     made = [make_model() for _ in range(3)]
 

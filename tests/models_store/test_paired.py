@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from models_store.scoring.paired import auc_difference, pooled, proportion_difference
 
@@ -62,6 +62,19 @@ def test_the_difference_of_proportions_goes_by_the_images_on_which_the_models_di
     assert found.value == pytest.approx((9 - 2) / 20)
     assert found.p_value == pytest.approx(binomtest(9, 11).pvalue)
     assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (5, 0), (3, 9), (50, 50), (1500, 1300)])
+def test_mcnemars_p_value_is_that_of_the_binomial_test(gained: int, lost: int) -> None:
+    first = np.array([True] * lost + [False] * gained + [True])
+    expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert proportion_difference(first, np.append(~first[:-1], True)).p_value == pytest.approx(expected)
+
+
+def test_the_p_value_of_areas_is_that_of_the_normal_distribution() -> None:
+    found = auc_difference(WEAK, STRONG, MALIGNANT)
+    error = (found.high - found.low) / 2 / norm.ppf(0.975)
+    assert found.p_value == pytest.approx(2 * norm.sf(found.value / error), rel=1e-6)
 
 
 def test_pooling_shrinks_the_interval() -> None:

@@ -1,8 +1,10 @@
 """Figures in words."""
 
+from typing import Any
+
 import pytest
 
-from models_store.wording import new_lesions
+from models_store.wording import Verdict, new_lesions, verdict
 
 
 @pytest.mark.parametrize(
@@ -12,23 +14,74 @@ from models_store.wording import new_lesions
         (
             "ham10000_28",
             695,
-            "695 of 2,005 test images show a lesion that training saw: these figures do not speak for new lesions; "
-            "make a lesion-grouped data set with `dermatriage dataset split ham10000_28 --seed 0` and run the "
-            "experiment on it.",
+            "695 of 2,005 test images show a lesion that training saw: these figures do not speak for new lesions, on "
+            "which a network usually does worse; by how much, this test set cannot tell. To measure it, make a "
+            "lesion-grouped data set with `dermatriage dataset split ham10000_28 --seed 0` and run the experiment on "
+            "it.",
         ),
         (
             "dermamnist_64",
             None,
             "About a third of the test images of DermaMNIST's official split show a lesion that is also in train "
-            "(Abhishek, Jain, Hamarneh, Scientific Data 12:196, 2025): these figures do not speak for new lesions.",
+            "(Abhishek, Jain, Hamarneh, Scientific Data 12:196, 2025): these figures do not speak for new lesions, on "
+            "which a network usually does worse; by how much, this test set cannot tell. To measure it, put a lesions "
+            "file beside the data set, make a lesion-grouped data set with `dermatriage dataset split dermamnist_64 "
+            "--seed 0` and run the experiment on it.",
         ),
         (
             "ham10000_28",
             None,
-            "It is unknown whether these figures speak for new lesions: without lesion ids nobody can tell how many "
-            "test images show a lesion that training saw.",
+            "It is unknown whether these figures speak for new lesions, on which a network usually does worse: without "
+            "lesion ids nobody can tell how many test images show a lesion that training saw. To measure it, put a "
+            "lesions file beside the data set, make a lesion-grouped data set with `dermatriage dataset split "
+            "ham10000_28 --seed 0` and run the experiment on it.",
         ),
     ],
 )
 def test_figures_say_whether_they_speak_for_new_lesions(dataset: str, leaking: int | None, said: str) -> None:
     assert new_lesions({"leaking_images": leaking, "images": 2005}, dataset) == said
+
+
+@pytest.mark.parametrize(
+    ("recall", "limits", "said", "tone"),
+    [
+        (
+            0.883,
+            (0.85, 0.91),
+            "0.883, below the target of 0.90, which its interval (0.850 to 0.910) still includes",
+            "careful",
+        ),
+        (0.80, (0.75, 0.84), "0.800, below the target of 0.90, which its interval (0.750 to 0.840) excludes", "bad"),
+        (
+            0.916,
+            (0.884, 0.941),
+            "0.916, above the target of 0.90, which its interval (0.884 to 0.941) includes",
+            "good",
+        ),
+        (0.96, (0.93, 0.98), "0.960, above the target of 0.90, which its interval (0.930 to 0.980) excludes", "good"),
+        (0.9, (0.87, 0.93), "0.900, at the target of 0.90, which its interval (0.870 to 0.930) includes", "good"),
+    ],
+)
+def test_a_valid_guarantee_stands_beside_the_recall_of_the_test_set(
+    recall: float, limits: tuple[float, float], said: str, tone: str
+) -> None:
+    found = verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, tested(recall, *limits))
+    assert found == Verdict(f"Validly calibrated; recall on the test set is {said}.", tone)
+
+
+def test_a_verdict_names_a_void_or_absent_guarantee_and_a_test_set_without_malignant_images() -> None:
+    at_target = tested(0.92, 0.89, 0.95)
+    void = verdict({"holds": False, "kind": "confidence", "target_recall": 0.975}, at_target)
+    assert void.sentence.startswith(
+        "Not validly calibrated; recall on the test set is 0.920, below the target of 0.975,"
+    )
+    absent = verdict({"holds": False, "kind": "none", "target_recall": None}, at_target)
+    assert absent == Verdict("No recall is promised; recall on the test set is 0.920 (0.890 to 0.950).", "bad")
+    benign = {"recall": None, "intervals": {"recall": None}}
+    assert verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, benign) == Verdict(
+        "Validly calibrated; the test set has no malignant image to check the recall on.", "careful"
+    )
+
+
+def tested(recall: float, low: float, high: float) -> dict[str, Any]:
+    return {"recall": recall, "intervals": {"recall": {"low": low, "high": high}}}

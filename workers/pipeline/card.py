@@ -84,6 +84,8 @@ def model_card(
         random_base=_initial_weights(about) == RANDOM_BASE,
         initial_weights=_initial_weights(about),
         epochs=_epochs(about),
+        augmentation=RECIPES[about.trial.recipe].augmentation,
+        selection_rule=wording.selection_rule(about.selection),
         optimizer={"adam": "Adam", "adamw": "AdamW"}[RECIPES[about.trial.recipe].optimizer],
         metric_types=METRIC_TYPES,
         at_the_sample=wording.figure_rows(figures),

@@ -26,6 +26,7 @@ from models_store.contract.records import (
     Validation,
 )
 from models_store.contract.specs import ExperimentSpec, TrialSpec
+from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split, verify_layout
 from models_store.datasets.patients import read_patients
 from models_store.experiment.selection import policy_for
@@ -33,13 +34,14 @@ from models_store.files import sha256_of
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
+from models_store.store.scored_test_set import ScoredTestSet
 from models_store.store.signatures import Signer
 from workers.pipeline.answer_time import time_answers
 from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
 from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
 from workers.pipeline.ensemble import Network, choose_members
-from workers.pipeline.evaluation.evaluation import evaluate, pictured, write_test_scores
+from workers.pipeline.evaluation.evaluation import evaluate, pictured
 from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network, parity_warning
 from workers.pipeline.networks.building import build_model, load_model, load_weights_from
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
@@ -163,7 +165,8 @@ def finalize(
         columns=columns,
     )
 
-    write_test_scores(folder / "test_scores.csv", test, scores)
+    kept = ScoredTestSet(np.array(CLASS_NAMES)[test.labels], test.malignant.astype(bool), scores)
+    kept.write(folder / bundles.TEST_SCORES)
     bundles.write_json(folder / "metrics.json", evaluation)
     bundles.write_json(folder / "misses.json", pictured(evaluation.confident_misses, test.images))
     answer = time_answers(scorer)

@@ -101,10 +101,11 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     shown = dermatriage("show", submitted["id"]).out
 
     figures = shown.split("Test set", 1)[1].splitlines()
-    assert figures[1].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
-    assert "Every test lesion is new to the network." in shown
+    assert figures[1].startswith("  70 of 200 test images show a lesion that training saw")
+    assert figures[2].split() == ["RECALL", "0.910", "[0.850,", "0.950]"]
     assert "[red]first" in shown
     assert "With 95 % confidence" in shown
+    assert "Validly calibrated; recall on the test set is 0.910, above the target of 0.90" in shown
     assert "mdl_1" in shown
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -21,6 +22,12 @@ from tests.service.dashboard.test_result_page import words
 from tests.service.dashboard.test_sign_in import sign_in
 
 PROMOTE = {"reason": "finds <more> cancers", "revision": "0", "form_token": ""}
+
+
+def weaker(final: FinalRecord) -> FinalRecord:
+    """Another model on the same test images, whose probabilities hardly depend on the image."""
+    scores = np.random.default_rng(1).random(len(final.tested.scores))
+    return replace(final, tested=replace(final.tested, scores=scores))
 
 
 def champion(database: Database) -> str | None:
@@ -102,20 +109,36 @@ def test_a_missing_card_is_reported(client: TestClient, make_result: Any, storag
     assert "The card is not available." in words(client.get(f"/models/mdl_{experiment_id}").text)
 
 
-def test_a_comparison_states_whether_both_test_sets_are_the_same(
-    client: TestClient, make_result: Any, database: Database
+def test_a_comparison_on_the_same_images_tests_each_difference(
+    client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
-    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two', a_final_record(images=300, separation=0.6))}"
-    address = f"/models/compare?a={first}&b={second}"
-    page = client.get(address).text
-    assert "Both were tested on the same images" in words(page)
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two', weaker(final))}"
+    page = client.get(f"/models/compare?a={first}&b={second}").text
+    shown = words(page)
+    assert "Both were tested on the same images" in shown
+    assert "fewer of the" in shown
+    assert "McNemar, exact: p" in shown
+    assert "DeLong: p < 0.001): more than chance explains." in shown
+    assert "Choosing between them by these figures is selection on the test set." in shown
     assert page.count('class="plot"') == 2
+
+
+def test_a_comparison_says_why_nothing_is_tested(
+    client: TestClient, make_result: Any, storage: Storage, database: Database
+) -> None:
+    first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two')}"
+    address = f"/models/compare?a={first}&b={second}"
+    assert "no difference can be shown" in words(client.get(address).text)
+    assert "Both sides are the same model" in words(client.get(f"/models/compare?a={first}&b={first}").text)
+    other = f"mdl_{make_result('other images', a_final_record(images=300, separation=0.6))}"
+    assert "list different images" in words(client.get(f"/models/compare?a={first}&b={other}").text)
+    storage.delete(f"models/{first}/test_scores.csv")
+    assert f"The test scores of A ({first}) cannot be read" in words(client.get(address).text)
     with database.write() as session:
         session.get_one(Model, second).dataset_sha256 = "cd" * 32
     page = client.get(address).text
-    assert "tested on different data sets" in words(page)
+    assert "tested on different test sets" in words(page)
     assert page.count('class="plot"') == 0
-    assert "Both sides are the same model" in words(client.get(f"/models/compare?a={first}&b={first}").text)
 
 
 def test_a_comparison_states_for_each_model_whether_its_figures_speak_for_new_lesions(

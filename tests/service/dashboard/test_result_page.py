@@ -13,7 +13,7 @@ from models_store.contract.catalog import DISCLAIMER
 from models_store.database import Database
 from models_store.store.storage import Storage
 from models_store.tables import Model, TestOpening
-from models_store.wording import rate
+from models_store.wording import rate, verdict
 from service.models.validation import outcome
 from tests.finished_experiment import FinalRecord, a_final_record, a_spec, store_experiment
 
@@ -40,6 +40,7 @@ def test_recall_comes_first_and_the_test_set_opening_is_shown(
     headline = shown.split("Test results")[1]
     assert headline.strip().startswith(f"Recall (sensitivity) {rate(final.evaluation['recall'])}")
     assert final.calibration["guarantee"]["sentence"] in shown
+    assert verdict(final.calibration["guarantee"], final.evaluation).sentence in shown
     assert DISCLAIMER in shown
     assert "Other openings none recorded" in shown
     assert str(final.calibration["threshold"]) in shown
@@ -54,11 +55,22 @@ def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_r
     assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
 
 
+def test_a_missed_target_beside_a_valid_guarantee_is_not_shown_as_good(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
+    limits = {"recall": {"low": 0.7, "high": 0.85}}
+    missed = final.evaluation | {"recall": 0.8, "intervals": final.evaluation["intervals"] | limits}
+    experiment_id = make_result("missed", replace(final, evaluation=missed))
+    for address in (f"/experiments/{experiment_id}/result", f"/models/mdl_{experiment_id}"):
+        page = client.get(address).text
+        assert '<p class="notice bad">Validly calibrated; recall on the test set is 0.800, below the target' in page
+
+
 def test_the_result_page_says_whether_it_speaks_for_new_lesions(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
     leaking = client.get(f"/experiments/{make_result()}/result").text
-    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in leaking
+    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in leaking.split("Test results")[0]
     assert "not an estimate for new lesions" in leaking
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     clean = client.get(f"/experiments/{make_result('grouped', grouped)}/result").text

@@ -271,6 +271,8 @@ def test_guarantee_and_frozen_bundle_are_as_recorded(
         page = report_page(session, storage, tmp_path / "cache", experiment_id)
         session.rollback()
     assert final.calibration["guarantee"]["sentence"] in html.unescape(page)
+    verdict = wording.verdict(final.calibration["guarantee"], final.evaluation).sentence
+    assert verdict in page.split('id="summary"')[1].split("</section>")[0]
     assert bundle_sha256 in page
     assert str(final.calibration["threshold"]) in page
     assert "no other recorded experiment has opened this test set" in page
@@ -342,7 +344,7 @@ def test_without_lesion_ids_the_report_states_that_leakage_is_unknown(
 def test_the_report_offers_a_lesion_grouped_data_set_where_test_lesions_were_trained_on(
     finished: str, final: FinalRecord
 ) -> None:
-    summary = finished.split('id="summary"')[1].split("</section>")[0]
+    summary = finished.split('id="summary"')[1].split('<dl class="headline">')[0]
     assert f"{final.evaluation['leaking_images']} of 600 test images show a lesion that training saw" in summary
     assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in summary
     assert "not an estimate for new lesions, because lesions photographed once are easier" in finished

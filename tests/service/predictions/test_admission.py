@@ -143,7 +143,9 @@ def test_client_that_goes_leaves_its_room_to_others() -> None:
 
 def test_application_counts_the_uploads_of_both_addresses_together(app: FastAPI, settings: Settings) -> None:
     (admission,) = [each for each in app.user_middleware if each.cls is Admission]
-    assert set(admission.kwargs["uploads"]) == {"/predict", "/v1/predict/batch"}
+    uploads = admission.kwargs["uploads"]
+    assert set(uploads) == {"/predict", "/v1/predict", "/v1/predict/batch"}
+    assert uploads["/predict"] is uploads["/v1/predict"]
     assert admission.kwargs["most_bytes"] == settings.waiting_bytes
 
 

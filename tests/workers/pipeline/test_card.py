@@ -84,8 +84,32 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert str(final.calibration["threshold"]) in text
     assert final.calibration["guarantee"]["sentence"] in text
     assert "at least 95 % of the thresholds" in text
+    verdict = wording.verdict(final.calibration["guarantee"], final.evaluation).sentence
+    assert verdict in text
+    assert verdict in final.card().split("## Intended use")[0]
     assert "Among thresholds with the same specificity on the calibration images the lowest was chosen" in text
     assert "NO GUARANTEE" not in final.card()
+
+
+@pytest.mark.parametrize(
+    ("policy", "rule"),
+    [
+        ("val_recall", "the highest recall among epochs whose specificity is at least 0.40; ROC AUC breaks ties"),
+        ("val_f2", "the highest F2 among epochs whose specificity is at least 0.40; ROC AUC breaks ties"),
+        ("specificity_at_recall", "the highest specificity at the target recall; ROC AUC breaks ties"),
+        ("val_recall_unguarded", "the highest recall, regardless of specificity"),
+    ],
+)
+def test_only_a_policy_with_a_floor_on_specificity_names_it(final: FinalRecord, policy: str, rule: str) -> None:
+    chosen = replace(final, about=final.about | {"selection": {"policy": policy, "min_specificity": 0.4}})
+    assert f"by `{policy}`: {rule}.\n" in section(chosen.card(), "Training")
+
+
+def test_augmentation_is_that_of_the_recipe(final: FinalRecord) -> None:
+    assert "rotation up to 20°, shifts of 15 %, zoom of 10 %, flips" in section(final.card(), "Training")
+    trial = final.about["trial"] | {"recipe": "modern"}
+    modern = replace(final, about=final.about | {"trial": trial})
+    assert "rotation up to 180°, shifts of 10 %, zoom of 10 %, flips" in section(modern.card(), "Training")
 
 
 def test_calibration_images_of_trained_lesions_weaken_the_guarantee_in_words(final: FinalRecord) -> None:
@@ -128,7 +152,7 @@ def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
 def test_a_test_set_with_trained_lesions_is_no_answer_for_new_ones_on_the_card(final: FinalRecord) -> None:
     leaking, images = final.evaluation["leaking_images"], final.evaluation["images"]
     said = f"{leaking} of {images} test images show a lesion that training saw"
-    assert said in final.card().split("## Intended use")[0]
+    assert f"> **NOT MEASURED ON NEW LESIONS. {said}" in final.card().split("**recall (sensitivity)")[0]
     assert "`dermatriage dataset split fabricated_28 --seed 0`" in section(final.card(), "New lesions")
     assert "not an estimate for new lesions" in section(final.card(), "New lesions")
 

@@ -1,10 +1,8 @@
 """Phase 3: what the frozen model and threshold do on images nothing was chosen on."""
 
 import base64
-import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,18 +111,6 @@ def _diagnosis(name: str, called: NDArray[np.bool_]) -> DiagnosisFigures:
 def pictured(misses: Sequence[Miss], images: NDArray[np.uint8]) -> tuple[PicturedMiss, ...]:
     """Each miss with its image, of uint8 (N, S, S, 3); the worst first."""
     return tuple(PicturedMiss(**dict(miss), png=_png(images[miss.index])) for miss in misses)
-
-
-def write_test_scores(path: Path, split: Split, scores: NDArray[np.float64]) -> None:
-    """A CSV with the index in the test split, the diagnosis, the label and the probability (N,) of every image."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("index", "diagnosis", "malignant", "probability_malignant"))
-        rows = zip(split.labels, split.malignant, scores, strict=True)
-        table.writerows(
-            (index, CLASS_NAMES[label], int(malignant), repr(float(score)))
-            for index, (label, malignant, score) in enumerate(rows)
-        )
 
 
 def _png(image: NDArray[np.uint8]) -> str:
