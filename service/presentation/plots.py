@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models_store.estimate_rows import net_benefit_sentence
 from models_store.wording import DIAGNOSES, interval, rate
 from service.presentation.drawing import (
     CHANCE,
@@ -17,9 +18,10 @@ from service.presentation.drawing import (
 
 
 def result_plots(test: Json) -> list[Plot]:
-    """ROC and precision-recall curves where they were recorded, then the reliability diagram and the diagnoses."""
+    """ROC, precision-recall and decision curves where they were recorded, the reliability diagram, the diagnoses."""
     curves = [roc(test), precision_recall(test)] if test.get("curve") else []
-    return [*curves, reliability(test), diagnoses(test)]
+    decisions = [decision_curve(test)] if test.get("decision_curve") else []
+    return [*curves, reliability(test), *decisions, diagnoses(test)]
 
 
 def roc(test: Json) -> Plot:
@@ -75,6 +77,23 @@ def reliability(test: Json) -> Plot:
         f"30 % are malignant; the mean distance from it is {rate(test['ece'])}."
     )
     return Plot("reliability", "Reliability diagram", alt, as_json(figure, unit_axes=True))
+
+
+def decision_curve(test: Json) -> Plot:
+    """Net benefit of the model beside treating all and none; needs a recorded decision curve."""
+    points = test["decision_curve"]
+    thresholds, best = [point["threshold"] for point in points], test["malignant_images"] / test["images"]
+    figure = empty_figure("Threshold probability", "Net benefit per image")
+    figure.add_scatter(x=[0, thresholds[-1]], y=[0, 0], name="treat none", **CHANCE)
+    for name, label, dash, colour in (("treat_all", "treat all", "dash", 1), ("model", "model", "solid", 0)):
+        line = {"color": COLOURS[colour], "width": 2.5, "dash": dash}
+        figure.add_scatter(x=thresholds, y=[point[name] for point in points], mode="lines", name=label, line=line)
+    figure.update_layout(xaxis={"range": [0, thresholds[-1]]}, yaxis={"range": [-0.2 * best, 1.1 * best]})
+    alt = (
+        "Decision curve: net benefit of acting on the model (solid), on every image (dashed) and on none (dotted). "
+        f"{net_benefit_sentence(test)}"
+    )
+    return Plot("decision-curve", "Decision curve", alt, as_json(figure))
 
 
 def diagnoses(test: Json) -> Plot:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models_store import wording
 from models_store.contract.figures import Miss
-from tests.finished_experiment import FinalRecord, a_final_record, a_spec
+from tests.finished_experiment import LATER, FinalRecord, a_final_record, a_spec
 from workers.pipeline.evaluation.evaluation import pictured
 
 
@@ -161,6 +161,27 @@ def test_a_test_set_of_new_lesions_is_said_to_be_one_and_shown_once(final: Final
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     shown = section(grouped.card(), "New lesions")
     assert shown.strip() == "Every test lesion is new to the network."
+
+
+def test_likelihood_ratios_calibration_and_net_benefit_are_on_the_card_unless_the_record_is_older(
+    final: FinalRecord,
+) -> None:
+    ratio = final.evaluation["positive_likelihood_ratio"]
+    shown = rows(section(final.card(), "Likelihood ratios"))[1]
+    assert shown[:3] == [
+        "Positive likelihood ratio",
+        f"{ratio['value']:.2f}",
+        f"{ratio['interval']['low']:.2f} to {ratio['interval']['high']:.2f}",
+    ]
+    names = [row[0] for row in rows(section(final.card(), "Are the probabilities honest?"))]
+    assert names[-3:] == ["Expected calibration error (ECE)", "Calibration intercept", "Calibration slope"]
+    net_benefit = rows(section(final.card(), "Decision curve"))[1:]
+    assert [row[0] for row in net_benefit] == ["5 %", "10 %", "20 %", "30 %", "40 %", "50 %"]
+    assert float(net_benefit[1][1]) == pytest.approx(final.evaluation["decision_curve"][9]["model"], abs=5e-4)
+    older = replace(final, evaluation={name: final.evaluation[name] for name in final.evaluation if name not in LATER})
+    for title in ("Likelihood ratios", "Decision curve", "Calibration slope"):
+        assert title in final.card()
+        assert title not in older.card()
 
 
 def test_who_is_missed_is_on_the_card_where_groups_are_known(final: FinalRecord) -> None:
