@@ -1,5 +1,7 @@
 """The test results of one model as plots."""
 
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from models_store.estimate_rows import net_benefit_sentence
@@ -16,12 +18,15 @@ from service.presentation.drawing import (
     roc_curve,
 )
 
+# Wider labels leave too little of a phone's screen to the plot.
+LABEL_CHARACTERS = 22
+
 
 def result_plots(test: Json) -> list[Plot]:
     """ROC, precision-recall and decision curves where they were recorded, the reliability diagram, the diagnoses."""
     curves = [roc(test), precision_recall(test)] if test.get("curve") else []
     decisions = [decision_curve(test)] if test.get("decision_curve") else []
-    return [*curves, reliability(test), *decisions, diagnoses(test)]
+    return [*curves, reliability(test), *decisions, *diagnoses(test)]
 
 
 def roc(test: Json) -> Plot:
@@ -96,25 +101,29 @@ def decision_curve(test: Json) -> Plot:
     return Plot("decision-curve", "Decision curve", alt, as_json(figure))
 
 
-def diagnoses(test: Json) -> Plot:
-    """The share of each diagnosis that was classified correctly, melanoma at the top, with exact intervals."""
-    rows = test["diagnoses"]
-    figure = empty_figure("Share classified correctly", "")
-    for kind, colour in ((True, COLOURS[1]), (False, COLOURS[0])):
-        chosen = [row for row in rows if row["malignant"] is kind]
-        figure.add_scatter(
-            x=[row["rate"] for row in chosen],
-            y=[row["diagnosis"] for row in chosen],
-            mode="markers",
-            name="malignant" if kind else "benign",
-            marker={"color": colour, "size": 10},
-            error_x=interval_bars([(row["rate"], row["interval"]) for row in chosen]),
-        )
+def diagnoses(test: Json) -> list[Plot]:
+    """The sensitivity of each malignant diagnosis, melanoma at the top, and the specificity of each benign one."""
+    return [
+        _by_diagnosis([row for row in test["diagnoses"] if row["malignant"] is malignant], figure, colour)
+        for malignant, figure, colour in ((True, "sensitivity", COLOURS[1]), (False, "specificity", COLOURS[0]))
+    ]
+
+
+def _by_diagnosis(rows: Sequence[Json], name: str, colour: str) -> Plot:
+    figure = empty_figure(name.capitalize(), "")
+    figure.add_scatter(
+        x=[row["rate"] for row in rows],
+        y=["<br>".join(wrap(DIAGNOSES[row["diagnosis"]], LABEL_CHARACTERS)) for row in rows],
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x=interval_bars([(row["rate"], row["interval"]) for row in rows]),
+    )
     figure.update_layout(xaxis={"range": [-0.02, 1.02]}, yaxis={"autorange": "reversed", "type": "category"})
     shares = "; ".join(
         f"{DIAGNOSES[row['diagnosis']]} {rate(row['rate'])} ({interval(row['interval'])})" for row in rows
     )
-    return Plot("diagnoses", "Sensitivity by diagnosis", f"Share classified correctly: {shares}.", as_json(figure))
+    alt = f"{name.capitalize()} by diagnosis: {shares or 'no such image in the test set'}."
+    return Plot(f"{name}-by-diagnosis", f"{name.capitalize()} by diagnosis", alt, as_json(figure))
 
 
 def _operating_point(x: float, y: float | None, name: str, symbol: str, colour: int) -> dict[str, Any]:

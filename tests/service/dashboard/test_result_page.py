@@ -57,7 +57,8 @@ def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_r
         "plot-precision-recall",
         "plot-reliability",
         "plot-decision-curve",
-        "plot-diagnoses",
+        "plot-sensitivity-by-diagnosis",
+        "plot-specificity-by-diagnosis",
     ]
 
 

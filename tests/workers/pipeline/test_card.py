@@ -68,15 +68,13 @@ def test_each_table_of_figures_equals_its_record(final: FinalRecord, title: str,
     assert shown[wording.FIGURES["recall"]][2] == f"{confusion['tp']} of {confusion['tp'] + confusion['fn']}"
 
 
-def test_melanoma_leads_the_diagnoses(final: FinalRecord) -> None:
-    shown = rows(section(final.card(), "By diagnosis"))[1:]
-    assert [row[0].split("(")[1].rstrip(")") for row in shown] == [
-        d["diagnosis"] for d in final.evaluation["diagnoses"]
-    ]
-    assert shown[0][0].startswith("melanoma")
-    assert [float(row[2]) for row in shown] == pytest.approx(
-        [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
-    )
+def test_sensitivity_by_malignant_diagnosis_stands_apart_from_specificity_by_benign_one(final: FinalRecord) -> None:
+    shown = rows(section(final.card(), "By diagnosis"))
+    assert shown[0][:2] == ["Malignant diagnosis", "Sensitivity"]
+    assert shown[4][:2] == ["Benign diagnosis", "Specificity"]
+    assert shown[1][0] == "melanoma"
+    recorded = [(wording.DIAGNOSES[d["diagnosis"]], wording.rate(d["rate"])) for d in final.evaluation["diagnoses"]]
+    assert [(row[0], row[1]) for row in (*shown[1:4], *shown[5:])] == recorded
 
 
 def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
