@@ -171,8 +171,8 @@ def p_value(value: float) -> str:
     return "p > 0.999" if value > 0.999 else f"p = {value:.3f}"
 
 
-def interval(limits: Mapping[str, float] | None) -> str:
-    return UNDEFINED if limits is None else f"{limits['low']:.3f} to {limits['high']:.3f}"
+def interval(limits: Mapping[str, float] | None, decimals: int = 3) -> str:
+    return UNDEFINED if limits is None else f"{limits['low']:.{decimals}f} to {limits['high']:.{decimals}f}"
 
 
 def percent(share: float) -> str:
