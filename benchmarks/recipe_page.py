@@ -25,7 +25,7 @@ class Variant:
     architecture: str = "ConvNet_v1"
     recipe: Recipe = MODERN
     class_weight: str = "W0"
-    epochs: int = 24
+    epochs: int = 16
     input_size: int | None = None
     seed: int = 0
 
