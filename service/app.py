@@ -23,7 +23,7 @@ from service.errors import add_handlers
 from service.experiments import catalog, webhooks
 from service.experiments import endpoints as experiments
 from service.models import endpoints as models
-from service.predictions import batch
+from service.predictions import batch, outcomes
 from service.predictions import endpoints as predictions
 from service.predictions.admission import Admission, Overfull, Upload, refuse
 from service.predictions.engine.images import limit_pillow
@@ -98,6 +98,7 @@ def create_app(
         models,
         predictions,
         batch,
+        outcomes,
         health,
         prometheus,
         system,

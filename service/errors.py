@@ -19,6 +19,7 @@ from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, Proble
 from models_store.contract.suggestions import suggestion
 from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
 from models_store.datasets.splitting import LesionsUnknown
+from models_store.monitoring.outcomes import OutcomeDiffers, PredictionNotFound
 from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
 from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 from service.problem_kinds import BY_STATUS, KINDS
@@ -79,6 +80,8 @@ KNOWN: dict[type[Exception], str] = {
     ModelNotFound: "model-not-found",
     NotRetryable: "not-retryable",
     NothingToRollBackTo: "nothing-to-roll-back-to",
+    OutcomeDiffers: "outcome-differs",
+    PredictionNotFound: "prediction-not-found",
     RevisionChanged: "revision-changed",
 }
 

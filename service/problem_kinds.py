@@ -131,6 +131,12 @@ KINDS: dict[str, ProblemKind] = {
         "another data set has this name",
         "Choose another name.",
     ),
+    "outcome-differs": ProblemKind(
+        409,
+        "The prediction has another outcome",
+        "the outcome that was sent is not the recorded one, and does not say that it replaces it",
+        "GET the same address for the recorded outcome; to correct it, send its number as `replaces`.",
+    ),
     "revision-changed": ProblemKind(
         412,
         "The champion changed in the meantime",

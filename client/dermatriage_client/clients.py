@@ -31,6 +31,7 @@ from dermatriage_client.schemas import (
     History,
     Label,
     ModelRead,
+    OutcomeRead,
     Page,
     Prediction,
     PredictionRead,
@@ -218,6 +219,27 @@ class Client(Connection):
         """The recorded predictions, newest first; pages are fetched as the iteration reaches them."""
         asked = requests.predictions(since, until, model, label, page_size)
         return self._pages(Page[PredictionRead], "predictions", **asked)
+
+    def record_outcome(
+        self,
+        prediction_id: str,
+        outcome: Label,
+        *,
+        verified_by: str,
+        verified_at: datetime,
+        note: str | None = None,
+        replaces: int | None = None,
+    ) -> OutcomeRead:
+        """Records what a lesion turned out to be; the same again changes nothing.
+
+        `replaces` is the number of the outcome that this one corrects; without it, another outcome is refused.
+        """
+        call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
+        return self._ask(call, of(OutcomeRead))
+
+    def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
+        """The outcomes of a prediction, the current one first; empty before the first."""
+        return self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
@@ -407,6 +429,22 @@ class AsyncClient(Connection):
     ) -> AsyncIterator[PredictionRead]:
         asked = requests.predictions(since, until, model, label, page_size)
         return self._pages(Page[PredictionRead], "predictions", **asked)
+
+    async def record_outcome(
+        self,
+        prediction_id: str,
+        outcome: Label,
+        *,
+        verified_by: str,
+        verified_at: datetime,
+        note: str | None = None,
+        replaces: int | None = None,
+    ) -> OutcomeRead:
+        call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
+        return await self._ask(call, of(OutcomeRead))
+
+    async def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
+        return await self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     async def ready(self) -> Readiness:
         return await self._ask(requests.READINESS, requests.readiness)

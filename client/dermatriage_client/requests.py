@@ -12,7 +12,17 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from dermatriage_client.schemas import DatasetList, DatasetRead, Label, ModelRead, Readiness, TrialList, TrialRead
+from dermatriage_client.schemas import (
+    DatasetList,
+    DatasetRead,
+    Label,
+    ModelRead,
+    OutcomeHistory,
+    OutcomeRead,
+    Readiness,
+    TrialList,
+    TrialRead,
+)
 
 Body = TypeVar("Body", bound=BaseModel)
 # A file's path, or its name and content.
@@ -108,6 +118,20 @@ def move(*parts: str, reason: str, if_match: str | None) -> Call:
     return Call("POST", path("models", *parts), {"json": {"reason": reason}, "headers": headers}, repeatable=False)
 
 
+def verification(
+    prediction_id: str, outcome: Label, verified_by: str, verified_at: datetime, note: str | None, replaces: int | None
+) -> Call:
+    """An outcome. A moment without a zone is one of this machine. Sent twice, it is recorded once."""
+    sent = {
+        "outcome": outcome,
+        "verified_by": verified_by,
+        "verified_at": verified_at.astimezone(UTC).isoformat(),
+        "note": note,
+        "replaces": replaces,
+    }
+    return Call("POST", path("predictions", prediction_id, "outcome"), {"json": sent})
+
+
 def judgement(image: Image, explain: bool) -> Call:
     return Call("POST", "/predict", {"files": {"file": _named(image)}, "params": {"explain": explain}})
 
@@ -141,6 +165,10 @@ def datasets(response: httpx.Response) -> list[DatasetRead]:
 
 def trials(response: httpx.Response) -> list[TrialRead]:
     return of(TrialList)(response).items
+
+
+def outcomes(response: httpx.Response) -> list[OutcomeRead]:
+    return OutcomeHistory.model_validate_json(response.content).items
 
 
 def tagged(response: httpx.Response) -> TaggedModel:

@@ -1,9 +1,10 @@
 """What the service answers: the schemas of its HTTP API, which the server and this client share."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from dermatriage_client import examples
 
@@ -13,6 +14,30 @@ TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", 
 Label = Literal["malignant", "benign"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+# E-mail addresses, numbers of six or more digits (also with separators), and dates.
+IDENTIFYING = re.compile(r"\S@\S|\d(?:[ ./-]?\d){5,}")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the moment is outside the calendar") from error
+
+
+def _in_the_past(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + timedelta(days=1):
+        raise ValueError("it lies in the future")
+    return moment
+
+
+def _without_identifiers(text: str) -> str:
+    if IDENTIFYING.search(text):
+        raise ValueError("it holds what looks like an e-mail address, a date or a number of six or more digits")
+    return text
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Page(BaseModel, Generic[Item]):
@@ -427,6 +452,49 @@ class PredictionRead(BaseModel):
     key_id: str | None = Field(description="Id of the API key that asked.", examples=[None])
 
 
+class Verification(BaseModel):
+    """What a lesion turned out to be. `replaces` is the number of the outcome that this one corrects."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": examples.VERIFICATION})
+
+    outcome: Label
+    verified_by: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]*$",
+        description="The person, laboratory or method that verified it; never the patient.",
+    )
+    verified_at: Annotated[Moment, AfterValidator(_in_the_past)]
+    note: Annotated[Reason, AfterValidator(_without_identifiers)] | None = Field(
+        None,
+        description="Free text without anything that identifies a person. What looks like an e-mail address, a date or "
+        "a number of six or more digits is refused; names are not recognised.",
+    )
+    replaces: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+class OutcomeRead(BaseModel):
+    """A recorded outcome. The one with the highest number counts; earlier ones are kept."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": examples.OUTCOME})
+
+    prediction_id: str
+    number: int
+    current: bool
+    outcome: Label
+    verified_by: str
+    verified_at: datetime
+    note: str | None
+    recorded_by: str = Field(description="Name of the API key that recorded it.")
+    recorded_at: datetime
+
+
+class OutcomeHistory(BaseModel):
+    """The outcomes of one prediction, the current one first; empty before the first."""
+
+    items: list[OutcomeRead]
+
+
 class BatchLine(BaseModel):
     """One line of a batch's answer: a prediction, or the problem that one image has."""
 
@@ -535,6 +603,25 @@ class ComparisonRead(BaseModel):
         examples=[None],
     )
     differences: list[DifferenceRead] = Field(description="Recall, specificity and ROC AUC; empty if not tested.")
+
+
+class PromiseInDoubt(BaseModel):
+    """The body of the webhook `promise.in_doubt`, sent once for a model: its recall may be below what it promises."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.PROMISE_IN_DOUBT})
+
+    type: Literal["promise.in_doubt"]
+    delivery: str = Field(description="The same in every attempt to deliver this webhook, as in `webhook-id`.")
+    model_version: str
+    model_url: str = Field(description="The model's page; `PUBLIC_URL` of the settings is its beginning.")
+    raised_at: datetime
+    recall: float = Field(description="Live recall, corrected for the shares verified.")
+    low: float = Field(description="Lower limit of its exact interval at `confidence`.")
+    high: float
+    target_recall: float
+    confidence: float
+    evidence: float = Field(description="Against the promise; the alert is raised at 1 / (1 - confidence).")
+    sentences: list[str]
 
 
 class Why(BaseModel):

@@ -24,6 +24,7 @@ from service.errors import Problem
 OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")
 API = ("/v1/", "/predict")
+OUTCOME = re.compile(r"/v1/predictions/[^/]+/outcome")
 SPLIT = re.compile(r"/v1/datasets/[^/]+/split")
 CALLER = "dermatriage.caller"
 KEY_ID = "dermatriage.key_id"
@@ -66,6 +67,8 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return "admin"
     if method == "POST" and path in ("/predict", "/v1/predict", "/v1/predict/batch"):
         return "predict"
+    if method == "POST" and OUTCOME.fullmatch(path):
+        return "verify"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
     if method == "POST" and SPLIT.fullmatch(path):

@@ -24,6 +24,7 @@ from models_store.store.storage import Storage
 from service.datasets.recording import record
 from tests.service.recorded import store_predictions
 from tests.service.served import Scripted, ScriptedAnswer, served
+from tests.verified_predictions import store_verified
 
 Connect = Callable[..., Any]
 MakeModel = Callable[..., str]
@@ -254,3 +255,21 @@ def test_readiness_names_what_is_missing(client: Any, make_model: MakeModel) -> 
     assert client.healthy() is True
     assert (before.status, before.checks["model"].ok) == ("not-ready", False)
     assert client.ready().status == "ready"
+
+
+def test_outcome_is_recorded_corrected_and_read_with_its_history(
+    client: Any, database: Database, make_model: MakeModel
+) -> None:
+    (prediction_id,) = store_verified(database, make_model(), [("benign", None, 1)])
+    seen = datetime(2026, 1, 19, tzinfo=UTC)
+    assert client.outcomes(prediction_id) == []
+    first = client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen)
+    assert client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen) == first
+    with pytest.raises(Refused) as refused:
+        client.record_outcome(prediction_id, "malignant", verified_by="histopathology", verified_at=seen)
+    assert (refused.value.status, refused.value.kind) == (409, "outcome-differs")
+    again = client.record_outcome(
+        prediction_id, "malignant", verified_by="histopathology", verified_at=seen, replaces=first.number
+    )
+    assert [each.outcome for each in client.outcomes(prediction_id)] == ["malignant", "benign"]
+    assert (again.number, again.current) == (2, True)

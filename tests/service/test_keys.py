@@ -74,6 +74,9 @@ def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, str
         ("POST", "/predict", "predict"),
         ("POST", "/v1/predict", "predict"),
         ("POST", "/v1/predict/batch", "predict"),
+        ("POST", "/v1/predictions/prd_1/outcome", "verify"),
+        ("GET", "/v1/predictions/prd_1/outcome", "read"),
+        ("POST", "/v1/predictions/prd_1/outcome/1", "admin"),
         ("GET", "/problems", None),
         ("GET", "/problems/not-found", None),
         ("POST", "/problems/not-found", "admin"),
@@ -112,6 +115,7 @@ def test_key_opens_what_its_scope_says_and_nothing_else(stranger: TestClient, da
     asked = {
         "read": ("GET", "/v1/models"),
         "predict": ("POST", "/predict"),
+        "verify": ("POST", "/v1/predictions/prd_1/outcome"),
         "submit": ("POST", "/v1/experiments"),
         "admin": ("POST", "/v1/models/rollback"),
     }
