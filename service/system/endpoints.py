@@ -16,6 +16,7 @@ from models_store.version import commit
 from service.dependencies import Reading, Service, Services
 from service.system.drift import fortnight
 from service.system.health import checks
+from service.system.live_recall import live_recalls
 from service.system.schemas import SystemRead, Versions
 from service.system.worker_status import heard_workers, queues, recent_events, workers
 from service.web.api_docs import problems
@@ -25,7 +26,7 @@ router = APIRouter(tags=["system"])
 
 @router.get("/v1/system", responses=problems("database-unreachable"))
 def read_system(session: Reading, services: Services) -> SystemRead:
-    """Workers with what they run, queues, versions, what answers, and the predictions of the last fortnight."""
+    """Workers with what they run, queues, versions, what answers, live recall, predictions of the last fortnight."""
     return look(session, services)
 
 
@@ -53,6 +54,7 @@ def look(session: Session, services: Service) -> SystemRead:
         champion=None if serving is None else serving.version,
         disk=services.disk.latest(),
         days=fortnight(session, serving, moment),
+        recalls=live_recalls(session),
         events=recent_events(session),
     )
 
