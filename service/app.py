@@ -31,6 +31,7 @@ from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
 from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
+from service.protocols import spoken
 from service.system import endpoints as system
 from service.system import health, prometheus
 from service.system.disk import DiskUse
@@ -89,6 +90,9 @@ def create_app(
     app.add_middleware(PlainText)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
+    protocols = spoken()
+    for protocol in protocols:
+        app.add_middleware(protocol.Translation)
     add_handlers(app)
     app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
     for part in (
@@ -106,6 +110,8 @@ def create_app(
         dashboard,
     ):
         app.include_router(part.router)
+    for protocol in protocols:
+        app.include_router(protocol.router)
     api_docs.describe(app)
     return app
 

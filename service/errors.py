@@ -23,6 +23,7 @@ from models_store.monitoring.outcomes import OutcomeDiffers, PredictionNotFound
 from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
 from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 from service.problem_kinds import BY_STATUS, KINDS
+from service.web.protocols import ERROR
 
 log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
@@ -56,6 +57,8 @@ class Problem(Exception):
         self.errors, self.checks, self.headers = list(errors), checks, dict(headers or {})
 
     def response(self, request: Request) -> Response:
+        if (shape := request.scope.get(ERROR)) is not None:
+            return self._written(shape(self), "application/json")
         document = ProblemDocument(
             type=KIND_PREFIX + self.kind,
             title=self.title,
@@ -66,9 +69,12 @@ class Problem(Exception):
             errors=self.errors or None,
             checks=None if self.checks is None else dict(self.checks),
         )
+        return self._written(document.model_dump(exclude_none=True), MEDIA_TYPE)
+
+    def _written(self, document: Mapping[str, Any], media_type: str) -> Response:
         # ASCII only: a detail may quote what was sent, and a lone surrogate has no UTF-8.
-        body = json.dumps(document.model_dump(exclude_none=True)).encode()
-        return Response(body, self.status, {**SECURITY_HEADERS, **self.headers}, media_type=MEDIA_TYPE)
+        body = json.dumps(document).encode()
+        return Response(body, self.status, {**SECURITY_HEADERS, **self.headers}, media_type=media_type)
 
 
 # Errors of the models store whose message already says what happened.

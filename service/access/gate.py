@@ -20,6 +20,7 @@ from service.access.keys import FORM, Keyring, Known, Scope
 from service.access.rates import Rates, Taken
 from service.access.sessions import COOKIE, form_token
 from service.errors import Problem
+from service.web.protocols import address as api_address
 
 OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -102,7 +103,7 @@ class Gate:
         await self.app(scope, receive, _with_rate_limit(scope, send))
 
     async def _admit(self, scope: Connection) -> None:
-        needed = scope_needed(scope["method"], scope["path"], metrics_open=self.settings.metrics_open)
+        needed = scope_needed(scope["method"], api_address(scope), metrics_open=self.settings.metrics_open)
         if needed is None and scope["method"] in SAFE:
             return
         headers = Headers(scope=scope)
@@ -177,7 +178,7 @@ def _with_rate_limit(scope: Connection, send: Send) -> Send:
 
 
 def _changes_by_api(scope: Connection) -> bool:
-    return scope["method"] not in SAFE and str(scope["path"]).startswith(API)
+    return scope["method"] not in SAFE and api_address(scope).startswith(API)
 
 
 def _is_visit(scope: Connection) -> bool:

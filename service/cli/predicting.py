@@ -18,7 +18,7 @@ from models_store.contract.catalog import DISCLAIMER
 from service.cli.completing import versions
 from service.cli.output import AsJson, BadInput, Finished, Url, connected, moment, notes, show_json, show_table
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
 RECORDED = ("id", "label", "probability", "threshold", "model", "warnings", "answered")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Problem
+from service.web.protocols import address
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Admission:
         self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        upload = self.uploads.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        upload = self.uploads.get(address(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
         if upload is None:
             await self.app(scope, receive, send)
             return

@@ -60,6 +60,7 @@ async def answer(
     metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
     for warning in prediction.warnings:
         metrics.WARNINGS.labels(warning.code).inc()
+    is_kept = services.settings.store_images and not judged.prepared.may_name_patient
     services.recorder.add(
         Answered(
             id=prediction.prediction_id,
@@ -72,7 +73,7 @@ async def answer(
             warnings=tuple(warning.code for warning in prediction.warnings),
             key_id=key_id,
             created_at=datetime.now(UTC),
-            image=await _content(sent) if services.settings.store_images else None,
+            image=await _content(sent) if is_kept else None,
         )
     )
     if explain:

@@ -33,6 +33,7 @@ UPLOAD: dict[str, Any] = {
         "content": {
             "multipart/form-data": {"example": {"file": "(the bytes of lesion.png)"}},
             "image/*": IMAGE_BODY,
+            "application/dicom": IMAGE_BODY,
         }
     }
 }
@@ -64,6 +65,7 @@ async def predict(
     """Judges one image with the champion and its calibrated threshold. `/predict` and `/v1/predict` are the same.
 
     The image is the field `file` of a form, or the body itself with its own Content-Type, such as `image/png`.
+    A DICOM file (`application/dicom`) is read where the server has the extra `dicom`.
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
     at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a

@@ -26,7 +26,7 @@ HEAD = re.compile(
     re.IGNORECASE,
 )
 
-IMAGE = "image/"
+IMAGES = ("image/", "application/dicom")
 
 Answer = Callable[[Service, Request, bytes], Awaitable[BaseModel]]
 
@@ -55,7 +55,7 @@ def express_route(answer: Answer) -> type[APIRoute]:
 
             async def handle(request: Request) -> Response:
                 content_type = request.headers.get("content-type", "")
-                is_image = content_type.lower().startswith(IMAGE)
+                is_image = content_type.lower().startswith(IMAGES)
                 if not is_image and not content_type.lower().startswith("multipart/form-data"):
                     raise _unreadable(content_type)
                 if not request.scope["query_string"] and _is_small(request):

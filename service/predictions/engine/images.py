@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ from PIL.ExifTags import Base
 
 from service.predictions.engine.image_files import Damaged, decoding_bytes, refuse_incomplete_png
 
+DICOM_READER = "service.predictions.engine.dicom"
+DICOM, DICOM_AT = b"DICM", 128  # of a file as DICOM PS3.10 describes it; before it may be anything, a TIFF too
+PREAMBLE_BYTES = DICOM_AT + len(DICOM)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB", "HSV")
 EXTREME_ASPECT_RATIO = 2.0
@@ -56,10 +61,11 @@ class Warned:
 
 @dataclass(frozen=True)
 class Prepared:
-    """`pixels` uint8 (S, S, 3), and what was noticed on the way there."""
+    """`pixels` uint8 (S, S, 3), and what was noticed on the way there; a file that may name a patient is never kept."""
 
     pixels: NDArray[np.uint8]
     warnings: tuple[Warned, ...]
+    may_name_patient: bool = False
 
 
 TRANSPARENT = Warned("transparency", "The image is partly transparent; what shows through was taken as white.")
@@ -75,6 +81,10 @@ class ImageRefused(ValueError):
 
 class TooManyPixels(ImageRefused):
     """An image that has more pixels, or needs more memory, than allowed; nothing of it was decoded."""
+
+
+def is_dicom(content: bytes) -> bool:
+    return content[DICOM_AT:PREAMBLE_BYTES] == DICOM
 
 
 def limit_pillow(max_pixels: int) -> None:
@@ -111,7 +121,7 @@ def prepare(
     pixels = np.asarray(image, dtype=np.uint8)
     if (pixels == pixels[..., :1]).all():
         noticed.append(Warned("grayscale", "The image has no colour; the model was trained on colour photographs."))
-    return Prepared(pixels, tuple(noticed))
+    return Prepared(pixels, tuple(noticed), may_name_patient=is_dicom(content))
 
 
 def _decoded(
@@ -136,9 +146,8 @@ def _decoded(
 def _decode(
     content: bytes, size: int, max_pixels: int, max_bytes: int, reserve: Reserve
 ) -> tuple[Image.Image, list[Warned]]:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-        _refuse_unwanted(opened, max_pixels)
-        needed = decoding_bytes(opened, content)
+    opened, needed = _opened(content, max_pixels)
+    with opened:
         if needed > max_bytes:
             raise TooManyPixels(_about_memory(opened, needed, max_bytes))
         with reserve(needed), closing(opened):
@@ -147,6 +156,26 @@ def _decode(
                 refuse_incomplete_png(content, opened)
             noticed = _about_frames(opened)
             return _square(opened, size, noticed), noticed
+
+
+def _opened(content: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    """An image of which nothing is decoded yet, and the bytes of memory that decoding takes."""
+    if is_dicom(content):
+        image, needed = _dicom_reader().opened(content)
+        _refuse_unwanted(image, max_pixels)
+        return image, needed
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    _refuse_unwanted(image, max_pixels)
+    return image, decoding_bytes(image, content)
+
+
+def _dicom_reader() -> Any:
+    """Is imported with the first DICOM file, because most servers get none."""
+    try:
+        return import_module(DICOM_READER)
+    except ModuleNotFoundError as missing:
+        remedy = "pip install 'dermatriage[dicom]' on the server, or send the image as a PNG"
+        raise ImageUnknown(f"the file is DICOM, which this server does not read: {remedy}") from missing
 
 
 def _refuse_unwanted(image: Image.Image, max_pixels: int) -> None:

@@ -18,6 +18,7 @@ from service.predictions.engine.images import (
     ImageUnknown,
     Prepared,
     TooManyPixels,
+    is_dicom,
     prepare,
 )
 from service.predictions.engine.predictor import Serving
@@ -83,7 +84,7 @@ class Judge:
     async def __call__(self, serving: Serving, sent: Sent, allow: Allow | None = None) -> Judged:
         """An image of a batch waits where the queue is full; `allow(bytes)` may refuse to decode it, by raising."""
         patient = allow is not None
-        if isinstance(sent, bytes) and len(sent) <= SMALL_BYTES:
+        if isinstance(sent, bytes) and len(sent) <= SMALL_BYTES and not is_dicom(sent):
             try:
                 return await self._submitted(Upload(serving, sent), patient)
             except TooManyPixels:  # for the thread that judges
