@@ -9,7 +9,7 @@ import io
 import struct
 from typing import Any
 
-from PIL import Image, ImagePalette, UnidentifiedImageError
+from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 from pydicom import config, uid
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
@@ -198,7 +198,7 @@ def _jpeg_2000(colours: str, frame: bytes) -> tuple[Image.Image, int]:
     return image, 2 * len(frame) + JPEG_2000_PIXEL_BYTES * image.width * image.height
 
 
-def _encoded(frame: bytes, kind: str, mode: str) -> Image.Image:
+def _encoded(frame: bytes, kind: str, mode: str) -> ImageFile.ImageFile:
     try:
         image = Image.open(io.BytesIO(frame), formats=(kind,))
     except UnidentifiedImageError:
@@ -219,11 +219,11 @@ def _known(colours: str, modes: dict[str, Any], found: Any = None) -> Any:
 
 
 def _is_no_file_element(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag.group != 2
+    return bool(tag.group != 2)
 
 
 def _is_behind_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag > PIXELS
+    return bool(tag > PIXELS)
 
 
 def _raw(found: Any, tag: int) -> bytes:
