@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
@@ -16,6 +16,8 @@ from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
 from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
+
+DATASET_UPLOADS = 4  # at once in a web process; each takes as much disk as its file
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Service:
     recorder: Recorder
     batch_room: Room
     splitting: Lock = field(default_factory=Lock)
+    dataset_uploads: Semaphore = field(default_factory=lambda: Semaphore(DATASET_UPLOADS))
 
 
 async def service(request: Request) -> Service:  # async, or every request would visit another thread for it

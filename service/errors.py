@@ -110,7 +110,7 @@ HTTP_REMEDIES = {
     404: "GET /docs lists every address.",
     405: "The Allow header and GET /docs list the methods of this address.",
     408: "Send it faster, or in parts.",
-    413: "Send less: a JPEG at quality 90 and 2,000 pixels wide is ample.",
+    413: "Send less, or in several requests: of one image, a JPEG at quality 90 and 2,000 pixels wide is ample.",
 }
 
 

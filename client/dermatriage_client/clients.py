@@ -17,7 +17,7 @@ from stamina import AsyncRetryingCaller, RetryingCaller
 from dermatriage_client import requests, streams
 from dermatriage_client.connection import Connection, reading
 from dermatriage_client.errors import Refused, ServerUnreachable
-from dermatriage_client.requests import Call, Image, TaggedModel, get, of
+from dermatriage_client.requests import Call, File, Image, TaggedModel, get, of
 from dermatriage_client.retries import BROKEN
 from dermatriage_client.schemas import (
     BatchLine,
@@ -108,6 +108,16 @@ class Client(Connection):
 
     def dataset(self, name: str) -> DatasetRead:
         return self._ask(get("datasets", name), of(DatasetRead))
+
+    def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        """Registers an npz file in MedMNIST layout, with its tables, and returns what the server found in it.
+
+        The same files under the same name change nothing. Raises `OSError` for a file that cannot be read.
+        """
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return self._ask(call, of(DatasetRead))
 
     def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
@@ -290,6 +300,12 @@ class AsyncClient(Connection):
 
     async def dataset(self, name: str) -> DatasetRead:
         return await self._ask(get("datasets", name), of(DatasetRead))
+
+    async def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return await self._ask(call, of(DatasetRead))
 
     async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         return await self._ask(requests.splitting(name, seed), of(DatasetRead))

@@ -161,6 +161,7 @@ def _require_dataset(session: Session, name: str) -> None:
         return
     raise unprocessable(
         f"no data set is called {name!r}",
-        f"Register it with `dermatriage dataset register PATH --name {name}`, or choose one from GET /v1/catalog.",
+        f"Register it on this server with POST /v1/datasets or `dermatriage dataset register PATH --name {name} --url "
+        "URL`, or choose one from GET /v1/catalog.",
         Finding(detail=f"no data set is called {name!r}", pointer="/dataset"),
     )
