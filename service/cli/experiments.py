@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from dermatriage_client import Client
 from dermatriage_client.schemas import Status
+from models_store.experiment.ranking import Ranking
 from service.cli.completing import experiment_ids, statuses
 from service.cli.output import (
     INTERRUPTED,
@@ -24,7 +25,7 @@ from service.cli.output import (
     show_table,
 )
 from service.cli.progress import follow
-from service.cli.results import LISTED, TRIALS, experiment_lines, how_it_failed, listed, result_lines, trial_rows
+from service.cli.results import LISTED, experiment_lines, how_it_failed, listed, result_lines, trial_columns, trial_rows
 
 ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
 OfStatus = Annotated[
@@ -62,8 +63,10 @@ def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> 
         return
     console().print(escape("\n".join(experiment_lines(found))), soft_wrap=True)
     if trials:
-        console().print("\nTrials, by their best epoch on the selection split:")
-        show_table(TRIALS, trial_rows(trials))
+        ranking = Ranking.of_answer(found.spec)
+        console().print(f"\nTrials, ranked by {ranking.label} of their best epoch on the selection images:")
+        show_table(trial_columns(ranking), trial_rows(trials, ranking))
+        console().print(escape(ranking.why_first(trials) or ""), soft_wrap=True)
 
 
 def watch(

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from dermatriage_client.schemas import ENDED
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.ranking import Ranking
 from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
-from service.dashboard.leaderboard import leaderboard, phases
+from service.dashboard.leaderboard import columns, leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Writing
 from service.errors import Problem
@@ -76,13 +77,16 @@ def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, s
 
 
 def _status(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]) -> dict[str, Any]:
-    error = experiment.error or {}
+    error, ranking = experiment.error or {}, Ranking.of(spec)
     return {
         "experiment": experiment,
         "spec": spec,
         "has_ended": experiment.status in ENDED,
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
+        "ranked_by": ranking.metric,
+        "columns": columns(ranking),
+        "why_first": ranking.why_first(trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),
         "model": session.scalar(select(Model).where(Model.experiment_id == experiment.id)),
         "error": error,

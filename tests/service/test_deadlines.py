@@ -212,7 +212,7 @@ def test_an_address_may_have_a_deadline_of_its_own(path: str, in_time: bool) -> 
     async def read(_scope: Any, receive: Any, _send: Any) -> None:
         assert (await receive())["body"] == b"late"
 
-    limited = BodyLimit(read, Bounds(100, seconds=0.01), larger={"/v1/datasets": Bounds(100, seconds=60)})  # type: ignore[arg-type]
+    limited = BodyLimit(read, Bounds(100, seconds=0.01), larger={"/v1/datasets": Bounds(100, seconds=60)})
     asked = limited({"type": "http", "path": path}, receive, None)  # type: ignore[arg-type]
     if in_time:
         asyncio.run(asked)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from models_store.database import Database
+from models_store.tables import Trial
 from tests.service.recorded import end_experiment, fail_trial
 
 Dermatriage = Callable[..., Any]
@@ -123,6 +125,23 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial
     assert "no epoch was eligible" in trial
+
+
+def test_trials_are_ranked_by_the_figure_of_the_selection_with_the_reason(
+    dermatriage: Dermatriage, database: Database
+) -> None:
+    submitted = dermatriage(*SUBMIT, "--architecture", "CNN_v1", "--architecture", "CNN_v2").json
+    common = {"val_recall": 0.9, "val_specificity": 0.6, "val_auc": 0.8, "val_f2": 0.7}
+    with database.write() as session:
+        for trial, specificity in zip(session.scalars(select(Trial).order_by(Trial.position)), (0.5, 0.7), strict=True):
+            trial.status, trial.metrics = "succeeded", common | {"val_specificity_at_recall": specificity}
+
+    shown = dermatriage("show", submitted["id"]).out
+
+    assert "Trials, ranked by specificity at recall 0.90" in shown
+    rows = [line.split() for line in shown.splitlines() if line.startswith("CNN_")]
+    assert [row[:3] for row in rows[:2]] == [["CNN_v2/W3", "1", "succeeded"], ["CNN_v1/W3", "2", "succeeded"]]
+    assert "CNN_v2/W3 is first of 2: it has the highest specificity at recall 0.90, 0.700 against 0.500" in shown
 
 
 def test_one_experiment_as_json_holds_the_experiment_and_its_trials(
