@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Lock, Semaphore
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from models_store.database import Database
@@ -58,3 +58,6 @@ Reading = Annotated[Session, Depends(reading, scope="function")]
 Writing = Annotated[Session, Depends(writing, scope="function")]
 
 Identifier = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+IdPrefix = Annotated[
+    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins like this.")
+]

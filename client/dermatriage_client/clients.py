@@ -62,9 +62,11 @@ class Client(Connection):
         """Posts an experiment. The same `key` never submits it twice; without one, a new key is made for this call."""
         return self._ask(requests.submission(spec, key), of(ExperimentRead))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
-        """Every experiment, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> Iterator[ExperimentRead]:
+        """Every experiment, newest first, whose id begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     def experiment(self, experiment_id: str) -> ExperimentRead:
         return self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -123,9 +125,9 @@ class Client(Connection):
         """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
         return self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
-        """Every model, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> Iterator[ModelRead]:
+        """Every model, newest first, whose version begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     def model(self, version: str) -> TaggedModel:
         return self._ask(get("models", version), requests.tagged)
@@ -261,8 +263,10 @@ class AsyncClient(Connection):
     async def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         return await self._ask(requests.submission(spec, key), of(ExperimentRead))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> AsyncIterator[ExperimentRead]:
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     async def experiment(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -310,8 +314,8 @@ class AsyncClient(Connection):
     async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         return await self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> AsyncIterator[ModelRead]:
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> AsyncIterator[ModelRead]:
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     async def model(self, version: str) -> TaggedModel:
         return await self._ask(get("models", version), requests.tagged)

@@ -12,6 +12,7 @@ from dermatriage_client import Client
 from dermatriage_client.schemas import Status
 from models_store.experiment.ranking import Ranking
 from service.cli.completing import experiment_ids, statuses
+from service.cli.identifiers import HELP, experiment_id
 from service.cli.output import (
     INTERRUPTED,
     AsJson,
@@ -27,7 +28,9 @@ from service.cli.output import (
 from service.cli.progress import follow
 from service.cli.results import LISTED, experiment_lines, how_it_failed, listed, result_lines, trial_columns, trial_rows
 
-ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
+ExperimentId = Annotated[
+    str, typer.Argument(metavar="ID", help=f"Id of the experiment. {HELP}", autocompletion=experiment_ids)
+]
 OfStatus = Annotated[
     str | None, typer.Option(help=f"Only those: {', '.join(get_args(Status))}.", autocompletion=statuses)
 ]
@@ -56,8 +59,8 @@ def experiments(
 def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Show one experiment: its test figures, recall first with intervals, and its trials."""
     with connected(url) as client:
-        found = client.experiment(experiment)
-        trials = client.trials(experiment, epochs=False)
+        found = client.experiment(experiment_id(client, experiment))
+        trials = client.trials(found.id, epochs=False)
     if as_json:
         show_json({"experiment": found, "trials": trials})
         return
@@ -77,6 +80,7 @@ def watch(
 ) -> None:
     """Follow an experiment to its end; exit code 1 if it fails or is cancelled."""
     with connected(url) as client:
+        experiment = experiment_id(client, experiment)
         if events:
             _tell_events(client, experiment)
         else:
@@ -86,11 +90,11 @@ def watch(
 def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel an experiment: what waits at once, what runs as soon as it has stopped."""
     with connected(url) as client:
-        cancelled = client.cancel(experiment)
+        cancelled = client.cancel(experiment_id(client, experiment))
     if as_json:
         show_json(cancelled)
     else:
-        console().print(f"{experiment} is {cancelled.status}.")
+        console().print(f"{cancelled.id} is {cancelled.status}.")
 
 
 def report(
@@ -100,6 +104,7 @@ def report(
 ) -> None:
     """Save the report of an experiment as one HTML file."""
     with connected(url) as client:
+        experiment = experiment_id(client, experiment)
         content = client.report(experiment)
     target = output or Path(f"{experiment}.html")
     target.write_text(content, encoding="utf-8")

@@ -17,7 +17,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.sources import is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
 from service.access.gate import KEY_ID
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
 from service.experiments.reading import show_experiment, show_experiments, show_trials
@@ -61,9 +61,14 @@ def list_experiments(
     session: Reading,
     turn: Turned,
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
+    prefix: IdPrefix = "",
 ) -> Page[ExperimentRead]:
     """Newest first."""
-    query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
+    query = select(Experiment)
+    if prefix:
+        query = query.where(Experiment.id.startswith(prefix, autoescape=True))
+    if status is not None:
+        query = query.where(Experiment.status == status)
     return page(
         session, query, turn, Experiment.created_at, Experiment.id, lambda rows: show_experiments(session, rows)
     )

@@ -13,7 +13,7 @@ from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
 from service.access.gate import Caller
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem
 from service.models import downloads
 from service.models.downloads import ALTERED, altered
@@ -35,12 +35,12 @@ IfMatch = Annotated[
 
 
 @router.get("", responses=problems(422))
-def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
+def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[ModelRead]:
     """Newest first."""
     champion = registry.champion(session)
     return page(
         session,
-        select(Model),
+        select(Model).where(Model.version.startswith(prefix, autoescape=True)) if prefix else select(Model),
         turn,
         Model.created_at,
         Model.version,
