@@ -110,7 +110,7 @@ def split_dataset(
     return _show_sharing(_shared(made), made.name)
 
 
-def register_file(path: Path, name: str, settings: Settings, *, create: bool = False) -> DatasetRead:
+def register_file(path: Path, name: str, settings: Settings, *, create: bool | None = None) -> DatasetRead:
     """Takes a file into the store and records it; a name keeps the content it was first given.
 
     Raises `DatasetError`, and `BadInput` where there is no database.

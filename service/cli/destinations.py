@@ -48,12 +48,16 @@ def settings_of(var: Path | None) -> Settings:
 
 
 @contextmanager
-def database_of(settings: Settings, *, create: bool = False) -> Iterator[Database]:
-    """The database of the settings, with the newest schema. Raises `BadInput` where there is none to use."""
+def database_of(settings: Settings, *, create: bool | None = None) -> Iterator[Database]:
+    """The database of the settings, with the newest schema; `create` is None where a new one would be of no use.
+
+    Raises `BadInput` where there is none.
+    """
     if not create and not exists(settings.database_url):
+        make = "" if create is None else ", or add --create to make it now"
         raise BadInput(
-            f"there is no database at {database_name(settings)}. Start one with `dermatriage up`, which makes it; name "
-            "the folder of another with --var; or add --create to make it now"
+            f"there is no database at {database_name(settings)}. Start `dermatriage up`, which makes it, or name the "
+            f"folder of another with --var{make}"
         )
     with migrated(settings.database_url) as database:
         yield database

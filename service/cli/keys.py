@@ -80,7 +80,7 @@ def revoke(key: Key, var: Var = None, as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _database(var: Path | None, create: bool = False) -> Iterator[Database]:
+def _database(var: Path | None, create: bool | None = None) -> Iterator[Database]:
     settings = settings_of(var)
     notes().print(f"Keys of the database {database_name(settings)}", soft_wrap=True, markup=False)
     try:
