@@ -68,6 +68,14 @@ class Settings(BaseSettings):
     )
     upload_seconds: float = Field(60, gt=0, description="Longest that the body of a request may take to arrive.")
     max_batch_bytes: int = Field(100 * 2**20, ge=1024, description="Largest body of `/v1/predict/batch`, in bytes.")
+    max_dataset_bytes: int = Field(
+        2 * 2**30,
+        ge=1024,
+        description="Largest body of `POST /v1/datasets`, in bytes; it may unpack to four times that.",
+    )
+    dataset_upload_seconds: float = Field(
+        3600, gt=0, description="Longest that the body of `POST /v1/datasets` may take to arrive."
+    )
     max_batch_images: int = Field(1000, ge=1, description="Most images in one `/v1/predict/batch`.")
     store_images: bool = Field(False, description="Whether images sent to `/predict` are kept in the store.")
     metrics_open: bool = Field(False, description="Whether `/metrics` answers without an API key.")

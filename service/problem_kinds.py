@@ -92,7 +92,7 @@ KINDS: dict[str, ProblemKind] = {
     "request-timeout": ProblemKind(
         408,
         "The body came too slowly",
-        "the body did not arrive within 60 seconds (the setting UPLOAD_SECONDS)",
+        "the body took longer than UPLOAD_SECONDS allow, or that of a data set longer than DATASET_UPLOAD_SECONDS",
         "Send it faster, or in parts.",
     ),
     "experiment-finished": ProblemKind(
@@ -153,7 +153,7 @@ KINDS: dict[str, ProblemKind] = {
         413,
         "More was sent than is accepted",
         "the request, or a file in it, has more bytes than the settings allow",
-        "Send less: a JPEG at quality 90 and 2,000 pixels wide is ample.",
+        "Send less, or in several requests: of one image, a JPEG at quality 90 and 2,000 pixels wide is ample.",
     ),
     "image-format-unknown": ProblemKind(
         415,
@@ -235,8 +235,8 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "overloaded": ProblemKind(
         503,
-        "Too many images came at once",
-        "this web process has as many images, or bytes of them, as it takes in at once",
+        "Too many uploads came at once",
+        "this web process has as many images or data sets, or bytes of them, as it takes in at once",
         "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) take in more.",
     ),
     "split-under-way": ProblemKind(

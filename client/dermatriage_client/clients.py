@@ -18,7 +18,7 @@ from stamina import AsyncRetryingCaller, RetryingCaller
 from dermatriage_client import requests, streams
 from dermatriage_client.connection import Connection, reading
 from dermatriage_client.errors import Refused, ServerUnreachable
-from dermatriage_client.requests import Call, Image, TaggedModel, get, of
+from dermatriage_client.requests import Call, File, Image, TaggedModel, get, of
 from dermatriage_client.retries import BROKEN
 from dermatriage_client.schemas import (
     BatchLine,
@@ -72,9 +72,11 @@ class Client(Connection):
         """How long an experiment would take on the server's workers, and what an answer of its model would cost."""
         return self._ask(requests.estimation(spec), of(Estimate))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
-        """Every experiment, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> Iterator[ExperimentRead]:
+        """Every experiment, newest first, whose id begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     def experiment(self, experiment_id: str) -> ExperimentRead:
         return self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -127,13 +129,23 @@ class Client(Connection):
     def dataset(self, name: str) -> DatasetRead:
         return self._ask(get("datasets", name), of(DatasetRead))
 
+    def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        """Registers an npz file in MedMNIST layout, with its tables, and returns what the server found in it.
+
+        The same files under the same name change nothing. Raises `OSError` for a file that cannot be read.
+        """
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return self._ask(call, of(DatasetRead))
+
     def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
         return self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
-        """Every model, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> Iterator[ModelRead]:
+        """Every model, newest first, whose version begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     def model(self, version: str) -> TaggedModel:
         return self._ask(get("models", version), requests.tagged)
@@ -318,8 +330,10 @@ class AsyncClient(Connection):
     async def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
         return await self._ask(requests.estimation(spec), of(Estimate))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> AsyncIterator[ExperimentRead]:
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     async def experiment(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -364,11 +378,17 @@ class AsyncClient(Connection):
     async def dataset(self, name: str) -> DatasetRead:
         return await self._ask(get("datasets", name), of(DatasetRead))
 
+    async def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return await self._ask(call, of(DatasetRead))
+
     async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         return await self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> AsyncIterator[ModelRead]:
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> AsyncIterator[ModelRead]:
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     async def model(self, version: str) -> TaggedModel:
         return await self._ask(get("models", version), requests.tagged)

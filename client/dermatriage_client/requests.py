@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +26,15 @@ from dermatriage_client.schemas import (
 )
 
 Body = TypeVar("Body", bound=BaseModel)
+File = str | os.PathLike[str]
 # A file's path, or its name and content.
-Image = str | os.PathLike[str] | tuple[str, bytes]
+Image = File | tuple[str, bytes]
 
 # Well below the server's own bounds, 1,000 images and 100 MiB unless its settings say otherwise.
 MOST_FILES = 200
 MOST_BYTES = 32 * 2**20
+# A server checks and stores a data set of gigabytes before it answers.
+REGISTRATION_SECONDS = 1800
 
 
 class TaggedModel(ModelRead):
@@ -41,7 +45,7 @@ class TaggedModel(ModelRead):
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`.
+    """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`, `timeout`.
 
     `repeatable`: sending it twice does no more than sending it once. `persistent`: a stream that is asked for again
     where it broke off. `answers` are the statuses besides 2xx that are an answer and no error.
@@ -106,6 +110,19 @@ def deletion(*parts: str) -> Call:
 
 def pruning(dry_run: bool) -> Call:
     return Call("POST", path("system", "prune"), {"params": {"dry_run": dry_run}})
+
+
+@contextmanager
+def registration(name: str, parts: Mapping[str, File | None]) -> Iterator[Call]:
+    """A data set that is read from its files while it is sent; httpx begins again at the start of each."""
+    with ExitStack() as opened:
+        files = {
+            part: (Path(file).name, opened.enter_context(Path(file).open("rb")))
+            for part, file in parts.items()
+            if file is not None
+        }
+        timeout = httpx.Timeout(60, read=REGISTRATION_SECONDS)
+        yield Call("POST", path("datasets"), {"params": {"name": name}, "files": files, "timeout": timeout})
 
 
 def splitting(dataset: str, seed: int) -> Call:

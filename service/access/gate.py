@@ -72,7 +72,7 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return "verify"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
-    if method == "POST" and SPLIT.fullmatch(path):
+    if method == "POST" and (path == "/v1/datasets" or SPLIT.fullmatch(path)):
         return "submit"
     return "admin"
 

@@ -14,6 +14,7 @@ from models_store.store import bundles
 from models_store.store.bundles import MANIFEST, BundleAltered
 from models_store.store.signatures import KeyUnreadable, Trusted
 from service.cli.completing import versions
+from service.cli.identifiers import HELP, model_version
 from service.cli.output import (
     AsJson,
     BadInput,
@@ -31,7 +32,7 @@ from service.cli.output import (
 
 LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-Version = Annotated[str, typer.Argument(help="Version of the model.", autocompletion=versions)]
+Version = Annotated[str, typer.Argument(help=f"Version of the model. {HELP}", autocompletion=versions)]
 
 
 def models(
@@ -54,6 +55,7 @@ def models(
 def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make a model the champion, which answers every prediction."""
     with connected(url) as client:
+        version = model_version(client, version)
         # The move is refused if someone else moves the champion between these two requests.
         _show_move(client.promote(version, reason, if_match=client.model(version).etag), as_json)
 
@@ -66,8 +68,9 @@ def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
 
 def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
     """Delete a model and its bundle, unless it is the champion."""
-    confirm(f"Delete {version} and its bundle for good?", yes)
     with connected(url) as client:
+        version = model_version(client, version)
+        confirm(f"Delete {version} and its bundle for good?", yes)
         client.delete_model(version)
     console().print(f"Deleted {version}.")
 
@@ -75,7 +78,7 @@ def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
 def card(version: Version, url: Url = None) -> None:
     """Print a model's card: what it is for, its figures and its limits."""
     with connected(url) as client:
-        typer.echo(client.card(version))
+        typer.echo(client.card(model_version(client, version)))
 
 
 def bundle(
@@ -85,6 +88,7 @@ def bundle(
 ) -> None:
     """Save everything a model consists of as a zip, once its checksums are right."""
     with connected(url) as client:
+        version = model_version(client, version)
         try:
             target = client.bundle(version, output or Path(f"{version}.zip"))
         except DownloadAltered as altered:

@@ -18,9 +18,8 @@ from dermatriage_client import Client, Refused, Retries, ServerUnreachable
 from models_store.datasets.errors import DatasetError
 from models_store.settings import Settings
 
-Url = Annotated[
-    str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
-]
+URL = "DERMATRIAGE_URL"
+Url = Annotated[str | None, typer.Option("--url", envvar=URL, help="Address of the server.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 

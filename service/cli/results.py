@@ -1,16 +1,16 @@
 """An experiment in words: its state, its test figures with recall first, its trials."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead, WaitingRead
+from models_store.experiment.ranking import Ranking
 from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
 LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")
-TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "note")
-SELECTION = ("val_recall", "val_specificity", "val_auc")
+SELECTION = {"val_recall": "recall", "val_specificity": "specificity", "val_auc": "AUC"}
 
 
 def result_lines(result: ResultRead, dataset: str) -> list[str]:
@@ -53,19 +53,30 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
         yield from _promise(experiment.result)
 
 
-def trial_rows(trials: Iterable[TrialRead]) -> Iterator[tuple[str, ...]]:
-    """A row a trial; of one that failed or collapsed, why."""
-    for trial in trials:
+def trial_columns(ranking: Ranking) -> tuple[str, ...]:
+    return ("trial", "rank", "status", "epochs", "best", *_figures(ranking).values(), "note")
+
+
+def trial_rows(trials: Sequence[TrialRead], ranking: Ranking) -> Iterator[tuple[str, ...]]:
+    """A row a trial, those that can win first and the best of them at the top; of others, why they cannot."""
+    places = {trial.id: place for place, trial in enumerate(ranking.order(trials), start=1)}
+    for trial in sorted(trials, key=lambda trial: places.get(trial.id, len(trials) + 1)):
         metrics = trial.metrics or {}
-        figures = (metrics.get(name) for name in SELECTION)
+        figures = (metrics.get(name) for name in _figures(ranking))
         yield (
             trial.name,
+            str(places.get(trial.id, "")),
             trial.status,
             str(trial.epochs_done) if trial.kind == "train" else "",
             "" if trial.best_epoch is None else str(trial.best_epoch),
             *("" if value is None else f"{value:.3f}" for value in figures),
             "" if trial.error is None else trial.error.message,
         )
+
+
+def _figures(ranking: Ranking) -> dict[str, str]:
+    """The figures of the table and their labels, the one that ranks first."""
+    return {ranking.metric: ranking.label} | {name: SELECTION[name] for name in SELECTION if name != ranking.metric}
 
 
 def how_it_failed(experiment: ExperimentRead) -> str:

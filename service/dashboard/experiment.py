@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from dermatriage_client.schemas import ENDED
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.ranking import Ranking
 from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
 from service.access.gate import Caller
-from service.dashboard.leaderboard import leaderboard, phases
+from service.dashboard.leaderboard import columns, leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Service, Services, Writing
 from service.errors import Problem
@@ -92,7 +93,7 @@ def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, s
 def _status(
     session: Session, services: Service, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]
 ) -> dict[str, Any]:
-    error = experiment.error or {}
+    error, ranking = experiment.error or {}, Ranking.of(spec)
     places = places_of(session, [experiment], services.settings.broker_url)
     return {
         "experiment": experiment,
@@ -101,6 +102,9 @@ def _status(
         "waiting": places.get(experiment.id),
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
+        "ranked_by": ranking.metric,
+        "columns": columns(ranking),
+        "why_first": ranking.why_first(trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),
         "model": session.scalar(select(Model).where(Model.experiment_id == experiment.id)),
         "error": error,

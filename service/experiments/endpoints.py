@@ -19,7 +19,7 @@ from models_store.contract.suggestions import suggestion
 from models_store.datasets.sources import BUILTIN_NAMES, is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
 from service.access.gate import KEY_ID, Caller
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
 from service.experiments.reading import places_of, show_experiment, show_experiments, show_trials
@@ -78,9 +78,12 @@ def list_experiments(
     services: Services,
     turn: Turned,
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
+    prefix: IdPrefix = "",
 ) -> Page[ExperimentRead]:
     """Newest first."""
     query = select(Experiment).where(Experiment.deleted_at.is_(None))
+    if prefix:
+        query = query.where(Experiment.id.startswith(prefix, autoescape=True))
     if status is not None:
         query = query.where(Experiment.status == status)
 
@@ -209,6 +212,7 @@ def _require_dataset(session: Session, name: str) -> None:
     missing = f"no data set is called {name!r}; {suggestion(name, known)}"
     raise unprocessable(
         missing,
-        f"Register it with `dermatriage dataset register PATH --name {name}`, or choose one from GET /v1/catalog.",
+        f"Register it on this server with POST /v1/datasets or `dermatriage dataset register PATH --name {name} --url "
+        "URL`, or choose one from GET /v1/catalog.",
         Finding(detail=missing, pointer="/dataset"),
     )

@@ -15,7 +15,7 @@ from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
 from service.access.gate import Caller
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem
 from service.models import downloads
 from service.models.comparing import PairedTest, compare
@@ -42,12 +42,15 @@ Compared = Annotated[
 
 
 @router.get("", responses=problems("invalid-request"))
-def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
+def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[ModelRead]:
     """Newest first."""
     champion = registry.champion(session)
+    query = select(Model).where(Model.deleted_at.is_(None))
+    if prefix:
+        query = query.where(Model.version.startswith(prefix, autoescape=True))
     return page(
         session,
-        select(Model).where(Model.deleted_at.is_(None)),
+        query,
         turn,
         Model.created_at,
         Model.version,

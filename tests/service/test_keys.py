@@ -84,6 +84,7 @@ def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, str
         ("POST", "/v1/experiments", "submit"),
         ("POST", "/v1/experiments/exp_1/cancel", "submit"),
         ("POST", "/v1/experiments/estimate", "submit"),
+        ("POST", "/v1/datasets", "submit"),
         ("POST", "/v1/datasets/clinic/split", "submit"),
         ("POST", "/v1/datasets/clinic", "admin"),
         ("POST", "/v1/models/mdl_1/promote", "admin"),
