@@ -91,10 +91,10 @@ class CallsRead(BaseModel):
 class LiveEstimate(BaseModel):
     """Recall corrected for the share verified of each label, with its exact interval."""
 
-    recall: float = Field(examples=[0.91])
-    low: float = Field(examples=[0.82])
-    high: float = Field(examples=[0.96])
-    among_verified: float = Field(description="Without the correction.", examples=[0.97])
+    recall: float
+    low: float
+    high: float
+    among_verified: float = Field(description="Without the correction.")
 
 
 class LiveRecallRead(BaseModel):
@@ -104,7 +104,10 @@ class LiveRecallRead(BaseModel):
     counted_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
     malignant: CallsRead = Field(description="Images called malignant.")
     benign: CallsRead = Field(description="Images called benign.")
-    estimate: LiveEstimate | None = Field(description="Null: withheld, `sentences` says why.")
+    estimate: LiveEstimate | None = Field(
+        description="Null: withheld, `sentences` says why.",
+        examples=[{"recall": 0.91, "low": 0.82, "high": 0.96, "among_verified": 0.97}],
+    )
     target_recall: float | None = Field(description="Null: the model promises no recall.", examples=[0.9])
     confidence: float = Field(description="Of the interval and of the alert.", examples=[0.95])
     evidence: float | None = Field(description="Against the promise; null while it is not tested.", examples=[0.4])
