@@ -118,7 +118,8 @@ def _by_diagnosis(rows: Sequence[Json], name: str, colour: str) -> Plot:
         marker={"color": colour, "size": 10},
         error_x=interval_bars([(row["rate"], row["interval"]) for row in rows]),
     )
-    figure.update_layout(xaxis={"range": [-0.02, 1.02]}, yaxis={"autorange": "reversed", "type": "category"})
+    figure.update_layout(xaxis={"range": [-0.02, 1.02], "hoverformat": ".3f"})
+    figure.update_layout(yaxis={"autorange": "reversed", "type": "category"})
     shares = "; ".join(
         f"{DIAGNOSES[row['diagnosis']]} {rate(row['rate'])} ({interval(row['interval'])})" for row in rows
     )

@@ -51,6 +51,7 @@ def test_recall_comes_first_and_the_test_set_opening_is_shown(
 def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_result: Any, final: FinalRecord) -> None:
     page = client.get(f"/experiments/{make_result()}/result").text
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
+    assert not re.search(r"= (<|>|&lt;|&gt;) \d", page)
     plots = re.findall(r'<div class="plot" id="(plot-[a-z-]+)" role="img" aria-label="([^"]{30,})"', page)
     assert [key for key, _ in plots] == [
         "plot-roc",
@@ -110,6 +111,7 @@ def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
     assert f'<dd id="t-recall">{rate(decision["recall"])}</dd>' in page
     assert f'<dd id="t-specificity">{rate(decision["specificity"])}</dd>' in page
     assert f'<dd id="t-missed">{50 * (1 - decision["recall"]):.1f}</dd>' in page
+    assert f'<dd id="t-extra">{950 * (1 - decision["specificity"]):.0f}</dd>' in page
     assert "do not reproduce the recorded values" not in page
 
 

@@ -472,12 +472,18 @@ def test_a_browser_draws_every_plot_without_errors_or_requests(
         page.focus("input[data-trial='0']")
         page.keyboard.press("Space")
         after = page.evaluate("document.querySelectorAll('#plot-val_recall .trace').length")
+        # When it is printed
+        page.emulate_media(media="print")
+        breaks = page.evaluate("[...document.querySelectorAll('table')].map(t => getComputedStyle(t).breakInside)")
+        rules = page.evaluate("[...document.styleSheets[0].cssRules].map(rule => rule.cssText)")
         browser.close()
-    # Then every plot holds lines, the page fits, and nothing else was asked for
+    # Then every plot holds lines, the page fits, nothing else was asked for; paper has page numbers and whole tables
     assert len(traces) == 10
     assert min(traces) >= 1
     assert overflow <= 0
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 29)")
     assert after < traces[0]
+    assert set(breaks) == {"avoid"}
+    assert any(rule.startswith("@page") and 'counter(page) " of " counter(pages)' in rule for rule in rules)
     assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
     assert complaints == []

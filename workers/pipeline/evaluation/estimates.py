@@ -41,7 +41,7 @@ def calibration_error_interval(
 
     A resample adds its own error to the distance between probability and outcome, so that percentiles lie too high;
     reflected at the measured error they do not (basic bootstrap; Davison and Hinkley, 1997, section 5.2). The interval
-    is widened to hold the measured error. It does not reach 0, not even for calibrated probabilities, whose error is
+    is widened to hold the measured error. It rarely reaches 0, even for calibrated probabilities, whose error is
     chance alone; for these compare `calibration_error_by_chance`.
     """
     statistic = resampled_calibration_error(scores, malignant)
