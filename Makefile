@@ -50,6 +50,7 @@ bench: $(VENV)/.product  ## measure again what docs/serving.md says; DATA=path.n
 	$(IN_VENV)/python -m benchmarks.serving --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_views --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.correlated_photographs --report docs/guarantee.md
+	$(IN_VENV)/python -m benchmarks.live_recall --report docs/live-recall.md
 ifdef DATA
 	$(IN_VENV)/python -m benchmarks.unlike_training "$(DATA)" --report docs/unlike-training.md
 	$(IN_VENV)/python -m benchmarks.guarantee_coverage "$(DATA)" --report docs/guarantee.md

@@ -48,15 +48,16 @@ def ablation() -> list[Variant]:
     parts = [Variant(change, recipe=recipe) for change, recipe in without.items()]
     return [
         *parts[:1],
-        Variant("as it is", "EffLite_v1", epochs=12),
+        Variant("as it is", "EffLite_v1"),
         Variant("as it is", "CNN_v1"),
         Variant("classic", "CNN_v1", CLASSIC, "W3", epochs=30),
         *parts[1:],
         Variant("as it is", class_weight="W3"),
-        Variant("twice the epochs", epochs=48),
+        Variant("half again as many epochs", epochs=24),
+        Variant("as presets have it", "EffLite_v1", epochs=12),
         Variant("as it is", seed=1),
-        Variant("input size 84", "EffLite_v1", epochs=12, input_size=84),
-        Variant("input size 112", "EffLite_v1", epochs=12, input_size=112),
+        Variant("input size 84", "EffLite_v1", input_size=84),
+        Variant("input size 112", "EffLite_v1", input_size=112),
     ]
 
 

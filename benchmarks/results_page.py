@@ -26,7 +26,6 @@ class Result:
     preset: str
     dataset: str
     evaluation: Evaluation
-    about: dict[str, Any]
     holds: bool
     run: dict[str, Any]
     scores: NDArray[np.float64]
@@ -60,7 +59,6 @@ def read_result(bundle: Path) -> Result:
         preset=bundle.parent.name,
         dataset=bundle.name,
         evaluation=Evaluation.model_validate(read("metrics.json")),
-        about=read("about.json"),
         holds=read("calibration.json")["guarantee"]["holds"],
         run=read("run.json"),
         scores=np.array([float(row["probability_malignant"]) for row in rows]),
@@ -76,7 +74,8 @@ def page(results: Sequence[Result]) -> str:
         "Written by `python -m benchmarks.results page`; no figure is typed by hand. " + _machine(ordered),
         "Each figure is of a test set that was opened once by its run, after the threshold was frozen: threshold "
         "calibrated for a recall of 0.90 with 95 % confidence, everything chosen on train and validation, seed 42. "
-        "`earlier` is the preset `laptop` of commit 2339223: CNN_v1 alone, trained as the published study trains.",
+        "`earlier` is the preset `laptop` of commit 2339223: CNN_v1 alone, trained as the published study trains. "
+        "Minutes add up all epochs and Phase 3; other programs ran on the same two cores, so they are upper bounds.",
         *_new_lesions(ordered, 28),
         *_new_lesions(ordered, 64),
         *_published(ordered, "dermamnist"),

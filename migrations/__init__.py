@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
 
 from models_store.database import Database
 
@@ -20,6 +22,18 @@ def config(database: Database) -> Config:
 def upgrade(database: Database, revision: str = "head") -> None:
     """Brings the schema to `revision`; what is already there stays."""
     command.upgrade(config(database), revision)
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database of this product at `url`; nothing is made where there is none."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        return False
+    database = Database(url)
+    try:
+        return inspect(database.engine).has_table("alembic_version")
+    finally:
+        database.close()
 
 
 @contextmanager

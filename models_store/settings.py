@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_store.experiment.promotion import DEFAULT_POLICY, PromotionPolicy
 
+LONGEST_DAYS = 36_500
 # Where container engines mount secrets, a file each, named like the variable: dermatriage_database_password.
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -67,6 +68,14 @@ class Settings(BaseSettings):
     )
     upload_seconds: float = Field(60, gt=0, description="Longest that the body of a request may take to arrive.")
     max_batch_bytes: int = Field(100 * 2**20, ge=1024, description="Largest body of `/v1/predict/batch`, in bytes.")
+    max_dataset_bytes: int = Field(
+        2 * 2**30,
+        ge=1024,
+        description="Largest body of `POST /v1/datasets`, in bytes; it may unpack to four times that.",
+    )
+    dataset_upload_seconds: float = Field(
+        3600, gt=0, description="Longest that the body of `POST /v1/datasets` may take to arrive."
+    )
     max_batch_images: int = Field(1000, ge=1, description="Most images in one `/v1/predict/batch`.")
     store_images: bool = Field(False, description="Whether images sent to `/predict` are kept in the store.")
     metrics_open: bool = Field(False, description="Whether `/metrics` answers without an API key.")
@@ -84,6 +93,37 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="Times a trial is tried when the machinery, not the spec, fails.")
     resume_upload_seconds: float = Field(
         300, ge=0, description="Least time between two uploads of a trial's resume point to the store."
+    )
+    keep_checkpoints_days: float = Field(
+        0,
+        ge=0,
+        le=LONGEST_DAYS,
+        description="Days for which the checkpoints of losing trials are kept after their experiment succeeded or was "
+        "cancelled. Those of the final model's networks stay.",
+    )
+    keep_failed_checkpoints_days: float = Field(
+        30,
+        ge=0,
+        le=LONGEST_DAYS,
+        description="Days for which the checkpoints of a failed experiment are kept, so that it can be retried.",
+    )
+    keep_logs_days: float | None = Field(
+        None,
+        ge=0,
+        le=LONGEST_DAYS,
+        description="Days for which the logs of an ended experiment are kept; unset: for ever.",
+    )
+    keep_events_days: float | None = Field(
+        None,
+        ge=0,
+        le=LONGEST_DAYS,
+        description="Days for which the events of an ended experiment are kept; unset: for ever.",
+    )
+    keep_predictions_days: float | None = Field(
+        None,
+        ge=14,
+        le=LONGEST_DAYS,
+        description="Days for which predictions and their stored images are kept; unset: for ever. Drift needs 14.",
     )
     promotion_policy: PromotionPolicy = Field(
         DEFAULT_POLICY,

@@ -33,12 +33,16 @@ def new_id(prefix: str) -> str:
 
 
 class Experiment(Table):
-    """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled."""
+    """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled.
+
+    The row of a deleted one stays: its test set was opened.
+    """
 
     __tablename__ = "experiments"
     __table_args__ = (
         Index("ix_experiments_created", "created_at", "id"),
         Index("ix_experiments_status_created", "status", "created_at", "id"),
+        Index("ix_experiments_deleted", "deleted_at"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("exp"))
@@ -56,6 +60,9 @@ class Experiment(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[str | None]
+    files_removed_at: Mapped[datetime | None]
 
 
 class Trial(Table):
@@ -135,21 +142,47 @@ class Event(Table):
     created_at: Mapped[datetime]
 
 
-class Delivery(Table):
-    """That an experiment has ended and its webhook is still to be sent; written with the end itself."""
-
-    __tablename__ = "deliveries"
-    __table_args__ = (Index("ix_deliveries_due", "state", "due_at"),)
+class Deliverable:
+    """The columns of what a webhook tells, until it is delivered or given up."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("dlv"))
-    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
-    status: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(16), default="pending")
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]
+
+
+class Delivery(Deliverable, Table):
+    """That an experiment has ended and its webhook is still to be sent; written with the end itself."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_due", "state", "due_at"),)
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+
+
+class RecallAlert(Deliverable, Table):
+    """That the promise of a model is in doubt: raised once, with the figures of that moment, and never taken back."""
+
+    __tablename__ = "recall_alerts"
+    __table_args__ = (Index("ix_recall_alerts_due", "state", "due_at"),)
+
+    model_version: Mapped[str] = mapped_column(ForeignKey("models.version"), unique=True)
+    figures: Mapped[dict[str, Any]]
+
+
+class LiveRecallRow(Table):
+    """The figures of a model as they were last counted, from so many rows of `outcomes`."""
+
+    __tablename__ = "live_recalls"
+
+    model_version: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
+    outcomes: Mapped[int]
+    figures: Mapped[dict[str, Any]]
+    counted_at: Mapped[datetime]
 
 
 class TestOpening(Table):
@@ -169,10 +202,13 @@ class TestOpening(Table):
 
 
 class Model(Table):
-    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`."""
+    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`.
+
+    The row of a deleted one stays, because promotions and predictions name it.
+    """
 
     __tablename__ = "models"
-    __table_args__ = (Index("ix_models_created", "created_at", "version"),)
+    __table_args__ = (Index("ix_models_created", "created_at", "version"), Index("ix_models_deleted", "deleted_at"))
 
     version: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mdl"))
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
@@ -191,6 +227,9 @@ class Model(Table):
     calibration: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[str | None]
+    files_removed_at: Mapped[datetime | None]
 
 
 class Alias(Table):
@@ -285,3 +324,19 @@ class PredictionRow(Table):
     image_stored: Mapped[bool]
     warnings: Mapped[list[str]] = mapped_column(JSON)
     key_id: Mapped[str | None] = mapped_column(String(40))
+
+
+class OutcomeRow(Table):
+    """What the lesion of a prediction turned out to be. A correction adds a row; only the last one is `current`."""
+
+    __tablename__ = "outcomes"
+
+    prediction_id: Mapped[str] = mapped_column(ForeignKey("predictions.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    current: Mapped[bool]
+    outcome: Mapped[str] = mapped_column(String(16))
+    verified_by: Mapped[str]
+    verified_at: Mapped[datetime]
+    note: Mapped[str | None] = mapped_column(Text)
+    recorded_by: Mapped[str]
+    recorded_at: Mapped[datetime]

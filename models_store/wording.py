@@ -171,12 +171,25 @@ def p_value(value: float) -> str:
     return "p > 0.999" if value > 0.999 else f"p = {value:.3f}"
 
 
-def interval(limits: Mapping[str, float] | None) -> str:
-    return UNDEFINED if limits is None else f"{limits['low']:.3f} to {limits['high']:.3f}"
+def interval(limits: Mapping[str, float] | None, decimals: int = 3) -> str:
+    return UNDEFINED if limits is None else f"{limits['low']:.{decimals}f} to {limits['high']:.{decimals}f}"
 
 
 def percent(share: float) -> str:
+    """As many digits as a person chose, such as 97.5 %."""
     return f"{100 * share:.4g} %"
+
+
+def measured_percent(share: float) -> str:
+    """One decimal, for a share of images that was counted."""
+    return f"{100 * share:.1f} %"
+
+
+def expected_patients(number: float | None) -> str:
+    """Of a thousand: whole patients, and one decimal below ten."""
+    if number is None:
+        return UNDEFINED
+    return f"{number:.1f}" if round(number, 1) < 10 else f"{number:.0f}"
 
 
 # What every template calls these by.
@@ -187,6 +200,8 @@ FILTERS = {
     "signed": signed,
     "p_value": p_value,
     "percent": percent,
+    "measured_percent": measured_percent,
+    "expected_patients": expected_patients,
     "diagnosis": DIAGNOSES.__getitem__,
     "new_lesions": new_lesions,
     "verdict": verdict,

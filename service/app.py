@@ -23,7 +23,7 @@ from service.errors import add_handlers
 from service.experiments import catalog, webhooks
 from service.experiments import endpoints as experiments
 from service.models import endpoints as models
-from service.predictions import batch
+from service.predictions import batch, outcomes
 from service.predictions import endpoints as predictions
 from service.predictions.admission import Admission, Overfull, Upload, refuse
 from service.predictions.engine.images import limit_pillow
@@ -34,8 +34,9 @@ from service.predictions.engine.recorder import Recorder
 from service.protocols import spoken
 from service.system import endpoints as system
 from service.system import health, prometheus
+from service.system.disk import DiskUse
 from service.web import api_docs, requests
-from service.web.limits import BodyLimit, PlainText, SecurityHeaders
+from service.web.limits import BodyLimit, Bounds, PlainText, SecurityHeaders
 from service.web.requests import Observe
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
@@ -80,9 +81,11 @@ def create_app(
     app.add_exception_handler(Overfull, refuse)
     app.add_middleware(
         BodyLimit,
-        max_bytes=most_of_one,
-        seconds=settings.upload_seconds,
-        larger={"/v1/predict/batch": most_of_batch},
+        usual=Bounds(most_of_one, settings.upload_seconds),
+        larger={
+            "/v1/predict/batch": Bounds(most_of_batch, settings.upload_seconds),
+            "/v1/datasets": Bounds(settings.max_dataset_bytes, settings.dataset_upload_seconds),
+        },
     )
     rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
@@ -101,6 +104,7 @@ def create_app(
         models,
         predictions,
         batch,
+        outcomes,
         health,
         prometheus,
         system,
@@ -130,6 +134,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
         ),
         recorder=Recorder(database, storage),
         batch_room=Room(batch.MOST_BYTES),
+        disk=DiskUse(database, storage),
     )
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from models_store.database import Database
@@ -16,6 +16,9 @@ from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
 from service.predictions.engine.queues import Room
 from service.predictions.engine.recorder import Recorder
+from service.system.disk import DiskUse
+
+DATASET_UPLOADS = 4  # at once in a web process; each takes as much disk as its file
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Service:
     judge: Judge
     recorder: Recorder
     batch_room: Room
+    disk: DiskUse
     splitting: Lock = field(default_factory=Lock)
+    dataset_uploads: Semaphore = field(default_factory=lambda: Semaphore(DATASET_UPLOADS))
 
 
 async def service(request: Request) -> Service:  # async, or every request would visit another thread for it
@@ -56,3 +61,6 @@ Writing = Annotated[Session, Depends(writing, scope="function")]
 
 IDENTIFIER = r"^[A-Za-z0-9_-]+$"
 Identifier = Annotated[str, Path(max_length=64, pattern=IDENTIFIER)]
+IdPrefix = Annotated[
+    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins like this.")
+]

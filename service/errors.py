@@ -19,8 +19,9 @@ from dermatriage_client.problems import KIND_PREFIX, MEDIA_TYPE, Finding, Proble
 from models_store.contract.suggestions import suggestion
 from models_store.datasets.errors import DatasetError, DatasetInvalid, DatasetNameRefused, DatasetUnknown
 from models_store.datasets.splitting import LesionsUnknown
-from models_store.runs import ExperimentNotFound, IdempotencyKeyReused
-from models_store.store.registry import ModelNotFound, NothingToRollBackTo, RevisionChanged
+from models_store.monitoring.outcomes import OutcomeDiffers, PredictionNotFound
+from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
+from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 from service.problem_kinds import BY_STATUS, KINDS
 from service.web.protocols import ERROR
 
@@ -79,9 +80,14 @@ class Problem(Exception):
 # Errors of the models store whose message already says what happened.
 KNOWN: dict[type[Exception], str] = {
     ExperimentNotFound: "experiment-not-found",
+    ExperimentUnfinished: "experiment-unfinished",
     IdempotencyKeyReused: "idempotency-key-reused",
+    ModelIsChampion: "model-is-champion",
     ModelNotFound: "model-not-found",
+    NotRetryable: "not-retryable",
     NothingToRollBackTo: "nothing-to-roll-back-to",
+    OutcomeDiffers: "outcome-differs",
+    PredictionNotFound: "prediction-not-found",
     RevisionChanged: "revision-changed",
 }
 

@@ -92,7 +92,7 @@ KINDS: dict[str, ProblemKind] = {
     "request-timeout": ProblemKind(
         408,
         "The body came too slowly",
-        "the body did not arrive within 60 seconds (the setting UPLOAD_SECONDS)",
+        "the body took longer than UPLOAD_SECONDS allow, or that of a data set longer than DATASET_UPLOAD_SECONDS",
         "Send it faster, or in parts.",
     ),
     "experiment-finished": ProblemKind(
@@ -100,6 +100,24 @@ KINDS: dict[str, ProblemKind] = {
         "The experiment has already ended",
         "the experiment has succeeded or failed; there is nothing left to cancel",
         "Read its result with GET /v1/experiments/{id}.",
+    ),
+    "experiment-unfinished": ProblemKind(
+        409,
+        "The experiment has not ended",
+        "an experiment that waits or runs cannot be deleted",
+        "Cancel it with POST /v1/experiments/{id}/cancel, wait until it is cancelled, and delete it then.",
+    ),
+    "not-retryable": ProblemKind(
+        409,
+        "The experiment cannot be retried",
+        "it has not failed, or none of its trials could end differently; the detail says which",
+        "Read its state with GET /v1/experiments/{id}; POST /v1/experiments submits a new experiment.",
+    ),
+    "model-is-champion": ProblemKind(
+        409,
+        "The champion cannot be deleted",
+        "the model answers predictions",
+        "Make another version champion with POST /v1/models/{version}/promote first.",
     ),
     "nothing-to-roll-back-to": ProblemKind(
         409,
@@ -112,6 +130,12 @@ KINDS: dict[str, ProblemKind] = {
         "The name is taken",
         "another data set has this name",
         "Choose another name.",
+    ),
+    "outcome-differs": ProblemKind(
+        409,
+        "The prediction has another outcome",
+        "the outcome that was sent is not the recorded one, and does not say that it replaces it",
+        "GET the same address for the recorded outcome; to correct it, send its number as `replaces`.",
     ),
     "revision-changed": ProblemKind(
         412,
@@ -129,7 +153,7 @@ KINDS: dict[str, ProblemKind] = {
         413,
         "More was sent than is accepted",
         "the request, or a file in it, has more bytes than the settings allow",
-        "Send less: a JPEG at quality 90 and 2,000 pixels wide is ample.",
+        "Send less, or in several requests: of one image, a JPEG at quality 90 and 2,000 pixels wide is ample.",
     ),
     "image-format-unknown": ProblemKind(
         415,
@@ -211,8 +235,8 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "overloaded": ProblemKind(
         503,
-        "Too many images came at once",
-        "this web process has as many images, or bytes of them, as it takes in at once",
+        "Too many uploads came at once",
+        "this web process has as many images or data sets, or bytes of them, as it takes in at once",
         "Try again in a second; more web processes (DERMATRIAGE_WEB_PROCESSES) take in more.",
     ),
     "split-under-way": ProblemKind(

@@ -46,6 +46,8 @@ ENVIRONMENT = {
     "host": "fabricated",
     "commit": "0123456789abcdef0123456789abcdef01234567",
 }
+# Fields of an evaluation that records of version 0.1 lack.
+LATER = [name for name, field in Evaluation.model_fields.items() if not field.is_required()]
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""``python -m workers.sweeper``: requeues trials whose lease expired, wakes workers for what waits, sends webhooks.
+"""``python -m workers.sweeper``: requeues expired trials, wakes workers, counts outcomes, cleans up, sends webhooks.
 
 Everything here is decided from rows and may run in any number of processes at once. Webhooks have a thread of their
 own, because a slow receiver must not delay the rest.
@@ -18,6 +18,8 @@ from sqlalchemy.exc import OperationalError as DatabaseUnreachable
 from sqlalchemy.orm import Session
 
 from models_store import broker, logs, runs
+from models_store.monitoring import counting
+from models_store.retention import deleted, pruning
 from models_store.runs import UNFINISHED
 from models_store.settings import Settings
 from models_store.tables import Experiment, Trial
@@ -28,24 +30,29 @@ from workers.worker.context import Worker, create_worker
 log = logging.getLogger(__name__)
 MOST_WAKE_UPS_A_SWEEP = 100
 MOST_EXPERIMENTS_A_SWEEP = 500
+PRUNE_SECONDS = 600.0
 
 
 class Sweeper:
-    """Sweeps for one worker's collaborators, each experiment in a transaction of its own.
+    """Sweeps for one worker's collaborators, each experiment and model in a transaction of its own.
 
-    Raises nothing: a database or broker that is away ends one sweep, and an experiment that cannot be swept is left
-    aside, logged and counted, so that no row keeps the others waiting.
+    Raises nothing: a database or broker that is away ends one sweep, and what cannot be swept is left aside, logged and
+    counted, so that no row keeps the others waiting.
     """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._database_answers_since: float | None = None
+        self._prunes_at = 0.0
 
     def sweep(self) -> None:
         try:
             self._apply_deadlines()
             self._each(ready_to_advance, self._advance)
             wake_for_what_waits(self._worker)
+            self._each(counting.models_to_count, self._count, "model")
+            self._each(deleted.with_files, self._remove_files)
+            self._prune()
         except DatabaseUnreachable as error:
             self._database_answers_since = None
             log.warning("this sweep was cut short, the database did not answer: %s", error)
@@ -60,12 +67,14 @@ class Sweeper:
         self._each(runs.with_time_limit, self._in_transaction(runs.stop_overdue))
         self._each(runs.cancelling, self._in_transaction(runs.end_if_cancelled))
 
-    def _each(self, find: Callable[[Session], list[str]], step: Callable[[str], object]) -> None:
+    def _each(
+        self, find: Callable[[Session], list[str]], step: Callable[[str], object], kind: str = "experiment"
+    ) -> None:
         with self._worker.database.read() as session:
             found = find(session)
-        for experiment_id in found:
-            with self._left_aside_on_failure(experiment_id):
-                step(experiment_id)
+        for each in found:
+            with self._left_aside_on_failure(f"{kind} {each}"):
+                step(each)
 
     def _in_transaction(self, step: Callable[[Session, str], object]) -> Callable[[str], None]:
         def in_transaction(experiment_id: str) -> None:
@@ -75,13 +84,13 @@ class Sweeper:
         return in_transaction
 
     @contextmanager
-    def _left_aside_on_failure(self, experiment_id: str) -> Iterator[None]:
+    def _left_aside_on_failure(self, name: str) -> Iterator[None]:
         try:
             yield
         except (DatabaseUnreachable, BrokerUnreachable, RedisError):
             raise
         except Exception:
-            log.exception("experiment %s was left aside by this sweep", experiment_id)
+            log.exception("%s was left aside by this sweep", name)
             with broker.redis_at(self._worker.settings.broker_url, 5) as messages, suppress(RedisError):
                 broker.count_sweep_failure(messages)
 
@@ -103,6 +112,22 @@ class Sweeper:
             with self._worker.database.write() as session:
                 runs.fail_experiment(session, experiment_id, error)
             raise
+
+    def _count(self, version: str) -> None:
+        with self._worker.database.write() as session:
+            alert = counting.count(session, version)
+        if alert is not None:
+            log.error("model %s: %s", version, " ".join(alert.figures["sentences"]))
+
+    def _remove_files(self, experiment_id: str) -> None:
+        deleted.remove_files(self._worker.database, self._worker.storage, experiment_id)
+
+    def _prune(self) -> None:
+        moment = time.monotonic()
+        if moment >= self._prunes_at:
+            self._prunes_at = moment + PRUNE_SECONDS
+            pruned = pruning.prune(self._worker.database, self._worker.storage, self._worker.settings)
+            log.info("removed what is no longer kept: %s", pruned)
 
     def _is_fair(self) -> bool:
         """Whether workers had the time to renew their leases since the database came back."""

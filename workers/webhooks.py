@@ -1,4 +1,4 @@
-"""Posts to the address in the settings that an experiment has ended: signed, and again until the answer is 2xx.
+"""Posts to the address in the settings that an experiment has ended or a promise is in doubt, until the answer is 2xx.
 
 The body is JSON, signed as Standard Webhooks (https://www.standardwebhooks.com) describes, so that a receiver can
 refuse what is forged, altered or replayed late.
@@ -18,11 +18,12 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError as DatabaseUnreachable
+from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
 from models_store import runs
 from models_store.settings import Settings
-from models_store.tables import Delivery, Experiment, Model
+from models_store.tables import Delivery, Experiment, Model, RecallAlert
 from workers.worker.context import Worker
 
 log = logging.getLogger(__name__)
@@ -104,13 +105,33 @@ def _next(worker: Worker) -> Message | None:
         delivery = runs.take_due(session, timedelta(seconds=ANSWER_SECONDS * 3))
         if delivery is None:
             return None
-        experiment = session.get_one(Experiment, delivery.experiment_id)
-        figures = session.scalar(select(Model.metrics).where(Model.experiment_id == experiment.id))
-        payload = _payload(delivery, experiment, figures or {}, worker.settings.address)
+        payload = _payload(session, delivery, worker.settings.address)
         return Message(delivery.id, json.dumps(payload, sort_keys=True).encode())
 
 
-def _payload(delivery: Delivery, experiment: Experiment, figures: Mapping[str, Any], address: str) -> dict[str, Any]:
+def _payload(session: Session, delivery: Delivery | RecallAlert, address: str) -> dict[str, Any]:
+    if isinstance(delivery, RecallAlert):
+        return _in_doubt(delivery, address)
+    experiment = session.get_one(Experiment, delivery.experiment_id)
+    figures = session.scalar(select(Model.metrics).where(Model.experiment_id == experiment.id))
+    return _ended(delivery, experiment, figures or {}, address)
+
+
+def _in_doubt(alert: RecallAlert, address: str) -> dict[str, Any]:
+    """`PromiseInDoubt` of the client's schemas."""
+    figures = alert.figures
+    return {
+        "type": "promise.in_doubt",
+        "delivery": alert.id,
+        "model_version": alert.model_version,
+        "model_url": f"{address}/models/{alert.model_version}",
+        "raised_at": alert.created_at.isoformat(),
+        **{name: figures["estimate"][name] for name in ("recall", "low", "high")},
+        **{name: figures[name] for name in ("target_recall", "confidence", "evidence", "sentences")},
+    }
+
+
+def _ended(delivery: Delivery, experiment: Experiment, figures: Mapping[str, Any], address: str) -> dict[str, Any]:
     """`ExperimentEnded` of the client's schemas; `figures` are those of the test set."""
     finished = experiment.finished_at
     result = experiment.result or {}

@@ -18,7 +18,7 @@ from stamina import AsyncRetryingCaller, RetryingCaller
 from dermatriage_client import requests, streams
 from dermatriage_client.connection import Connection, reading
 from dermatriage_client.errors import Refused, ServerUnreachable
-from dermatriage_client.requests import Call, Image, TaggedModel, get, of
+from dermatriage_client.requests import Call, File, Image, TaggedModel, get, of
 from dermatriage_client.retries import BROKEN
 from dermatriage_client.schemas import (
     BatchLine,
@@ -31,10 +31,12 @@ from dermatriage_client.schemas import (
     History,
     Label,
     ModelRead,
+    OutcomeRead,
     Page,
     Prediction,
     PredictionRead,
     PromotionRead,
+    PrunedRead,
     Readiness,
     Status,
     TrialRead,
@@ -70,9 +72,11 @@ class Client(Connection):
         """How long an experiment would take on the server's workers, and what an answer of its model would cost."""
         return self._ask(requests.estimation(spec), of(Estimate))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> Iterator[ExperimentRead]:
-        """Every experiment, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> Iterator[ExperimentRead]:
+        """Every experiment, newest first, whose id begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     def experiment(self, experiment_id: str) -> ExperimentRead:
         return self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -102,6 +106,14 @@ class Client(Connection):
         """Cancels what waits at once and asks what runs to stop; asking again changes nothing."""
         return self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
 
+    def retry(self, experiment_id: str) -> ExperimentRead:
+        """Queues the failed trials of a failed experiment again; what is finished is kept. Never sent twice."""
+        return self._ask(requests.another_try(experiment_id), of(ExperimentRead))
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Deletes an ended experiment with its model and their files; asking again changes nothing."""
+        self._ask(requests.deletion("experiments", experiment_id), requests.text)
+
     def report(self, experiment_id: str) -> str:
         """One self-contained HTML file."""
         return self._ask(get("experiments", experiment_id, "report"), requests.text)
@@ -117,13 +129,23 @@ class Client(Connection):
     def dataset(self, name: str) -> DatasetRead:
         return self._ask(get("datasets", name), of(DatasetRead))
 
+    def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        """Registers an npz file in MedMNIST layout, with its tables, and returns what the server found in it.
+
+        The same files under the same name change nothing. Raises `OSError` for a file that cannot be read.
+        """
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return self._ask(call, of(DatasetRead))
+
     def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
         return self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
-        """Every model, newest first; pages are fetched as the iteration reaches them."""
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> Iterator[ModelRead]:
+        """Every model, newest first, whose version begins with `prefix`; pages are fetched as they are reached."""
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     def model(self, version: str) -> TaggedModel:
         return self._ask(get("models", version), requests.tagged)
@@ -164,6 +186,10 @@ class Client(Connection):
         """Makes the champion's predecessor champion again. Never sent twice: it would go back two promotions."""
         return self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
 
+    def delete_model(self, version: str) -> None:
+        """Deletes a model and its bundle, unless it is the champion; asking again changes nothing."""
+        self._ask(requests.deletion("models", version), requests.text)
+
     def predict(self, image: Image, *, explain: bool = False) -> Prediction:
         """Judges one image, a path or a name with its bytes, with the champion; `explain` adds a heatmap.
 
@@ -189,6 +215,10 @@ class Client(Connection):
         """One prediction as it was recorded; there at the latest a second after it was answered."""
         return self._ask(get("predictions", prediction_id), of(PredictionRead))
 
+    def prune(self, *, dry_run: bool = False) -> PrunedRead:
+        """Removes now what the server's settings no longer keep; with `dry_run` it only counts."""
+        return self._ask(requests.pruning(dry_run), of(PrunedRead))
+
     def predictions(
         self,
         *,
@@ -201,6 +231,27 @@ class Client(Connection):
         """The recorded predictions, newest first; pages are fetched as the iteration reaches them."""
         asked = requests.predictions(since, until, model, label, page_size)
         return self._pages(Page[PredictionRead], "predictions", **asked)
+
+    def record_outcome(
+        self,
+        prediction_id: str,
+        outcome: Label,
+        *,
+        verified_by: str,
+        verified_at: datetime,
+        note: str | None = None,
+        replaces: int | None = None,
+    ) -> OutcomeRead:
+        """Records what a lesion turned out to be; the same again changes nothing.
+
+        `replaces` is the number of the outcome that this one corrects; without it, another outcome is refused.
+        """
+        call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
+        return self._ask(call, of(OutcomeRead))
+
+    def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
+        """The outcomes of a prediction, the current one first; empty before the first."""
+        return self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
@@ -279,8 +330,10 @@ class AsyncClient(Connection):
     async def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
         return await self._ask(requests.estimation(spec), of(Estimate))
 
-    def experiments(self, *, status: Status | None = None, page_size: int = 50) -> AsyncIterator[ExperimentRead]:
-        return self._pages(Page[ExperimentRead], "experiments", status=status, limit=page_size)
+    def experiments(
+        self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
+    ) -> AsyncIterator[ExperimentRead]:
+        return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     async def experiment(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
@@ -307,6 +360,12 @@ class AsyncClient(Connection):
     async def cancel(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
 
+    async def retry(self, experiment_id: str) -> ExperimentRead:
+        return await self._ask(requests.another_try(experiment_id), of(ExperimentRead))
+
+    async def delete_experiment(self, experiment_id: str) -> None:
+        await self._ask(requests.deletion("experiments", experiment_id), requests.text)
+
     async def report(self, experiment_id: str) -> str:
         return await self._ask(get("experiments", experiment_id, "report"), requests.text)
 
@@ -319,11 +378,17 @@ class AsyncClient(Connection):
     async def dataset(self, name: str) -> DatasetRead:
         return await self._ask(get("datasets", name), of(DatasetRead))
 
+    async def register_dataset(
+        self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
+    ) -> DatasetRead:
+        with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
+            return await self._ask(call, of(DatasetRead))
+
     async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         return await self._ask(requests.splitting(name, seed), of(DatasetRead))
 
-    def models(self, *, page_size: int = 50) -> AsyncIterator[ModelRead]:
-        return self._pages(Page[ModelRead], "models", limit=page_size)
+    def models(self, *, prefix: str | None = None, page_size: int = 50) -> AsyncIterator[ModelRead]:
+        return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     async def model(self, version: str) -> TaggedModel:
         return await self._ask(get("models", version), requests.tagged)
@@ -352,6 +417,9 @@ class AsyncClient(Connection):
     async def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
         return await self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
 
+    async def delete_model(self, version: str) -> None:
+        await self._ask(requests.deletion("models", version), requests.text)
+
     async def predict(self, image: Image, *, explain: bool = False) -> Prediction:
         return await self._ask(requests.judgement(image, explain), of(Prediction))
 
@@ -367,6 +435,9 @@ class AsyncClient(Connection):
     async def prediction(self, prediction_id: str) -> PredictionRead:
         return await self._ask(get("predictions", prediction_id), of(PredictionRead))
 
+    async def prune(self, *, dry_run: bool = False) -> PrunedRead:
+        return await self._ask(requests.pruning(dry_run), of(PrunedRead))
+
     def predictions(
         self,
         *,
@@ -378,6 +449,22 @@ class AsyncClient(Connection):
     ) -> AsyncIterator[PredictionRead]:
         asked = requests.predictions(since, until, model, label, page_size)
         return self._pages(Page[PredictionRead], "predictions", **asked)
+
+    async def record_outcome(
+        self,
+        prediction_id: str,
+        outcome: Label,
+        *,
+        verified_by: str,
+        verified_at: datetime,
+        note: str | None = None,
+        replaces: int | None = None,
+    ) -> OutcomeRead:
+        call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
+        return await self._ask(call, of(OutcomeRead))
+
+    async def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
+        return await self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     async def ready(self) -> Readiness:
         return await self._ask(requests.READINESS, requests.readiness)

@@ -179,3 +179,34 @@ WEBHOOK: dict[str, Any] = {
     "error": None,
 }
 METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}
+VERIFICATION: dict[str, Any] = {
+    "outcome": "malignant",
+    "verified_by": "histopathology",
+    "verified_at": "2026-01-19T00:00:00Z",
+    "note": "superficial spreading",
+    "replaces": None,
+}
+OUTCOME: dict[str, Any] = {
+    "prediction_id": "prd_7d8e9fa0b1c24d3e8f7a6b5c4d3e2f10",
+    "number": 1,
+    "current": True,
+    **{name: VERIFICATION[name] for name in ("outcome", "verified_by", "verified_at", "note")},
+    "recorded_by": "clinic",
+    "recorded_at": "2026-01-20T08:12:00Z",
+}
+PROMISE_IN_DOUBT: dict[str, Any] = {
+    "type": "promise.in_doubt",
+    "delivery": "dlv_3a7d2e1f0c9b48b7b069584736251a0f",
+    "model_version": VERSION,
+    "model_url": f"http://127.0.0.1:8000/models/{VERSION}",
+    "raised_at": "2026-03-02T06:00:00+00:00",
+    "recall": 0.8,
+    "low": 0.692,
+    "high": 0.884,
+    "target_recall": 0.9,
+    "confidence": 0.95,
+    "evidence": 23.1,
+    "sentences": [
+        "The promised recall of at least 0.90 is in doubt: evidence against it 23.1, the alert is raised at 20."
+    ],
+}

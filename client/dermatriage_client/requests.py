@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +13,28 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from dermatriage_client.schemas import DatasetList, DatasetRead, Label, ModelRead, Readiness, TrialList, TrialRead
+from dermatriage_client.schemas import (
+    DatasetList,
+    DatasetRead,
+    Label,
+    ModelRead,
+    OutcomeHistory,
+    OutcomeRead,
+    Readiness,
+    TrialList,
+    TrialRead,
+)
 
 Body = TypeVar("Body", bound=BaseModel)
+File = str | os.PathLike[str]
 # A file's path, or its name and content.
-Image = str | os.PathLike[str] | tuple[str, bytes]
+Image = File | tuple[str, bytes]
 
 # Well below the server's own bounds, 1,000 images and 100 MiB unless its settings say otherwise.
 MOST_FILES = 200
 MOST_BYTES = 32 * 2**20
+# A server checks and stores a data set of gigabytes before it answers.
+REGISTRATION_SECONDS = 1800
 
 
 class TaggedModel(ModelRead):
@@ -31,7 +45,7 @@ class TaggedModel(ModelRead):
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`.
+    """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`, `timeout`.
 
     `repeatable`: sending it twice does no more than sending it once. `persistent`: a stream that is asked for again
     where it broke off. `answers` are the statuses besides 2xx that are an answer and no error.
@@ -85,6 +99,32 @@ def cancellation(experiment_id: str) -> Call:
     return Call("POST", path("experiments", experiment_id, "cancel"))
 
 
+def another_try(experiment_id: str) -> Call:
+    """Sent twice, the second would be refused, because the experiment has not failed any more."""
+    return Call("POST", path("experiments", experiment_id, "retry"), repeatable=False)
+
+
+def deletion(*parts: str) -> Call:
+    return Call("DELETE", path(*parts))
+
+
+def pruning(dry_run: bool) -> Call:
+    return Call("POST", path("system", "prune"), {"params": {"dry_run": dry_run}})
+
+
+@contextmanager
+def registration(name: str, parts: Mapping[str, File | None]) -> Iterator[Call]:
+    """A data set that is read from its files while it is sent; httpx begins again at the start of each."""
+    with ExitStack() as opened:
+        files = {
+            part: (Path(file).name, opened.enter_context(Path(file).open("rb")))
+            for part, file in parts.items()
+            if file is not None
+        }
+        timeout = httpx.Timeout(60, read=REGISTRATION_SECONDS)
+        yield Call("POST", path("datasets"), {"params": {"name": name}, "files": files, "timeout": timeout})
+
+
 def splitting(dataset: str, seed: int) -> Call:
     return Call("POST", path("datasets", dataset, "split"), {"json": {"seed": seed}})
 
@@ -93,6 +133,20 @@ def move(*parts: str, reason: str, if_match: str | None) -> Call:
     """A promotion or a rollback: sent twice, the history would list two moves."""
     headers = {} if if_match is None else {"If-Match": if_match}
     return Call("POST", path("models", *parts), {"json": {"reason": reason}, "headers": headers}, repeatable=False)
+
+
+def verification(
+    prediction_id: str, outcome: Label, verified_by: str, verified_at: datetime, note: str | None, replaces: int | None
+) -> Call:
+    """An outcome. A moment without a zone is one of this machine. Sent twice, it is recorded once."""
+    sent = {
+        "outcome": outcome,
+        "verified_by": verified_by,
+        "verified_at": verified_at.astimezone(UTC).isoformat(),
+        "note": note,
+        "replaces": replaces,
+    }
+    return Call("POST", path("predictions", prediction_id, "outcome"), {"json": sent})
 
 
 def judgement(image: Image, explain: bool) -> Call:
@@ -128,6 +182,10 @@ def datasets(response: httpx.Response) -> list[DatasetRead]:
 
 def trials(response: httpx.Response) -> list[TrialRead]:
     return of(TrialList)(response).items
+
+
+def outcomes(response: httpx.Response) -> list[OutcomeRead]:
+    return OutcomeHistory.model_validate_json(response.content).items
 
 
 def tagged(response: httpx.Response) -> TaggedModel:

@@ -1,9 +1,10 @@
 """What the service answers: the schemas of its HTTP API, which the server and this client share."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from dermatriage_client import examples
 
@@ -13,6 +14,30 @@ TrialStatus = Literal["queued", "running", "succeeded", "failed", "cancelling", 
 Label = Literal["malignant", "benign"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+# E-mail addresses, numbers of six or more digits (also with separators), and dates.
+IDENTIFYING = re.compile(r"\S@\S|\d(?:[ ./-]?\d){5,}")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the moment is outside the calendar") from error
+
+
+def _in_the_past(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + timedelta(days=1):
+        raise ValueError("it lies in the future")
+    return moment
+
+
+def _without_identifiers(text: str) -> str:
+    if IDENTIFYING.search(text):
+        raise ValueError("it holds what looks like an e-mail address, a date or a number of six or more digits")
+    return text
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Page(BaseModel, Generic[Item]):
@@ -29,6 +54,17 @@ class FailureRead(BaseModel):
 
     kind: str = "Failed"
     message: str = ""
+
+
+class WaitingRead(BaseModel):
+    """The place of an experiment that waits for its first trial to start."""
+
+    position: int = Field(ge=1, description="1 is the next of its queue to start.", examples=[2])
+    expected_start: datetime | None = Field(
+        description="If every trial ahead trains all its epochs, so most start earlier; null where no worker listens "
+        "to the queue, or where it is not known how long the trials ahead take.",
+        examples=["2026-01-05T11:02:40Z"],
+    )
 
 
 class GuaranteeRead(BaseModel):
@@ -110,6 +146,7 @@ class ExperimentRead(BaseModel):
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": "2026-01-05T11:02:40Z",
+                "waiting": None,
                 "result": examples.RESULT,
                 "error": None,
             }
@@ -119,12 +156,16 @@ class ExperimentRead(BaseModel):
     id: str
     status: Status
     phase: int = Field(ge=0, le=3, description="0 before the first, 3 while and after the winner is tested.")
-    progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; never moves back.")
+    progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; only a retry moves it back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(description="When its first trial started; null while it is queued.")
     finished_at: datetime | None
+    waiting: WaitingRead | None = Field(
+        None,
+        description="Its place in the queue, where it was read while it is queued; a submission's answer has none.",
+    )
     result: ResultRead | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
     error: FailureRead | None
 
@@ -157,6 +198,13 @@ class Estimate(BaseModel):
     longest_seconds: float | None = Field(description="If the slowest networks win.", examples=[1600.0])
     trials: int = Field(description="Of all three phases.", examples=[4])
     slots: int = Field(description="Trials that the workers run at once; 0 counts as one.", examples=[1])
+    ahead: int = Field(0, description="Experiments of its queue that go before it.", examples=[2])
+    starts_in_seconds: float | None = Field(
+        None,
+        description="When its first trial starts at the latest; null where no worker listens to its queue, or where it "
+        "is not known how long the experiments ahead take.",
+        examples=[5400.0],
+    )
     from_records: list[str] = Field(
         description="Networks with recorded epochs on this data set with this recipe.", examples=[["CNN_v1"]]
     )
@@ -404,6 +452,49 @@ class PredictionRead(BaseModel):
     key_id: str | None = Field(description="Id of the API key that asked.", examples=[None])
 
 
+class Verification(BaseModel):
+    """What a lesion turned out to be. `replaces` is the number of the outcome that this one corrects."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": examples.VERIFICATION})
+
+    outcome: Label
+    verified_by: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]*$",
+        description="The person, laboratory or method that verified it; never the patient.",
+    )
+    verified_at: Annotated[Moment, AfterValidator(_in_the_past)]
+    note: Annotated[Reason, AfterValidator(_without_identifiers)] | None = Field(
+        None,
+        description="Free text without anything that identifies a person. What looks like an e-mail address, a date or "
+        "a number of six or more digits is refused; names are not recognised.",
+    )
+    replaces: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+class OutcomeRead(BaseModel):
+    """A recorded outcome. The one with the highest number counts; earlier ones are kept."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": examples.OUTCOME})
+
+    prediction_id: str
+    number: int
+    current: bool
+    outcome: Label
+    verified_by: str
+    verified_at: datetime
+    note: str | None
+    recorded_by: str = Field(description="Name of the API key that recorded it.")
+    recorded_at: datetime
+
+
+class OutcomeHistory(BaseModel):
+    """The outcomes of one prediction, the current one first; empty before the first."""
+
+    items: list[OutcomeRead]
+
+
 class BatchLine(BaseModel):
     """One line of a batch's answer: a prediction, or the problem that one image has."""
 
@@ -514,6 +605,25 @@ class ComparisonRead(BaseModel):
     differences: list[DifferenceRead] = Field(description="Recall, specificity and ROC AUC; empty if not tested.")
 
 
+class PromiseInDoubt(BaseModel):
+    """The body of the webhook `promise.in_doubt`, sent once for a model: its recall may be below what it promises."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.PROMISE_IN_DOUBT})
+
+    type: Literal["promise.in_doubt"]
+    delivery: str = Field(description="The same in every attempt to deliver this webhook, as in `webhook-id`.")
+    model_version: str
+    model_url: str = Field(description="The model's page; `PUBLIC_URL` of the settings is its beginning.")
+    raised_at: datetime
+    recall: float = Field(description="Live recall, corrected for the shares verified.")
+    low: float = Field(description="Lower limit of its exact interval at `confidence`.")
+    high: float
+    target_recall: float
+    confidence: float
+    evidence: float = Field(description="Against the promise; the alert is raised at 1 / (1 - confidence).")
+    sentences: list[str]
+
+
 class Why(BaseModel):
     """The reason that the history will give."""
 
@@ -553,6 +663,18 @@ class History(BaseModel):
     """Every move of the champion, newest first."""
 
     items: list[PromotionRead]
+
+
+class PrunedRead(BaseModel):
+    """How much of each kind was removed, or would be."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    checkpoints: int = Field(examples=[12])
+    checkpoint_bytes: int = Field(examples=[9_113_402])
+    logs: int = Field(examples=[0])
+    events: int = Field(examples=[0])
+    predictions: int = Field(examples=[0])
 
 
 class Health(BaseModel):

@@ -30,7 +30,7 @@ class Event:
 
     @property
     def is_last(self) -> bool:
-        return self.kind == "experiment" and self.data.get("status") in ENDED
+        return self.kind == "experiment" and self.data.get("status") in ENDED and not self.data.get("retried")
 
 
 @dataclass

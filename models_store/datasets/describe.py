@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from models_store.datasets.labels import CLASS_NAMES, SPLITS, binary_counts
+from models_store.datasets.labels import CLASS_NAMES, MALIGNANT, SPLITS
 from models_store.datasets.layout import Layout, verify_layout
 from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.npz import opened, read_array
@@ -72,7 +72,7 @@ def describe(path: Path) -> DatasetDescription:
         image_size=layout.image_size,
         synthetic=layout.synthetic,
         licence=_licence(path, layout),
-        splits={split: _split_counts(labels) for split, labels in layout.labels.items()},
+        splits={split: split_counts(class_counts(labels)) for split, labels in layout.labels.items()},
         duplicates=_duplicates({split: _fingerprints(path, split) for split in SPLITS}),
         lesions_on_two_sides=None if shared is None else shared.lesions,
         lesions_shared_with_train=None if shared is None else {"val": shared.val_images, "test": shared.test_images},
@@ -86,9 +86,10 @@ def class_counts(labels: ArrayLike) -> dict[str, int]:
     return dict(zip(CLASS_NAMES, counts.tolist(), strict=True))
 
 
-def _split_counts(labels: NDArray[np.int64]) -> SplitCounts:
-    benign, malignant = binary_counts(labels)
-    return SplitCounts(len(labels), benign, malignant, class_counts(labels))
+def split_counts(classes: dict[str, int]) -> SplitCounts:
+    """Return the counts of a split from its images by class name."""
+    images, malignant = sum(classes.values()), sum(classes[name] for name in MALIGNANT)
+    return SplitCounts(images, images - malignant, malignant, classes)
 
 
 def _patient_groups(columns: dict[str, PatientColumn] | None) -> dict[str, dict[str, dict[str, int]]] | None:

@@ -18,6 +18,8 @@ __all__ = ["SYNTHETIC_MEMBER", "DatasetInvalid", "Layout", "Split", "read_split"
 
 # A seventh array that travels inside the file, so that renaming or registering it hides nothing.
 SYNTHETIC_MEMBER = "synthetic"
+# No network takes smaller ones; without a bound a small file could claim labels that fill the memory.
+LEAST_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -93,21 +95,24 @@ def _image_header(path: Path, archive: zipfile.ZipFile, split: str) -> Header:
             path, f"{split}_images are {header.dtype}, not uint8", "Save pixels as uint8 from 0 to 255, not scaled"
         )
     shape = header.shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or 0 in shape:
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or shape[0] == 0 or shape[1] < LEAST_SIZE:
         raise DatasetInvalid(
-            path, f"{split}_images have shape {shape}", "They need the shape (N, size, size, 3): square RGB, N of them"
+            path,
+            f"{split}_images have shape {shape}",
+            f"They need the shape (N, size, size, 3): square RGB, N of them, at least {LEAST_SIZE} pixels wide",
         )
     return header
 
 
 def _labels(path: Path, archive: zipfile.ZipFile, split: str, images: int) -> NDArray[np.int64]:
-    labels: NDArray[Any] = read_array(path, archive, f"{split}_labels")
-    if labels.dtype.kind not in "iu":
-        raise DatasetInvalid(path, f"{split}_labels are {labels.dtype}, not integers", "Save class ids as uint8")
-    if labels.shape != (images, 1):
+    header = read_header(path, archive, f"{split}_labels")
+    if header.dtype.kind not in "iu":
+        raise DatasetInvalid(path, f"{split}_labels are {header.dtype}, not integers", "Save class ids as uint8")
+    if header.shape != (images, 1):
         raise DatasetInvalid(
-            path, f"{split}_labels have shape {labels.shape} for {images} images", f"They need the shape ({images}, 1)"
+            path, f"{split}_labels have shape {header.shape} for {images} images", f"They need the shape ({images}, 1)"
         )
+    labels: NDArray[Any] = read_array(path, archive, f"{split}_labels")
     unknown = sorted({int(label) for label in np.unique(labels)} - set(range(len(CLASS_NAMES))))
     if unknown:
         known = ", ".join(f"{class_id} {name}" for class_id, name in enumerate(CLASS_NAMES))

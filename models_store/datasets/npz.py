@@ -1,5 +1,7 @@
 """Reading members of an npz archive one at a time, so that a sealed split stays unread."""
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 from models_store.datasets.errors import DatasetInvalid
 
 READ_AGAIN = "Copy or download the file again"
+# zipfile raises RuntimeError for encrypted members and for compression that it does not know.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, UnicodeDecodeError, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,19 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise DatasetInvalid(path, "the file does not exist", "Check the path") from error
     except OSError as error:
         raise DatasetInvalid(path, f"the file cannot be read ({error})", "Check its permissions and disk") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise DatasetInvalid(path, f"the file is truncated, damaged or no npz archive ({error})", READ_AGAIN) from error
 
 
 def members(archive: zipfile.ZipFile) -> frozenset[str]:
     """Return the names of the arrays in the archive."""
     return frozenset(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+
+
+def unpacked_bytes(path: Path) -> int:
+    """Return how many bytes all members of the archive say they take."""
+    with opened(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def read_header(path: Path, archive: zipfile.ZipFile, member: str) -> Header:

@@ -50,7 +50,7 @@ def register(
 
     Raises `DatasetNameRefused` and `DatasetInvalid` before anything is uploaded.
     """
-    _require_free_name(name)
+    require_free_name(name)
     layout = verify_layout(path)
     read_patients(path, layout.sizes)
     check_every_byte(path)
@@ -81,7 +81,8 @@ def _put_beside(local: Path, key: str, storage: FileTarget) -> str | None:
     return key
 
 
-def _require_free_name(name: str) -> None:
+def require_free_name(name: str) -> None:
+    """Raises `DatasetNameRefused` for the name of a built-in data set, and for what is no name."""
     if is_builtin(name):
         raise DatasetNameRefused(f"'{name}' is the name of a built-in data set", "Choose another name")
     try:

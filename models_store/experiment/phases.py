@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH, RESIZING, STRATEGIES, Strategy, TransferModel
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, FinalSpec, TrainedNetwork, TrialSpec
-from models_store.experiment.selection import policy_for, ranked
+from models_store.experiment.ranking import Ranking
 
 if TYPE_CHECKING:
     from models_store.tables import Trial
@@ -98,13 +98,7 @@ def epochs_of(trial: "Trial", spec: ExperimentSpec) -> int:
 
 def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | None":
     """The best of all trained trials: the winner of Phase 1 competes in Phase 2 as well."""
-    return next(iter(_ranked(spec, trials)), None)
-
-
-def _ranked(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "list[Trial]":
-    trained = {trial.id: trial for trial in trials if trial.kind == "train" and trial.status == "succeeded"}
-    order = ranked(policy_for(spec.selection), {key: trial.metrics or {} for key, trial in trained.items()})
-    return [trained[key] for key in order]
+    return next(iter(Ranking.of(spec).order(trials)), None)
 
 
 def _others(spec: ExperimentSpec, trials: "Sequence[Trial]") -> tuple[TrainedNetwork, ...]:
@@ -113,7 +107,7 @@ def _others(spec: ExperimentSpec, trials: "Sequence[Trial]") -> tuple[TrainedNet
         return ()
     return tuple(
         TrainedNetwork(name=trial.name, trial=TrialSpec.model_validate(trial.spec), checkpoint=_checkpoint(trial))
-        for trial in _ranked(spec, trials)[1 : MOST_CANDIDATES + 1]
+        for trial in Ranking.of(spec).order(trials)[1 : MOST_CANDIDATES + 1]
     )
 
 

@@ -7,7 +7,8 @@ Every function locks the experiment's row before it touches a trial's: concurren
 deadlocking, and an experiment's events are numbered in the order of their commits.
 """
 
-from models_store.runs.claiming import claim_next
+from models_store.runs.claiming import CLAIM_ORDER, claim_next
+from models_store.runs.deleting import ExperimentUnfinished, delete_experiment
 from models_store.runs.deliveries import delivered, not_delivered, take_due
 from models_store.runs.experiments import (
     advance,
@@ -29,6 +30,7 @@ from models_store.runs.journal import (
     trials_of,
 )
 from models_store.runs.recording import record
+from models_store.runs.retrying import NotRetryable, retry
 from models_store.runs.sweeping import cancelling, reclaim_expired, stop_overdue, with_expired_leases, with_time_limit
 from models_store.runs.trials import (
     cancelled_meanwhile,
@@ -44,11 +46,14 @@ from models_store.runs.trials import (
 )
 
 __all__ = [
+    "CLAIM_ORDER",
     "UNFINISHED",
     "Claim",
     "ExperimentNotFound",
+    "ExperimentUnfinished",
     "IdempotencyKeyReused",
     "LeaseLost",
+    "NotRetryable",
     "Standing",
     "advance",
     "cancel",
@@ -56,6 +61,7 @@ __all__ = [
     "cancelling",
     "claim_next",
     "confirm_cancelled",
+    "delete_experiment",
     "delivered",
     "digest_of",
     "end_if_cancelled",
@@ -70,6 +76,7 @@ __all__ = [
     "reclaim_expired",
     "record",
     "release",
+    "retry",
     "standing",
     "stop_overdue",
     "store_log",

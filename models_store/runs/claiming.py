@@ -11,10 +11,11 @@ from models_store.runs.journal import Claim, lock, note, note_trial
 from models_store.tables import Experiment, Trial
 
 GOES_ON = ("queued", "running")
+CLAIM_ORDER = (Experiment.priority.desc(), Experiment.created_at, Experiment.id)
 
 
 def claim_next(session: Session, queues: Iterable[str], worker: str, lease: timedelta) -> Claim | None:
-    """Claims the most urgent queued trial of `queues`, oldest first; `None` when nothing waits.
+    """Claims a queued trial of the most urgent experiment, and of those the oldest; `None` when nothing waits.
 
     The first claim of an experiment starts it.
     """
@@ -34,11 +35,10 @@ def claim_next(session: Session, queues: Iterable[str], worker: str, lease: time
 
 
 def _most_urgent(waits: Sequence[ColumnElement[bool]]) -> Select[str]:
-    """Whose trial is next. In two steps, each of which reads one end of an index however many trials wait."""
-    waiting = select(Trial).join(Experiment).where(*waits, Experiment.status.in_(GOES_ON))
-    highest = waiting.with_only_columns(Trial.priority).order_by(Trial.priority.desc()).limit(1).scalar_subquery()
-    oldest = waiting.where(Trial.priority == highest).order_by(Trial.created_at, Trial.position)
-    return oldest.with_only_columns(Trial.experiment_id).limit(1)
+    """Whose trial is next. An experiment keeps its place by its own age: later phases do not queue up again."""
+    has_waiting = select(Trial.id).where(Trial.experiment_id == Experiment.id, *waits).exists()
+    unfinished = select(Experiment.id).where(Experiment.status.in_(GOES_ON), has_waiting)
+    return unfinished.order_by(*CLAIM_ORDER).limit(1)
 
 
 def _start(session: Session, experiment: Experiment, moment: datetime) -> None:

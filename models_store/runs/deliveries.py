@@ -1,16 +1,18 @@
-"""The outbox of webhooks: enqueued in the transaction that ends an experiment, sent by the sweeper, with backoff."""
+"""The outbox of webhooks: enqueued in the transaction that they tell about, sent by the sweeper, with backoff."""
 
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
-from models_store.tables import Delivery
+from models_store.tables import Delivery, RecallAlert
 
 MOST_ATTEMPTS = 10
 FIRST_RETRY_SECONDS = 10.0
 SLOWEST_RETRY_SECONDS = 3600.0
+Kind = TypeVar("Kind", Delivery, RecallAlert)
 
 
 def enqueue_delivery(session: Session, experiment_id: str, status: str) -> None:
@@ -19,17 +21,10 @@ def enqueue_delivery(session: Session, experiment_id: str, status: str) -> None:
     session.flush()
 
 
-def take_due(session: Session, hold: timedelta) -> Delivery | None:
-    """The longest due delivery, or None. Nobody else gets it while the caller sends it, for `hold` at most."""
+def take_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None:
+    """The longest due delivery, alerts first, or None. Nobody else gets it while it is sent, for `hold` at most."""
     moment = now(session)
-    due = (
-        select(Delivery)
-        .where(Delivery.state == "pending", Delivery.due_at <= moment)
-        .order_by(Delivery.due_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    delivery = session.scalar(due)
+    delivery = _longest_due(session, RecallAlert, moment) or _longest_due(session, Delivery, moment)
     if delivery is not None:
         delivery.attempts += 1
         delivery.due_at = moment + hold
@@ -37,18 +32,27 @@ def take_due(session: Session, hold: timedelta) -> Delivery | None:
 
 
 def delivered(session: Session, delivery_id: str) -> None:
-    sent = {"state": "delivered", "delivered_at": now(session), "last_error": None}
-    session.execute(update(Delivery).where(Delivery.id == delivery_id).values(**sent))
+    delivery = _delivery(session, delivery_id)
+    delivery.state, delivery.delivered_at, delivery.last_error = "delivered", now(session), None
 
 
 def not_delivered(session: Session, delivery_id: str, error: str) -> None:
     """Puts the delivery off, each time for twice as long, or gives it up after `MOST_ATTEMPTS`."""
-    delivery = session.get_one(Delivery, delivery_id)
+    delivery = _delivery(session, delivery_id)
     delivery.last_error = error
     if delivery.attempts >= MOST_ATTEMPTS:
         delivery.state = "given_up"
     else:
         delivery.due_at = _next_attempt(now(session), delivery.attempts)
+
+
+def _longest_due(session: Session, kind: type[Kind], moment: datetime) -> Kind | None:
+    due = select(kind).where(kind.state == "pending", kind.due_at <= moment).order_by(kind.due_at).limit(1)
+    return session.scalar(due.with_for_update(skip_locked=True))
+
+
+def _delivery(session: Session, delivery_id: str) -> Delivery | RecallAlert:
+    return session.get(RecallAlert, delivery_id) or session.get_one(Delivery, delivery_id)
 
 
 def _next_attempt(moment: datetime, attempts: int) -> datetime:

@@ -33,25 +33,32 @@ class LeaseLost(RuntimeError):
 
 
 class ExperimentNotFound(LookupError):
-    """No experiment has that id."""
+    """No experiment has that id, or it was deleted."""
 
 
 class IdempotencyKeyReused(ValueError):
     """The same Idempotency-Key arrived with another experiment."""
 
 
-def find_experiment(session: Session, experiment_id: str, **options: Any) -> Experiment:
-    """`options` are those of `Session.get`. Raises `ExperimentNotFound`."""
+def find_experiment(session: Session, experiment_id: str, *, deleted: bool = False, **options: Any) -> Experiment:
+    """`options` are those of `Session.get`.
+
+    Raises `ExperimentNotFound`, also for a deleted experiment unless `deleted` allows it.
+    """
     experiment = session.get(Experiment, experiment_id, **options)
     if experiment is None:
         raise ExperimentNotFound(f"there is no experiment {experiment_id}")
+    if experiment.deleted_at is not None and not deleted:
+        raise ExperimentNotFound(
+            f"experiment {experiment_id} was deleted by {experiment.deleted_by} at {experiment.deleted_at.isoformat()}"
+        )
     return experiment
 
 
-def lock(session: Session, experiment_id: str) -> Experiment:
-    """The experiment, its row locked until the transaction ends. Raises `ExperimentNotFound`."""
+def lock(session: Session, experiment_id: str, *, deleted: bool = False) -> Experiment:
+    """The experiment, its row locked until the transaction ends. Raises `ExperimentNotFound` as `find_experiment`."""
     session.flush()
-    return find_experiment(session, experiment_id, with_for_update=True, populate_existing=True)
+    return find_experiment(session, experiment_id, deleted=deleted, with_for_update=True, populate_existing=True)
 
 
 def trials_of(session: Session, experiment_id: str) -> list[Trial]:

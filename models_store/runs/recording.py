@@ -110,6 +110,7 @@ def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict
     model = final.model.model_dump(mode="json")
     return {
         "winner": final.model.about.winner,
+        "members": [member.name for member in final.model.about.members],
         "model_version": final.version,
         "threshold": final.model.opening.threshold,
         "guarantee": model["calibration"]["guarantee"],

@@ -14,11 +14,15 @@ CHAMPION = "champion"
 
 
 class ModelNotFound(LookupError):
-    """No model has that version."""
+    """No model has that version, or it was deleted."""
 
 
 class NothingToRollBackTo(LookupError):
-    """The champion has no predecessor."""
+    """The champion has no predecessor, or it was deleted."""
+
+
+class ModelIsChampion(RuntimeError):
+    """The champion cannot be deleted."""
 
 
 class RevisionChanged(RuntimeError):
@@ -34,11 +38,30 @@ def revision(session: Session) -> int:
     return session.scalar(select(Alias.revision).where(Alias.name == CHAMPION)) or 0
 
 
-def model(session: Session, version: str) -> Model:
-    found = session.get(Model, version)
+def model(session: Session, version: str, *, deleted: bool = False, lock: bool = False) -> Model:
+    """`lock` keeps others from changing it until the transaction ends.
+
+    Raises `ModelNotFound`, also for a deleted model unless `deleted` allows it.
+    """
+    found = session.get(Model, version, with_for_update=lock, populate_existing=lock)
     if found is None:
         raise ModelNotFound(f"there is no model {version}; GET /v1/models lists those there are")
+    if found.deleted_at is not None and not deleted:
+        raise ModelNotFound(f"model {version} was deleted by {found.deleted_by} at {found.deleted_at.isoformat()}")
     return found
+
+
+def delete(session: Session, version: str, actor: str) -> None:
+    """Deletes a model; asking again changes nothing. Its row stays as a record; the sweeper removes its bundle.
+
+    Raises `ModelNotFound` or `ModelIsChampion`.
+    """
+    found = model(session, version, deleted=True, lock=True)  # a promotion waits for this lock, or has happened
+    if found.deleted_at is not None:
+        return
+    if session.scalar(select(Alias.version).where(Alias.version == version)) is not None:
+        raise ModelIsChampion(f"model {version} is the champion, which answers predictions")
+    found.deleted_at, found.deleted_by = now(session), actor
 
 
 def promote(
@@ -54,19 +77,20 @@ def roll_back(session: Session, *, actor: str, reason: str, expected_revision: i
     session.get(Alias, CHAMPION, with_for_update=True)  # so that the history stands still
     before = predecessor(session)
     if before is None:
-        raise NothingToRollBackTo("no champion came before this one; promote another version instead")
+        raise NothingToRollBackTo("no champion came before this one, or it was deleted; promote another version")
     return _move(session, before, "rollback", actor, reason, expected_revision)
 
 
 def predecessor(session: Session) -> str | None:
-    """The version that a roll-back would make champion; None where there is none."""
+    """The version that a roll-back would make champion; None where there is none, or it was deleted."""
     standing: list[Promotion] = []
     for step in session.scalars(select(Promotion).where(Promotion.alias == CHAMPION).order_by(Promotion.id)):
         if step.action == "rollback":
             standing.pop()
         else:
             standing.append(step)
-    return standing[-1].previous if standing else None
+    before = standing[-1].previous if standing else None
+    return None if before is None or session.get_one(Model, before).deleted_at is not None else before
 
 
 def history(session: Session) -> Sequence[Promotion]:
@@ -91,6 +115,7 @@ def _alias(session: Session, version: str, moment: datetime) -> Alias:
 def _move(session: Session, version: str, action: str, actor: str, reason: str, expected: int | None) -> Promotion:
     moment = now(session)
     alias = _alias(session, version, moment)
+    model(session, version, lock=True)
     if expected is not None and expected != alias.revision:
         raise RevisionChanged(
             f"the champion is at revision {alias.revision}, not {expected}; read it again and decide again"

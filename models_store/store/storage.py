@@ -85,6 +85,11 @@ class Storage:
         paths = self._files.find(root) if self._files.exists(root) else []
         return [prefix + path.removeprefix(root) for path in paths]
 
+    def size(self, prefix: str) -> int:
+        """Bytes of all files under `prefix`."""
+        root = self._path(prefix)
+        return int(self._files.du(root)) if self._files.exists(root) else 0
+
     def delete(self, key: str) -> None:
         """Removes a file, or everything under a prefix; what is already gone is no error."""
         with suppress(FileNotFoundError):

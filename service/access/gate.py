@@ -25,6 +25,7 @@ from service.web.protocols import address as api_address
 OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")
 API = ("/v1/", "/predict")
+OUTCOME = re.compile(r"/v1/predictions/[^/]+/outcome")
 SPLIT = re.compile(r"/v1/datasets/[^/]+/split")
 CALLER = "dermatriage.caller"
 KEY_ID = "dermatriage.key_id"
@@ -63,11 +64,15 @@ def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope
         return None
     if method in SAFE or path == "/sign-out":
         return "read"
+    if method == "POST" and path.startswith("/experiments/") and path.endswith("/delete"):
+        return "admin"
     if method == "POST" and path in ("/predict", "/v1/predict", "/v1/predict/batch"):
         return "predict"
+    if method == "POST" and OUTCOME.fullmatch(path):
+        return "verify"
     if method == "POST" and f"{path}/".startswith(("/v1/experiments/", "/experiments/", "/studies/")):
         return "submit"
-    if method == "POST" and SPLIT.fullmatch(path):
+    if method == "POST" and (path == "/v1/datasets" or SPLIT.fullmatch(path)):
         return "submit"
     return "admin"
 

@@ -28,7 +28,7 @@ from service.access import sessions
 
 log = logging.getLogger(__name__)
 
-Scope = Literal["read", "predict", "submit", "admin"]
+Scope = Literal["read", "predict", "verify", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 FORM = re.compile(r"dt_([a-z0-9]{8})_([a-z0-9]{32})")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # base32: 32 characters carry 160 bits

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from models_store.contract.catalog import DISCLAIMER
-from service.cli import experiments, models, predicting, status, submitting
+from service.cli import experiments, models, outcomes, predicting, status, submitting
 from service.cli.output import Finished, ending, notes
 
 STACK = "service.cli.stack"
@@ -64,16 +64,22 @@ for verb in (
     experiments.show,
     experiments.watch,
     experiments.cancel,
+    experiments.retry,
+    experiments.delete,
     experiments.report,
     predicting.predict,
     predicting.predictions,
+    outcomes.outcome,
+    outcomes.outcomes,
     models.models,
     models.promote,
     models.rollback,
     models.card,
     models.bundle,
     models.verify,
+    models.delete_model,
     models.catalog,
+    status.prune,
     status.version,
 ):
     app.command()(verb)

@@ -1,87 +1,141 @@
-"""Describe a data set, or take one into the store under a name. Works on this machine's database and store."""
+"""Describe, register and split data sets: on a server, or on this machine's database and store."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from migrations import migrated
-from models_store.datasets.describe import DatasetDescription, describe
-from models_store.datasets.errors import DatasetError
-from models_store.datasets.lesions import SharedLesions
-from models_store.datasets.registration import RegisteredDataset, register
+from dermatriage_client import Client
+from dermatriage_client.schemas import DatasetRead
+from models_store.datasets.describe import DatasetDescription, SplitCounts, describe, split_counts
+from models_store.datasets.layout import verify_layout
+from models_store.datasets.lesions import SharedLesions, lesions_path
+from models_store.datasets.patients import patients_path
+from models_store.datasets.registration import register
 from models_store.datasets.sources import is_builtin, resolve
 from models_store.datasets.splitting import LARGEST_SEED
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
-from service.cli.output import AsJson, console, show_json, show_table
-from service.datasets.notices import shared_lesions, sharing_sentence, split_command
+from service.cli.destinations import (
+    Create,
+    Direct,
+    Var,
+    database_name,
+    database_of,
+    server,
+    settings_of,
+    store_name,
+)
+from service.cli.output import AsJson, Url, console, notes, show_json, show_table
+from service.datasets.notices import sharing_sentence, split_command
 from service.datasets.reading import show_dataset
 from service.datasets.recording import record
 from service.datasets.splitting import make_split
 
-app = typer.Typer(name="dataset", help="Data sets of this machine's store.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="dataset", help="Data sets, on a server or on this machine.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command("describe")
 def describe_dataset(
     dataset: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Name of a data set, or an .npz file.")],
+    url: Url = None,
+    var: Var = None,
+    direct: Direct = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count classes, duplicates and lesions shared between the splits."""
-    description = describe(_file(dataset, Settings()))
+    """Count classes, duplicates and lesions shared between the splits; of one on a server, what was recorded of it."""
+    settings = settings_of(var)
+    if not (_is_file(dataset) or is_builtin(dataset)):
+        client = server(url, direct=direct or var is not None)
+        if client is not None:
+            with client:
+                return _tell_record(client.dataset(dataset), as_json)
+    description = describe(_file(dataset, settings))
     if as_json:
-        show_json(description.to_json())
-    else:
-        _show(description)
-        _show_sharing(description.shared_lesions, "NAME" if _is_file(dataset) else dataset)
+        return show_json(description.to_json())
+    _show(description)
+    return _show_sharing(description.shared_lesions, "NAME" if _is_file(dataset) else dataset)
 
 
 @app.command("register")
 def register_dataset(
     path: Annotated[Path, typer.Argument(help="An .npz file in MedMNIST layout.")],
     name: Annotated[str, typer.Option(help="Name that experiments use.")],
+    url: Url = None,
+    var: Var = None,
+    direct: Direct = False,
+    create: Create = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a file and take it into the store, with the lesions and patients CSV beside it, if there are any."""
-    registered = register_file(path, name, Settings())
-    if as_json:
-        shown = ("name", "sha256", "synthetic", "shared_lesions", "made_from")
-        show_json({field: getattr(registered, field) for field in shown})
+    """Check a file and register it, with the lesions and patients CSV beside it, if there are any."""
+    settings = settings_of(var)
+    client = server(url, direct=direct or var is not None or create)
+    if client is None:
+        registered = register_file(path, name, settings, create=create)
     else:
-        console().print(f"Registered {registered.name} (sha256 {registered.sha256}).", soft_wrap=True)
-        _show_sharing(shared_lesions(registered.shared_lesions), registered.name)
+        with client:
+            registered = _send(client, path, name)
+    if as_json:
+        return show_json({**registered.model_dump(), "registered_at": _place(client, settings)})
+    console().print(f"Registered {name} (sha256 {registered.sha256}) {_place(client, settings)}.", soft_wrap=True)
+    return _show_sharing(_shared(registered), name)
 
 
 @app.command("split")
 def split_dataset(
     name: Annotated[str, typer.Argument(help="Name of a data set with lesion ids.")],
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Each seed makes another split.")] = 0,
+    url: Url = None,
+    var: Var = None,
+    direct: Direct = False,
     as_json: AsJson = False,
 ) -> None:
     """Split a data set again by whole lesions, so that no lesion of the test set was trained on."""
-    settings = Settings()
-    with migrated(settings.database_url) as database:
-        made, is_new = make_split(name, seed, database=database, storage=Storage(settings.store_url), settings=settings)
+    settings = settings_of(var)
+    client = server(url, direct=direct or var is not None)
+    if client is None:
+        made = _split_here(name, seed, settings)
+    else:
+        with client:
+            made = client.split_dataset(name, seed=seed)
     if as_json:
-        show_json(show_dataset(made).model_dump())
-        return
-    sizes = ", ".join(f"{split} {sum(classes.values()):,}" for split, classes in made.counts.items())
-    found = "Made" if is_new else "Found"
-    console().print(f"{found} {made.name} (sha256 {made.sha256}): {sizes} images.", soft_wrap=True)
-    _show_sharing(shared_lesions(made.shared_lesions), made.name)
+        return show_json(made)
+    sizes = ", ".join(f"{split} {sum(classes.values()):,}" for split, classes in (made.counts or {}).items())
+    place = _place(client, settings)
+    console().print(f"{made.name} (sha256 {made.sha256}) is registered {place}: {sizes} images.", soft_wrap=True)
+    return _show_sharing(_shared(made), made.name)
 
 
-def register_file(path: Path, name: str, settings: Settings) -> RegisteredDataset:
+def register_file(path: Path, name: str, settings: Settings, *, create: bool | None = None) -> DatasetRead:
     """Takes a file into the store and records it; a name keeps the content it was first given.
 
-    Raises `DatasetError`.
+    Raises `DatasetError`, and `BadInput` where there is no database.
     """
-    with migrated(settings.database_url) as database:
-        registered = register(path, name, storage=Storage(settings.store_url))
-        record(database, registered)
-    return registered
+    with database_of(settings, create=create) as database:
+        return show_dataset(record(database, register(path, name, storage=Storage(settings.store_url))))
+
+
+def _send(client: Client, path: Path, name: str) -> DatasetRead:
+    verify_layout(path)  # before gigabytes are sent
+    notes().print(f"Sending {path.name} ({path.stat().st_size / 1e6:,.0f} MB) to {client.url} ...", markup=False)
+    tables = {"lesions": lesions_path(path), "patients": patients_path(path)}
+    return client.register_dataset(name, path, **{part: file for part, file in tables.items() if file.exists()})
+
+
+def _split_here(name: str, seed: int, settings: Settings) -> DatasetRead:
+    with database_of(settings) as database:
+        storage = Storage(settings.store_url)
+        return show_dataset(make_split(name, seed, database=database, storage=storage, settings=settings)[0])
+
+
+def _place(client: Client | None, settings: Settings) -> str:
+    if client is not None:
+        return f"on {client.url}"
+    return f"in the database {database_name(settings)} and the store {store_name(settings)}"
 
 
 def _file(dataset: str, settings: Settings) -> Path:
@@ -104,8 +158,21 @@ def _is_file(dataset: str) -> bool:
 
 
 def _registered(name: str, settings: Settings) -> DatasetRow | None:
-    with migrated(settings.database_url) as database, database.read() as session:
+    with database_of(settings) as database, database.read() as session:
         return session.get(DatasetRow, name)
+
+
+def _shared(read: DatasetRead) -> SharedLesions | None:
+    return None if read.shared_lesions is None else SharedLesions(**read.shared_lesions.model_dump())
+
+
+def _tell_record(read: DatasetRead, as_json: bool) -> None:
+    if as_json:
+        return show_json(read)
+    out = console()
+    out.print(f"{read.name}  {read.image_size} x {read.image_size} pixels\nsha256 {read.sha256}", soft_wrap=True)
+    _show_splits({split: split_counts(classes) for split, classes in (read.counts or {}).items()}, read.synthetic)
+    return _show_sharing(_shared(read), read.name)
 
 
 def _show(description: DatasetDescription) -> None:
@@ -113,16 +180,7 @@ def _show(description: DatasetDescription) -> None:
     out.print(f"{description.file}  {description.image_size} x {description.image_size} pixels", soft_wrap=True)
     out.print(f"sha256 {description.sha256}", soft_wrap=True)
     out.print(f"licence: {description.licence}", soft_wrap=True)
-    if description.synthetic:
-        out.print("[bold]synthetic: generated images, no patient's data[/bold]")
-    classes = list(next(iter(description.splits.values())).classes)
-    show_table(
-        ("split", "images", "benign", "malignant", *classes),
-        (
-            (name, str(split.images), str(split.benign), str(split.malignant), *map(str, split.classes.values()))
-            for name, split in description.splits.items()
-        ),
-    )
+    _show_splits(description.splits, description.synthetic)
     for column, groups in (description.patients or {}).items():
         show_table(
             (column, *description.splits),
@@ -130,6 +188,19 @@ def _show(description: DatasetDescription) -> None:
         )
     for pair, number in description.duplicates.items():
         out.print(f"identical images in {pair.replace('-', ' and ')}: {number}")
+
+
+def _show_splits(splits: Mapping[str, SplitCounts], synthetic: bool) -> None:
+    if synthetic:
+        console().print("[bold]synthetic: generated images, no patient's data[/bold]")
+    classes = list(next(iter(splits.values())).classes)
+    show_table(
+        ("split", "images", "benign", "malignant", *classes),
+        (
+            (name, str(split.images), str(split.benign), str(split.malignant), *map(str, split.classes.values()))
+            for name, split in splits.items()
+        ),
+    )
 
 
 def _show_sharing(shared: SharedLesions | None, name: str) -> None:
@@ -143,6 +214,3 @@ def _show_sharing(shared: SharedLesions | None, name: str) -> None:
         out.print(f"[bold]{sharing_sentence(shared)}[/bold]", soft_wrap=True)
         first = "Register the file, then make" if name == "NAME" else "Make"
         out.print(f"{first} a split without shared lesions: {split_command(name)}", soft_wrap=True)
-
-
-__all__ = ["DatasetError", "app", "register_file"]

@@ -1,4 +1,4 @@
-"""List experiments, show one, follow it, cancel it, save its report."""
+"""List experiments, show one, follow it, cancel it, retry it, delete it, save its report."""
 
 import json
 from itertools import islice
@@ -10,13 +10,17 @@ from rich.markup import escape
 
 from dermatriage_client import Client
 from dermatriage_client.schemas import Status
+from models_store.experiment.ranking import Ranking
 from service.cli.completing import experiment_ids, statuses
+from service.cli.identifiers import HELP, experiment_id
 from service.cli.output import (
     INTERRUPTED,
     AsJson,
     BadInput,
     Finished,
+    Sure,
     Url,
+    confirm,
     connected,
     console,
     notes,
@@ -24,9 +28,11 @@ from service.cli.output import (
     show_table,
 )
 from service.cli.progress import follow
-from service.cli.results import LISTED, TRIALS, experiment_lines, how_it_failed, listed, result_lines, trial_rows
+from service.cli.results import LISTED, experiment_lines, how_it_failed, listed, result_lines, trial_columns, trial_rows
 
-ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.", autocompletion=experiment_ids)]
+ExperimentId = Annotated[
+    str, typer.Argument(metavar="ID", help=f"Id of the experiment. {HELP}", autocompletion=experiment_ids)
+]
 OfStatus = Annotated[
     str | None, typer.Option(help=f"Only those: {', '.join(get_args(Status))}.", autocompletion=statuses)
 ]
@@ -55,15 +61,17 @@ def experiments(
 def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Show one experiment: its test figures, recall first with intervals, and its trials."""
     with connected(url) as client:
-        found = client.experiment(experiment)
-        trials = client.trials(experiment, epochs=False)
+        found = client.experiment(experiment_id(client, experiment))
+        trials = client.trials(found.id, epochs=False)
     if as_json:
         show_json({"experiment": found, "trials": trials})
         return
     console().print(escape("\n".join(experiment_lines(found))), soft_wrap=True)
     if trials:
-        console().print("\nTrials, by their best epoch on the selection split:")
-        show_table(TRIALS, trial_rows(trials))
+        ranking = Ranking.of_answer(found.spec)
+        console().print(f"\nTrials, ranked by {ranking.label} of their best epoch on the selection images:")
+        show_table(trial_columns(ranking), trial_rows(trials, ranking))
+        console().print(escape(ranking.why_first(trials) or ""), soft_wrap=True)
 
 
 def watch(
@@ -74,6 +82,7 @@ def watch(
 ) -> None:
     """Follow an experiment to its end; exit code 1 if it fails or is cancelled."""
     with connected(url) as client:
+        experiment = experiment_id(client, experiment)
         if events:
             _tell_events(client, experiment)
         else:
@@ -83,11 +92,38 @@ def watch(
 def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel an experiment: what waits at once, what runs as soon as it has stopped."""
     with connected(url) as client:
-        cancelled = client.cancel(experiment)
+        cancelled = client.cancel(experiment_id(client, experiment))
     if as_json:
         show_json(cancelled)
     else:
-        console().print(f"{experiment} is {cancelled.status}.")
+        console().print(f"{cancelled.id} is {cancelled.status}.")
+
+
+def retry(
+    experiment: ExperimentId,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retry a failed experiment: finished trials are kept, failed ones run again."""
+    with connected(url) as client:
+        experiment = experiment_id(client, experiment)
+        retried = client.retry(experiment)
+        if watch:
+            follow_to_the_end(client, experiment, as_json)
+        elif as_json:
+            show_json(retried)
+        else:
+            console().print(f"{experiment} is {retried.status}. Follow it: dermatriage watch {experiment}")
+
+
+def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:
+    """Delete an ended experiment with its model, checkpoints and logs."""
+    with connected(url) as client:
+        experiment = experiment_id(client, experiment)
+        confirm(f"Delete {experiment} with its model, checkpoints and logs for good?", yes)
+        client.delete_experiment(experiment)
+    console().print(f"Deleted {experiment}.")
 
 
 def report(
@@ -97,6 +133,7 @@ def report(
 ) -> None:
     """Save the report of an experiment as one HTML file."""
     with connected(url) as client:
+        experiment = experiment_id(client, experiment)
         content = client.report(experiment)
     target = output or Path(f"{experiment}.html")
     target.write_text(content, encoding="utf-8")

@@ -1,23 +1,23 @@
-"""Make, list, rotate and revoke API keys. Works on the database of the settings, not over HTTP."""
+"""Make, list, rotate and revoke API keys. Works on a database of this machine, not over HTTP."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import select
 
-from migrations import migrated
 from models_store.database import Database
-from models_store.settings import Settings
 from models_store.tables import ApiKey
 from service.access import keys
 from service.access.keys import SCOPES, KeyNotFound, KeyRefused
+from service.cli.destinations import Create, Var, database_name, database_of, settings_of
 from service.cli.output import AsJson, BadInput, console, notes, show_json, show_table
 
 app = typer.Typer(
-    name="keys", help="API keys, in the database of the settings.", no_args_is_help=True, add_completion=False
+    name="keys", help="API keys, in a database of this machine.", no_args_is_help=True, add_completion=False
 )
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Id or prefix of the key.")]
@@ -30,20 +30,22 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what will use it; changes are recorded under this name.")],
     scope: Annotated[list[str], typer.Option(help=f"What it allows: {', '.join(SCOPES)}; may be repeated.")],
     days: Days = None,
+    var: Var = None,
+    create_database: Create = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and show it, this once."""
     expires = None if days is None else timedelta(days=days)
-    with _database() as database, database.write() as session:
+    with _database(var, create_database) as database, database.write() as session:
         key, text = keys.create(session, name, scope, expires)  # type: ignore[arg-type]
         shown = _shown(key)
     _tell_secret(shown, text, as_json)
 
 
 @app.command("list")
-def list_keys(as_json: AsJson = False) -> None:
+def list_keys(var: Var = None, as_json: AsJson = False) -> None:
     """List keys by prefix. Secrets are not stored and cannot be shown."""
-    with _database() as database, database.read() as session:
+    with _database(var) as database, database.read() as session:
         known = [_shown(key) for key in session.scalars(select(ApiKey).order_by(ApiKey.created_at))]
     if as_json:
         show_json(known)
@@ -56,19 +58,20 @@ def list_keys(as_json: AsJson = False) -> None:
 def rotate(
     key: Key,
     overlap_hours: Annotated[float, typer.Option(min=0, help="Hours that the old key goes on to work.")] = 24,
+    var: Var = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key with the same name, scopes and life span, and end the old one soon."""
-    with _database() as database, database.write() as session:
+    with _database(var) as database, database.write() as session:
         fresh, text = keys.rotate(session, key, timedelta(hours=overlap_hours))
         shown = _shown(fresh)
     _tell_secret(shown, text, as_json)
 
 
 @app.command()
-def revoke(key: Key, as_json: AsJson = False) -> None:
+def revoke(key: Key, var: Var = None, as_json: AsJson = False) -> None:
     """End a key now."""
-    with _database() as database, database.write() as session:
+    with _database(var) as database, database.write() as session:
         shown = _shown(keys.revoke(session, key))
     if as_json:
         show_json(shown)
@@ -77,9 +80,11 @@ def revoke(key: Key, as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _database() -> Iterator[Database]:
+def _database(var: Path | None, create: bool | None = None) -> Iterator[Database]:
+    settings = settings_of(var)
+    notes().print(f"Keys of the database {database_name(settings)}", soft_wrap=True, markup=False)
     try:
-        with migrated(Settings().database_url) as database:
+        with database_of(settings, create=create) as database:
             yield database
     except (KeyNotFound, KeyRefused) as error:
         raise BadInput(str(error)) from error

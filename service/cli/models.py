@@ -1,4 +1,4 @@
-"""List models, change the champion, fetch a card or a bundle, and check one on any machine."""
+"""List models, change the champion, delete one, fetch a card or a bundle, and check one on any machine."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,25 @@ from models_store.store import bundles
 from models_store.store.bundles import MANIFEST, BundleAltered
 from models_store.store.signatures import KeyUnreadable, Trusted
 from service.cli.completing import versions
-from service.cli.output import AsJson, BadInput, Finished, Url, connected, console, moment, notes, show_json, show_table
+from service.cli.identifiers import HELP, model_version
+from service.cli.output import (
+    AsJson,
+    BadInput,
+    Finished,
+    Sure,
+    Url,
+    confirm,
+    connected,
+    console,
+    moment,
+    notes,
+    show_json,
+    show_table,
+)
 
 LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-Version = Annotated[str, typer.Argument(help="Version of the model.", autocompletion=versions)]
+Version = Annotated[str, typer.Argument(help=f"Version of the model. {HELP}", autocompletion=versions)]
 
 
 def models(
@@ -41,6 +55,7 @@ def models(
 def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make a model the champion, which answers every prediction."""
     with connected(url) as client:
+        version = model_version(client, version)
         # The move is refused if someone else moves the champion between these two requests.
         _show_move(client.promote(version, reason, if_match=client.model(version).etag), as_json)
 
@@ -51,10 +66,19 @@ def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
         _show_move(client.roll_back(reason), as_json)
 
 
+def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
+    """Delete a model and its bundle, unless it is the champion."""
+    with connected(url) as client:
+        version = model_version(client, version)
+        confirm(f"Delete {version} and its bundle for good?", yes)
+        client.delete_model(version)
+    console().print(f"Deleted {version}.")
+
+
 def card(version: Version, url: Url = None) -> None:
     """Print a model's card: what it is for, its figures and its limits."""
     with connected(url) as client:
-        typer.echo(client.card(version))
+        typer.echo(client.card(model_version(client, version)))
 
 
 def bundle(
@@ -64,6 +88,7 @@ def bundle(
 ) -> None:
     """Save everything a model consists of as a zip, once its checksums are right."""
     with connected(url) as client:
+        version = model_version(client, version)
         try:
             target = client.bundle(version, output or Path(f"{version}.zip"))
         except DownloadAltered as altered:

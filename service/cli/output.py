@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,10 +18,10 @@ from dermatriage_client import Client, Refused, Retries, ServerUnreachable
 from models_store.datasets.errors import DatasetError
 from models_store.settings import Settings
 
-Url = Annotated[
-    str | None, typer.Option("--url", envvar="DERMATRIAGE_URL", help="Address of the server.", show_default=False)
-]
+URL = "DERMATRIAGE_URL"
+Url = Annotated[str | None, typer.Option("--url", envvar=URL, help="Address of the server.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 INTERRUPTED = 130
@@ -40,6 +41,20 @@ class Finished(Exception):
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"exit code {exit_code}")
         self.exit_code = exit_code
+
+
+def is_interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, sure: bool) -> None:
+    """Raises `BadInput` where nobody can be asked, and `Finished` if the answer is no."""
+    if sure:
+        return
+    if not is_interactive():
+        raise BadInput("there is no terminal to ask for confirmation; add --yes")
+    if not typer.confirm(question, err=True):
+        raise Finished(INTERRUPTED)
 
 
 def console() -> Console:

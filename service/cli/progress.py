@@ -15,6 +15,7 @@ from rich.table import Column
 
 from dermatriage_client import Client, Event, ServerUnreachable
 from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
+from service.cli.results import waiting_line
 
 CHECK_SECONDS = 0.5
 # A server that is restarted, also by a whole machine, is waited for; the experiment goes on without it.
@@ -187,7 +188,7 @@ class Bars:
         bar = self._bar("experiment", PHASES[experiment.phase], 1.0)
         self.progress.update(
             bar,
-            description=f"[bold]{PHASES[experiment.phase]}",
+            description=f"[bold]{_phase(experiment, experiment.phase)}",
             completed=experiment.progress,
             figures=f"{experiment.progress:.0%}",
         )
@@ -227,7 +228,7 @@ class Lines:
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
         """Also what happened between two looks is said in its order: a phase, then its trials."""
         for phase in range(max(experiment.phase, *(trial.phase for trial in trials), 0) + 1):
-            self._say(("experiment", phase), PHASES[phase])
+            self._say(("experiment", phase), _phase(experiment, phase))
             for trial in trials:
                 if trial.phase == phase:
                     self._say_trial(trial, _epochs_of(trial, experiment))
@@ -247,6 +248,11 @@ class Lines:
 
 def _display(console: Console) -> Bars | Lines:
     return Bars(console) if console.is_terminal else Lines(console)
+
+
+def _phase(experiment: ExperimentRead, phase: int) -> str:
+    waiting = experiment.waiting
+    return PHASES[phase] if phase > 0 or waiting is None else f"{PHASES[0]}, {waiting_line(waiting)}"
 
 
 def _epochs_of(trial: TrialRead, experiment: ExperimentRead) -> int:

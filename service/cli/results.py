@@ -1,16 +1,16 @@
 """An experiment in words: its state, its test figures with recall first, its trials."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead
+from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead, WaitingRead
+from models_store.experiment.ranking import Ranking
 from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
 LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")
-TRIALS = ("trial", "status", "epochs", "best", "recall", "specificity", "AUC", "note")
-SELECTION = ("val_recall", "val_specificity", "val_auc")
+SELECTION = {"val_recall": "recall", "val_specificity": "specificity", "val_auc": "AUC"}
 
 
 def result_lines(result: ResultRead, dataset: str) -> list[str]:
@@ -32,7 +32,7 @@ def listed(experiment: ExperimentRead) -> tuple[str, ...]:
         experiment.id,
         experiment.spec.get("name", ""),
         experiment.status,
-        f"{experiment.progress:.0%}",
+        f"{experiment.progress:.0%}" if experiment.waiting is None else f"no. {experiment.waiting.position}",
         "" if recall is None else f"{recall:.3f}",
         "" if result is None else result.winner,
         moment(experiment.created_at),
@@ -43,7 +43,7 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
     """What it is and how it went; the figures of the test set, where it was opened."""
     spec = experiment.spec
     yield f"{experiment.id}  {spec.get('name', '')}".rstrip()
-    yield f"  {experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"
+    yield f"  {_standing(experiment)}"
     yield f"  {spec['dataset']}: {', '.join(spec['architectures'])} with {', '.join(spec['class_weights'])}"
     if experiment.error is not None:
         yield f"  {experiment.error.kind}: {experiment.error.message}"
@@ -53,19 +53,30 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
         yield from _promise(experiment.result)
 
 
-def trial_rows(trials: Iterable[TrialRead]) -> Iterator[tuple[str, ...]]:
-    """A row a trial; of one that failed or collapsed, why."""
-    for trial in trials:
+def trial_columns(ranking: Ranking) -> tuple[str, ...]:
+    return ("trial", "rank", "status", "epochs", "best", *_figures(ranking).values(), "note")
+
+
+def trial_rows(trials: Sequence[TrialRead], ranking: Ranking) -> Iterator[tuple[str, ...]]:
+    """A row a trial, those that can win first and the best of them at the top; of others, why they cannot."""
+    places = {trial.id: place for place, trial in enumerate(ranking.order(trials), start=1)}
+    for trial in sorted(trials, key=lambda trial: places.get(trial.id, len(trials) + 1)):
         metrics = trial.metrics or {}
-        figures = (metrics.get(name) for name in SELECTION)
+        figures = (metrics.get(name) for name in _figures(ranking))
         yield (
             trial.name,
+            str(places.get(trial.id, "")),
             trial.status,
             str(trial.epochs_done) if trial.kind == "train" else "",
             "" if trial.best_epoch is None else str(trial.best_epoch),
             *("" if value is None else f"{value:.3f}" for value in figures),
             "" if trial.error is None else trial.error.message,
         )
+
+
+def _figures(ranking: Ranking) -> dict[str, str]:
+    """The figures of the table and their labels, the one that ranks first."""
+    return {ranking.metric: ranking.label} | {name: SELECTION[name] for name in SELECTION if name != ranking.metric}
 
 
 def how_it_failed(experiment: ExperimentRead) -> str:
@@ -75,6 +86,19 @@ def how_it_failed(experiment: ExperimentRead) -> str:
 def _promise(result: ResultRead) -> Iterator[str]:
     yield f"  {result.guarantee.sentence}"
     yield f"  model        {result.model_version}"
+
+
+def waiting_line(waiting: WaitingRead) -> str:
+    """Its place in the queue, and when it starts."""
+    expected = waiting.expected_start
+    starts = "its start cannot be estimated" if expected is None else f"starts by {moment(expected)} at the latest"
+    return f"number {waiting.position} in the queue, {starts}"
+
+
+def _standing(experiment: ExperimentRead) -> str:
+    if experiment.waiting is not None:
+        return f"{experiment.status}, {waiting_line(experiment.waiting)}"
+    return f"{experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"
 
 
 def _took(experiment: ExperimentRead) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli.demo import demonstrate
+from service.cli.destinations import database_name, store_name
 from service.cli.output import INTERRUPTED, Finished, console
 from service.embedded.processes import ParentWatch, interruptible
 from service.embedded.stack import Stack, embedded_stack, settings_under
@@ -57,7 +58,9 @@ def demo(
 
 def _welcome(stack: Stack) -> None:
     console().print(
-        f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n  Logs       {stack.logs}\n\n"
+        f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n"
+        f"  Database   {database_name(stack.settings)}\n  Store      {store_name(stack.settings)}\n"
+        f"  Logs       {stack.logs}\n\n"
         "In another terminal:\n"
         f"  .venv/bin/dermatriage submit --preset demo --dataset synthetic --watch --url {stack.url}\n"
         "Ctrl-C stops everything.",

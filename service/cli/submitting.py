@@ -48,7 +48,7 @@ def submit(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit an experiment from a file or a preset; every option replaces what that says."""
+    """Submit an experiment from a file, a preset or the server's defaults; every option replaces what those say."""
     replaced = {
         "dataset": dataset,
         "name": name,
@@ -76,14 +76,17 @@ def submit(
 
 
 def _experiment(spec: Path | None, preset: str | None, replaced: dict[str, Any], fields: list[str]) -> dict[str, Any]:
-    if (spec is None) == (preset is None):
-        raise BadInput("give either a JSON file or --preset NAME")
-    experiment = _preset(preset) if preset is not None else _read(spec)
+    if spec is not None and preset is not None:
+        raise BadInput("give either a JSON file or --preset NAME, or neither for the defaults of the server")
+    experiment = _read(spec) if spec is not None else _preset(preset) if preset is not None else {}
     experiment |= {field: value for field, value in replaced.items() if value not in (None, [])}
     for field in fields:
         _set(experiment, field)
     if "dataset" not in experiment:
-        raise BadInput("the experiment names no data set; add --dataset dermamnist, --dataset synthetic or your own")
+        raise BadInput(
+            "the experiment names no data set; add --dataset dermamnist, --dataset synthetic or your own, and --preset "
+            f"NAME to start from {', '.join(PRESETS)}"
+        )
     return experiment
 
 
@@ -93,8 +96,7 @@ def _preset(name: str) -> dict[str, Any]:
     return json.loads(json.dumps(PRESETS[name]))  # type: ignore[no-any-return]
 
 
-def _read(path: Path | None) -> dict[str, Any]:
-    assert path is not None
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = sys.stdin.read() if str(path) == "-" else path.read_text()
         experiment = json.loads(content)

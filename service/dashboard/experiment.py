@@ -1,4 +1,4 @@
-"""The page of one experiment: its phases, curves, leaderboard and logs, and the form that cancels it."""
+"""The page of one experiment: its phases, curves, leaderboard and logs, and forms to cancel, retry or delete it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 from dermatriage_client.schemas import ENDED
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.ranking import Ranking
 from models_store.runs import find_experiment, trials_of
 from models_store.tables import EpochRow, Experiment, Model, Trial, TrialLog
-from service.dashboard.leaderboard import leaderboard, phases
+from service.access.gate import Caller
+from service.dashboard.leaderboard import columns, leaderboard, phases
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.dependencies import Identifier, Reading, Writing
+from service.dependencies import Identifier, Reading, Service, Services, Writing
 from service.errors import Problem
+from service.experiments.reading import places_of
 from service.presentation.descriptions import configuration, remedy
 from service.presentation.drawing import COLOURS
 
@@ -35,7 +38,7 @@ DIGITS = 4
 
 
 @router.get("/experiments/{experiment_id}")
-def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading, services: Services) -> Response:
     experiment = find_experiment(session, experiment_id)
     spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
     return show(
@@ -44,22 +47,36 @@ def experiment_page(experiment_id: Identifier, viewer: Viewing, session: Reading
         page="experiment",
         configuration=configuration(spec),
         curves=curves(session, experiment, spec, trials),
-        **_status(session, experiment, spec, trials),
+        **_status(session, services, experiment, spec, trials),
     )
 
 
 @router.get("/experiments/{experiment_id}/status")
-def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading) -> Response:
+def status_fragment(experiment_id: Identifier, viewer: Viewing, session: Reading, services: Services) -> Response:
     """The part of the page, apart from the curves, that changes while the experiment runs."""
     experiment = find_experiment(session, experiment_id)
     spec, trials = ExperimentSpec.model_validate(experiment.spec), trials_of(session, experiment_id)
-    return show("experiment_status.html", viewer, page="experiment", **_status(session, experiment, spec, trials))
+    return show(
+        "experiment_status.html", viewer, page="experiment", **_status(session, services, experiment, spec, trials)
+    )
 
 
 @router.post("/experiments/{experiment_id}/cancel")
 def cancel(experiment_id: Identifier, session: Writing) -> Response:
     runs.cancel(session, experiment_id)
     return RedirectResponse(f"/experiments/{experiment_id}", 303)
+
+
+@router.post("/experiments/{experiment_id}/retry")
+def retry(experiment_id: Identifier, session: Writing) -> Response:
+    runs.retry(session, experiment_id)
+    return RedirectResponse(f"/experiments/{experiment_id}", 303)
+
+
+@router.post("/experiments/{experiment_id}/delete")
+def delete(experiment_id: Identifier, session: Writing, caller: Caller) -> Response:
+    runs.delete_experiment(session, experiment_id, caller)
+    return RedirectResponse("/", 303)
 
 
 @router.get("/experiments/{experiment_id}/log/{trial_id}")
@@ -73,14 +90,21 @@ def log_page(experiment_id: Identifier, trial_id: Identifier, viewer: Viewing, s
     return show("log.html", viewer, page="log", experiment=experiment, trial=trial, log=log)
 
 
-def _status(session: Session, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]) -> dict[str, Any]:
-    error = experiment.error or {}
+def _status(
+    session: Session, services: Service, experiment: Experiment, spec: ExperimentSpec, trials: list[Trial]
+) -> dict[str, Any]:
+    error, ranking = experiment.error or {}, Ranking.of(spec)
+    places = places_of(session, [experiment], services.settings.broker_url)
     return {
         "experiment": experiment,
         "spec": spec,
         "has_ended": experiment.status in ENDED,
+        "waiting": places.get(experiment.id),
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
+        "ranked_by": ranking.metric,
+        "columns": columns(ranking),
+        "why_first": ranking.why_first(trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),
         "model": session.scalar(select(Model).where(Model.experiment_id == experiment.id)),
         "error": error,
@@ -113,6 +137,7 @@ def curves(session: Session, experiment: Experiment, spec: ExperimentSpec, trial
         "floor": spec.selection.min_specificity if has_floor else None,
         "figures": FIGURES,
         "colours": COLOURS,
+        "is_empty": not any(of_trial["number"] for of_trial in columns.values()),
         "trials": [
             {"id": trial.id, "name": trial.name, "best": best[trial.id] or None, "columns": columns[trial.id]}
             for trial in trained

@@ -10,11 +10,13 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
-from dermatriage_client.schemas import Status
+from dermatriage_client.schemas import Status, WaitingRead
 from models_store.contract.catalog import PRESETS
+from models_store.experiment.ranking import Ranking
 from models_store.tables import Experiment, Model, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
-from service.dependencies import Reading
+from service.dependencies import Reading, Services
+from service.experiments.reading import places_of
 from service.web.cursor_pages import page, turn
 
 router = APIRouter(route_class=PageRoute)
@@ -25,8 +27,16 @@ PHASES = ("waiting", "screening", "fine-tuning", "final evaluation")
 
 
 @dataclass(frozen=True)
+class Leader:
+    """The trial that is first, or won, with the figure that ranks it."""
+
+    name: str
+    figure: str
+
+
+@dataclass(frozen=True)
 class Row:
-    """One experiment in the list. `recall` is that of the test set, otherwise the best on validation."""
+    """One experiment in the list. `recall` and `specificity` are those of the test set."""
 
     id: str
     name: str
@@ -36,8 +46,9 @@ class Row:
     progress: float
     recall: float | None
     specificity: float | None
-    is_tested: bool
+    leader: Leader | None
     created_at: datetime
+    waiting: WaitingRead | None
 
     @property
     def title(self) -> str:
@@ -48,6 +59,7 @@ class Row:
 def experiments_page(
     viewer: Viewing,
     session: Reading,
+    services: Services,
     status: Annotated[Status | None, Query()] = None,
     text: Annotated[str, Query(max_length=200)] = "",
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -60,7 +72,7 @@ def experiments_page(
         turn(PAGE_SIZE, cursor),
         Experiment.created_at,
         Experiment.id,
-        lambda rows: _rows(session, rows),
+        lambda rows: _rows(session, rows, services.settings.broker_url),
     )
     filters = {name: value for name, value in (("status", status), ("text", text.strip())) if value}
     return show(
@@ -86,8 +98,15 @@ def _address(query: dict[str, Any]) -> str:
 
 def _matching(status: str | None, text: str) -> Select[Any]:
     """Leaves out the results, which contain every point of every curve."""
-    columns = (Experiment.name, Experiment.status, Experiment.phase, Experiment.progress, Experiment.created_at)
-    query = select(Experiment).options(load_only(*columns))
+    columns = (
+        Experiment.name,
+        Experiment.status,
+        Experiment.phase,
+        Experiment.progress,
+        Experiment.created_at,
+        Experiment.spec,
+    )
+    query = select(Experiment).where(Experiment.deleted_at.is_(None)).options(load_only(*columns))
     if status is not None:
         query = query.where(Experiment.status == status)
     for word in text.lower().split():
@@ -97,43 +116,44 @@ def _matching(status: str | None, text: str) -> Select[Any]:
     return query
 
 
-def _rows(session: Session, rows: Sequence[Experiment]) -> list[Row]:
+def _rows(session: Session, rows: Sequence[Experiment], broker_url: str) -> list[Row]:
+    waiting = places_of(session, rows, broker_url)
     ids = [row.id for row in rows]
-    known = {
-        id: (dataset, recall, specificity)
-        for id, dataset, recall, specificity in session.execute(
-            select(
-                Experiment.id,
-                Experiment.spec["dataset"].as_string(),
-                Model.metrics["recall"].as_float(),
-                Model.metrics["specificity"].as_float(),
-            )
-            .outerjoin(Model, Model.experiment_id == Experiment.id)
-            .where(Experiment.id.in_(ids))
-        )
-    }
-    recall = Trial.metrics["val_recall"].as_float()
-    of_trials = (
-        select(Trial.experiment_id, func.max(recall))
+    tested = select(
+        Model.experiment_id, Model.metrics["recall"].as_float(), Model.metrics["specificity"].as_float()
+    ).where(Model.experiment_id.in_(ids))
+    figures = {id: (recall, specificity) for id, recall, specificity in session.execute(tested)}
+    trained: dict[str, list[Trial]] = {id: [] for id in ids}
+    columns = (Trial.experiment_id, Trial.name, Trial.kind, Trial.status, Trial.metrics)
+    ended = (
+        select(Trial)
+        .options(load_only(*columns))
         .where(Trial.experiment_id.in_(ids), Trial.status == "succeeded", Trial.kind == "train")
-        .group_by(Trial.experiment_id)
     )
-    best = {id: value for id, value in session.execute(of_trials)}
-    return [_row(row, *known[row.id], best.get(row.id)) for row in rows]
+    for trial in session.scalars(ended.order_by(Trial.phase, Trial.position)):
+        trained[trial.experiment_id].append(trial)
+    return [_row(row, *figures.get(row.id, (None, None)), trained[row.id], waiting.get(row.id)) for row in rows]
 
 
 def _row(
-    row: Experiment, dataset: str | None, recall: float | None, specificity: float | None, best: float | None
+    row: Experiment,
+    recall: float | None,
+    specificity: float | None,
+    trained: Sequence[Trial],
+    waiting: WaitingRead | None,
 ) -> Row:
+    ranking = Ranking.of_answer(row.spec)
+    first = next(iter(ranking.order(trained)), None)
     return Row(
         id=row.id,
         name=row.name,
-        dataset=dataset or "",
+        dataset=row.spec["dataset"],
         status=row.status,
         phase=PHASES[row.phase],
         progress=row.progress,
-        recall=best if recall is None else recall,
+        recall=recall,
         specificity=specificity,
-        is_tested=recall is not None,
+        leader=None if first is None else Leader(first.name, ranking.figure(first)),
         created_at=row.created_at,
+        waiting=waiting,
     )

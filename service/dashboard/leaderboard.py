@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from dermatriage_client.schemas import ENDED
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment.phases import epochs_of
+from models_store.experiment.ranking import Ranking
 from models_store.tables import EpochRow, Experiment, Trial, TrialLog
 from service.presentation.experiment import ranked
 
@@ -74,9 +75,10 @@ def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]
     """The three phases; those not yet opened have their planned trials."""
     screened = _names(trials, 1) or [f"{name}/{weight}" for name in spec.architectures for weight in spec.class_weights]
     tuned = _names(trials, 2) or list(spec.strategies)
-    leader, winner = _leader(spec, trials), (experiment.result or {}).get("winner")
+    ranking, winner = Ranking.of(spec), (experiment.result or {}).get("winner")
+    leader = next(iter(ranking.order([trial for trial in trials if trial.phase == 1])), None)
     outcomes = {
-        1: f"{leader} leads" if leader and experiment.phase > 1 else "",
+        1: f"{leader.name} leads: {ranking.figure(leader)}" if leader and experiment.phase > 1 else "",
         2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
         3: "calibrated and tested" if winner else "",
     }
@@ -85,6 +87,12 @@ def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]
         Phase(number, _state(experiment, spec, number), _tiles(planned[number], spec, trials, number), outcome)
         for number, outcome in outcomes.items()
     ]
+
+
+def columns(ranking: Ranking) -> dict[str, str]:
+    """The figures of the leaderboard and their labels; the one that ranks is among them."""
+    shown = {"val_recall": "Recall", "val_specificity": "Specificity", "val_auc": "ROC AUC"}
+    return shown if ranking.metric in shown else {ranking.metric: ranking.label.capitalize(), **shown}
 
 
 def leaderboard(session: Session, spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Place]:
@@ -139,11 +147,6 @@ def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseSt
     if experiment.status in ENDED:
         return "not reached"
     return "active" if experiment.phase == number else "waiting"
-
-
-def _leader(spec: ExperimentSpec, trials: Sequence[Trial]) -> str | None:
-    screened = [trial for trial in trials if trial.phase == 1 and trial.status == "succeeded"]
-    return ranked(spec, screened)[0].name if screened else None
 
 
 def _final_of(trials: Sequence[Trial]) -> str:

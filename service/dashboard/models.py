@@ -1,4 +1,4 @@
-"""The pages about models: all versions, one model with its card, two compared, and the forms for promotion."""
+"""The pages about models: all versions, one with its card, two compared, and forms for promotion and deletion."""
 
 import re
 from collections.abc import MutableMapping, Sequence
@@ -92,6 +92,12 @@ def promote(version: Identifier, fields: Posted, session: Writing, caller: Calle
     expected = _revision(fields)
     registry.promote(session, version, actor=caller, reason=_reason(fields), expected_revision=expected)
     return RedirectResponse("/models#history", 303)
+
+
+@router.post("/models/{version}/delete")
+def delete(version: Identifier, session: Writing, caller: Caller) -> RedirectResponse:
+    registry.delete(session, version, caller)
+    return RedirectResponse("/models", 303)
 
 
 def _card(model: Model, services: Services) -> tuple[Any, str | None]:

@@ -15,13 +15,14 @@ from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.errors import DatasetUnknown
+from models_store.tables import Experiment
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
-from service.dashboard.shell import PageRoute, Posted, Viewing, show
+from service.dashboard.shell import PageRoute, Posted, Viewer, Viewing, show
 from service.datasets.endpoints import split_alone
 from service.datasets.notices import notices
 from service.dependencies import Reading, Services, Writing
 from service.experiments.catalog import read_catalog
-from service.experiments.estimate import estimate_on_workers
+from service.experiments.waiting import estimate_in_queue
 
 router = APIRouter(route_class=PageRoute)
 FRAGMENT = "x-fragment"
@@ -29,15 +30,32 @@ FRAGMENT = "x-fragment"
 
 @router.get("/experiments/new")
 def new_experiment_page(
-    viewer: Viewing, session: Reading, preset: Annotated[str, Query(max_length=40)] = "laptop"
+    viewer: Viewing,
+    session: Reading,
+    preset: Annotated[str, Query(max_length=40)] = "laptop",
+    again: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
+    """`again` is the id of an experiment, whose settings fill the form in place of those of a preset."""
     fields, groups = sections(datasets(session))
+    if again is not None:
+        return _again(viewer, session, fields, groups, again)
     chosen = preset if preset in PRESETS else "laptop"
     start = PRESETS[chosen]
     values = initial_values(start, all_fields(fields, groups))
     # The demonstration needs no download.
     values["dataset"] = "synthetic" if chosen == "demo" else ""
     return _page(viewer, session, fields, groups, values, preset=chosen)
+
+
+def _again(
+    viewer: Viewer, session: Session, fields: Sequence[Field], groups: Sequence[Group], experiment_id: str
+) -> Response:
+    experiment = runs.find_experiment(session, experiment_id)
+    spec = ExperimentSpec.model_validate(experiment.spec)
+    values = initial_values(spec.model_dump(mode="json"), all_fields(fields, groups))
+    if not _is_offered(spec.dataset, fields):
+        values["dataset"] = ""
+    return _page(viewer, session, fields, groups, values, again=experiment)
 
 
 @router.post("/experiments")
@@ -74,7 +92,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
     spec, wrong = _validated(given, fields, groups)
-    estimated = None if spec is None else estimate_on_workers(session, spec, services.settings.broker_url)
+    estimated = None if spec is None else estimate_in_queue(session, spec, services.settings.broker_url)
     if FRAGMENT in request.headers:
         return show(
             "estimate.html",
@@ -104,14 +122,17 @@ def _key(form: FormData) -> str:
 def _validated(
     given: dict[str, Any], fields: Sequence[Field], groups: Sequence[Group]
 ) -> tuple[ExperimentSpec | None, dict[str, str]]:
-    known = {choice.value for field in fields if field.name == "dataset" for choice in field.choices}
     try:
         spec = ExperimentSpec.model_validate(given)
     except ValidationError as error:
         return None, mistakes(error, all_fields(fields, groups))
-    if spec.dataset not in known:
+    if not _is_offered(spec.dataset, fields):
         return None, {"dataset": f"there is no data set {spec.dataset!r}"}
     return spec, {}
+
+
+def _is_offered(dataset: str, fields: Sequence[Field]) -> bool:
+    return any(choice.value == dataset for field in fields if field.name == "dataset" for choice in field.choices)
 
 
 def _page(
@@ -124,6 +145,7 @@ def _page(
     wrong: dict[str, str] | None = None,
     estimated: Estimate | None = None,
     preset: str = "",
+    again: Experiment | None = None,
     status_code: int = 200,
     key: str = "",
 ) -> Response:
@@ -141,5 +163,6 @@ def _page(
         presets=PRESETS,
         notices=notices(read_catalog(session).datasets),
         preset=preset,
+        again=again,
         key=key or uuid.uuid4().hex,
     )

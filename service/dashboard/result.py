@@ -94,6 +94,7 @@ def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, se
         calibration=calibration,
         guarantee=calibration["guarantee"],
         cautions=cautions(record),
+        why_first=record.ranking.why_first(record.trials),
         warnings=(record.experiment.result or {}).get("warnings", []),
         figures=wording.figure_rows(test),
         leak_free=None if test["leak_free"] is None else wording.figure_rows(test["leak_free"]),

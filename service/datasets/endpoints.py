@@ -1,26 +1,77 @@
-"""Read data sets, and split one by whole lesions."""
+"""Register and read data sets, and split one by whole lesions."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from dermatriage_client.schemas import DatasetList, DatasetRead, NewSplit
 from models_store.tables import DatasetRow
 from service.datasets.reading import builtin_datasets, show_dataset, show_datasets
 from service.datasets.splitting import make_split
+from service.datasets.uploading import register_upload
 from service.dependencies import Reading, Service, Services
 from service.errors import Problem
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["data sets"])
 
-Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+Name = Annotated[str, Path(pattern=PATTERN)]
+NewName = Annotated[str, Query(pattern=PATTERN, description="The name that experiments will use.")]
+FILE = {"type": "string", "format": "binary"}
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": FILE, "lesions": FILE, "patients": FILE},
+                    "additionalProperties": False,
+                },
+                "example": {"file": "(the bytes of clinic.npz)", "lesions": "(the bytes of clinic_lesions.csv)"},
+            },
+            "application/octet-stream": {"schema": FILE, "example": "(the bytes of clinic.npz)"},
+        },
+    }
+}
 
 
 @router.get("/v1/datasets", responses=problems())
 def list_datasets(session: Reading) -> DatasetList:
     """Every data set an experiment may name."""
     return DatasetList(items=show_datasets(session))
+
+
+@router.post(
+    "/v1/datasets",
+    status_code=201,
+    responses={
+        200: {"model": DatasetRead, "description": "This file was registered under this name before."},
+        **problems(
+            "dataset-name-refused",
+            "content-too-large",
+            "invalid-request",
+            "dataset-invalid",
+            "overloaded",
+            "dataset-unavailable",
+            "disk-full",
+        ),
+    },
+    openapi_extra=UPLOAD,
+)
+async def register_dataset(name: NewName, services: Services, request: Request, response: Response) -> DatasetRead:
+    """Registers an npz file in MedMNIST layout, with its lesions and patients tables, under a name for experiments.
+
+    Without tables the body may be the file itself. Everything is checked before anything is stored, and a name keeps
+    the content it was first given. An upload is limited by `MAX_DATASET_BYTES` and `DATASET_UPLOAD_SECONDS`; a larger
+    file is registered on the server, by `dermatriage dataset register --direct`.
+    """
+    made, is_new = await register_upload(services, request, name)
+    response.headers["Location"] = request.url_for("read_dataset", name=name).path
+    response.status_code = 201 if is_new else 200
+    return show_dataset(made)
 
 
 @router.get("/v1/datasets/{name}", responses=problems("dataset-not-found", "invalid-request"))

@@ -6,6 +6,13 @@ from models_store.datasets.registration import RegisteredDataset
 from models_store.tables import DatasetRow
 
 
+def is_recorded(database: Database, registered: RegisteredDataset) -> bool:
+    """Whether the name has this content already."""
+    with database.read() as session:
+        known = session.get(DatasetRow, registered.name)
+        return known is not None and known.sha256 == registered.sha256
+
+
 def record(database: Database, registered: RegisteredDataset) -> DatasetRow:
     """Raises `DatasetNameRefused` if the name has another content."""
     with database.write() as session:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrations import migrate
+from migrations import exists, migrate
 from models_store.settings import Settings
 from models_store.store.signatures import make_keys
 from service.embedded import probes
@@ -97,7 +97,8 @@ def embedded_stack(
         port = probes.claimable(settings.host, settings.port)
         stack = Stack(settings.model_copy(update={"port": port}), (var / "log").resolve())
         try:
-            say("Bringing the database up to date ...")
+            is_new = not exists(settings.database_url)
+            say("Making a new database ..." if is_new else "Bringing the database up to date ...")
             migrate(settings.database_url)
             stack.settings = _with_signing_key(stack.settings, var)
             say("Starting broker, worker, sweeper and web server ...")

@@ -25,8 +25,8 @@ def experiment_seconds(
     shortest, longest = (
         first
         + _spread([start_seconds + winner(trainings)] * len(spec.strategies), slots)
-        + final_seconds(spec, finalists)
-        for winner, finalists in zip((min, max), _finalists(spec, final_epochs), strict=True)
+        + final_seconds(spec, trained)
+        for winner, trained in zip((min, max), finalists(spec, final_epochs), strict=True)
     )
     return shortest, longest
 
@@ -51,13 +51,11 @@ def network_runs(spec: ExperimentSpec, networks: int) -> int:
 
 def answer_milliseconds(spec: ExperimentSpec, single: Sequence[float]) -> tuple[float, float]:
     """If the fastest networks win, and if the slowest do; `single` are those of each network of Phase 1 in one view."""
-    fastest, slowest = (
-        spec.final.views * sum(finalists[: spec.final.ensemble]) for finalists in _finalists(spec, single)
-    )
+    fastest, slowest = (spec.final.views * sum(trained[: spec.final.ensemble]) for trained in finalists(spec, single))
     return fastest, slowest
 
 
-def _finalists(spec: ExperimentSpec, costs: Sequence[float]) -> tuple[list[float], list[float]]:
+def finalists(spec: ExperimentSpec, costs: Sequence[float]) -> tuple[list[float], list[float]]:
     """The costs of all trained networks, once with the cheapest first and once with the dearest.
 
     A network of Phase 2 costs what the winner of Phase 1 costs.

@@ -1,6 +1,7 @@
-"""Submit, watch and cancel experiments; read their trials."""
+"""Submit, watch, cancel, retry and delete experiments; read their trials."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -17,12 +18,12 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.contract.suggestions import suggestion
 from models_store.datasets.sources import BUILTIN_NAMES, is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
-from service.access.gate import KEY_ID
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.access.gate import KEY_ID, Caller
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
-from service.experiments.estimate import estimate_on_workers
-from service.experiments.reading import show_experiment, show_experiments, show_trials
+from service.experiments.reading import places_of, show_experiment, show_experiments, show_trials
+from service.experiments.waiting import estimate_in_queue
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
@@ -68,25 +69,34 @@ def read_estimate(
 ) -> Estimate:
     """How long the experiment would take on the workers there are, and what its answers would cost. Submits nothing."""
     _require_dataset(session, spec.dataset)
-    return estimate_on_workers(session, spec, services.settings.broker_url)
+    return estimate_in_queue(session, spec, services.settings.broker_url)
 
 
 @router.get("/v1/experiments", responses=problems("invalid-request"))
 def list_experiments(
     session: Reading,
+    services: Services,
     turn: Turned,
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
+    prefix: IdPrefix = "",
 ) -> Page[ExperimentRead]:
     """Newest first."""
-    query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
-    return page(
-        session, query, turn, Experiment.created_at, Experiment.id, lambda rows: show_experiments(session, rows)
-    )
+    query = select(Experiment).where(Experiment.deleted_at.is_(None))
+    if prefix:
+        query = query.where(Experiment.id.startswith(prefix, autoescape=True))
+    if status is not None:
+        query = query.where(Experiment.status == status)
+
+    def shown(rows: Sequence[Experiment]) -> list[ExperimentRead]:
+        return show_experiments(session, rows, places_of(session, rows, services.settings.broker_url))
+
+    return page(session, query, turn, Experiment.created_at, Experiment.id, shown)
 
 
 @router.get("/v1/experiments/{experiment_id}", responses=problems("experiment-not-found", "invalid-request"))
-def read_experiment(experiment_id: Identifier, session: Reading) -> ExperimentRead:
-    return show_experiment(session, runs.find_experiment(session, experiment_id))
+def read_experiment(experiment_id: Identifier, session: Reading, services: Services) -> ExperimentRead:
+    row = runs.find_experiment(session, experiment_id)
+    return show_experiment(session, row, places_of(session, [row], services.settings.broker_url))
 
 
 @router.post(
@@ -103,6 +113,29 @@ def cancel_experiment(experiment_id: Identifier, session: Writing) -> Experiment
         finished = f"experiment {experiment_id} has {experiment.status}; there is nothing left to cancel"
         raise Problem("experiment-finished", finished)
     return show_experiment(session, experiment)
+
+
+@router.post(
+    "/v1/experiments/{experiment_id}/retry",
+    status_code=202,
+    responses=problems("experiment-not-found", "not-retryable", "invalid-request"),
+)
+def retry_experiment(experiment_id: Identifier, session: Writing) -> ExperimentRead:
+    """Queues the failed trials of a failed experiment again; what is finished is kept, and limits count from now."""
+    return show_experiment(session, runs.retry(session, experiment_id))
+
+
+@router.delete(
+    "/v1/experiments/{experiment_id}",
+    status_code=204,
+    responses=problems("experiment-not-found", "experiment-unfinished", "model-is-champion", "invalid-request"),
+)
+def delete_experiment(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
+    """Deletes an ended experiment with its model and their files; asking again changes nothing.
+
+    It stays on record that its test set was opened, when its model was champion, and what the model predicted.
+    """
+    runs.delete_experiment(session, experiment_id, caller)
 
 
 @router.get("/v1/experiments/{experiment_id}/trials", responses=problems("experiment-not-found", "invalid-request"))
@@ -164,9 +197,11 @@ def _owned(key: str | None, request: Request) -> str | None:
 
 
 def _trial(session: Session, trial_id: str) -> Trial:
+    """Raises `ExperimentNotFound` if its experiment was deleted."""
     trial = session.get(Trial, trial_id)
     if trial is None:
         raise Problem("trial-not-found", f"there is no trial {trial_id}")
+    runs.find_experiment(session, trial.experiment_id)
     return trial
 
 
@@ -177,6 +212,7 @@ def _require_dataset(session: Session, name: str) -> None:
     missing = f"no data set is called {name!r}; {suggestion(name, known)}"
     raise unprocessable(
         missing,
-        f"Register it with `dermatriage dataset register PATH --name {name}`, or choose one from GET /v1/catalog.",
+        f"Register it on this server with POST /v1/datasets or `dermatriage dataset register PATH --name {name} --url "
+        "URL`, or choose one from GET /v1/catalog.",
         Finding(detail=missing, pointer="/dataset"),
     )

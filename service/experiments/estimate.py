@@ -17,7 +17,6 @@ from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.experiments.costs import EpochCost, Measurement, around, at_size, costs, measurements_of, with_recipe
 from service.experiments.durations import answer_milliseconds, experiment_seconds, network_runs
-from service.system.worker_status import heard_workers
 
 # Enough trials for a median of every network, and few enough to read at every change of the form.
 LATEST_TRIALS = 300
@@ -40,24 +39,18 @@ class Dataset(NamedTuple):
     image_size: int
 
 
-def estimate_on_workers(session: Session, spec: ExperimentSpec, broker_url: str) -> Estimate:
-    """With as many trials at a time as the workers of the experiment's queue take."""
-    workers = heard_workers(broker_url) or []
-    return estimate(session, spec, sum(worker.slots for worker, _ in workers if spec.queue in worker.queues))
-
-
 def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     """From recorded epochs of the same network, recipe and data set, otherwise from the table of measurements."""
     dataset = _dataset(session, spec.dataset)
     trials = screening(spec).values()
     networks = [Network(trial.architecture, trial.input_size) for trial in trials]
     recorded = _recorded(session, spec)
-    tabled = {each: rows for each in networks if (rows := _rows(each, spec, dataset))}
+    tabled = _tabled(networks, spec, dataset)
     from_table = {each: rows for each, rows in tabled.items() if each not in recorded}
     unknown = _names(each for each in networks if each not in recorded and each not in tabled)
     shortest, longest = None, None
     if not unknown:
-        by_table = {each: dataset.images * _epoch_seconds(each, rows, dataset) for each, rows in tabled.items()}
+        by_table = _by_table(tabled, dataset)
         epochs, final_epochs = by_table | recorded, recorded | by_table  # Phase 3 never runs on a GPU
         shortest, longest = experiment_seconds(
             spec,
@@ -78,6 +71,23 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
         notes=_notes(spec, from_table),
         answer=_answer(spec, networks, dataset),
     )
+
+
+def epoch_seconds(session: Session, spec: ExperimentSpec) -> dict[Network, float]:
+    """Of each network of the experiment; one that nobody measured is missing."""
+    dataset = _dataset(session, spec.dataset)
+    networks = [Network(trial.architecture, trial.input_size) for trial in screening(spec).values()]
+    return _by_table(_tabled(networks, spec, dataset), dataset) | _recorded(session, spec)
+
+
+def _tabled(networks: Sequence[Network], spec: ExperimentSpec, dataset: Dataset) -> dict[Network, list[EpochCost]]:
+    """The measurements from which the cost of each network follows; a network without any is missing."""
+    return {each: rows for each in networks if (rows := _rows(each, spec, dataset))}
+
+
+def _by_table(tabled: Mapping[Network, Sequence[EpochCost]], dataset: Dataset) -> dict[Network, float]:
+    """Seconds of an epoch."""
+    return {each: dataset.images * _epoch_seconds(each, rows, dataset) for each, rows in tabled.items()}
 
 
 def _rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:

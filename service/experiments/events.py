@@ -186,7 +186,8 @@ def _read_events(database: Database, experiment_id: str, seen: int) -> Sequence[
 def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
     with database.read() as session:
         experiment = find_experiment(session, experiment_id)
-        return experiment.status in ENDED and experiment.events <= seen
+        later = select(Event.number).where(Event.experiment_id == experiment_id, Event.number > seen).limit(1)
+        return experiment.status in ENDED and session.scalar(later) is None  # events of long ago may be pruned
 
 
 def _encoded(event: Event) -> bytes:
@@ -195,7 +196,7 @@ def _encoded(event: Event) -> bytes:
 
 
 def _ends(event: Event) -> bool:
-    return event.kind == "experiment" and event.data.get("status") in ENDED
+    return event.kind == "experiment" and event.data.get("status") in ENDED and not event.data.get("retried")
 
 
 @contextmanager

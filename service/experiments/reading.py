@@ -1,17 +1,24 @@
 """Rows of experiments and trials as answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, ResultRead, TrialRead
+from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, ResultRead, TrialRead, WaitingRead
 from models_store.tables import EpochRow, Experiment, Model, Trial
+from service.experiments.waiting import waiting_places
+from service.system.worker_status import heard_workers, slots
+
+NOT_ASKED: Mapping[str, WaitingRead] = MappingProxyType({})
 
 
-def show_experiments(session: Session, rows: Sequence[Experiment]) -> list[ExperimentRead]:
-    """Reads the attempts, and the test figures, of all of them in one query each."""
+def show_experiments(
+    session: Session, rows: Sequence[Experiment], waiting: Mapping[str, WaitingRead] = NOT_ASKED
+) -> list[ExperimentRead]:
+    """Reads the attempts, and the test figures, of all of them in one query each. `waiting` are `places_of` them."""
     ids = [row.id for row in rows]
     counted = (
         select(Trial.experiment_id, func.sum(Trial.attempts))
@@ -20,11 +27,23 @@ def show_experiments(session: Session, rows: Sequence[Experiment]) -> list[Exper
     )
     attempts = dict(session.execute(counted).all())
     figures = _test_figures(session, Model.experiment_id, ids)
-    return [_experiment(row, attempts.get(row.id, 0), figures.get(row.id)) for row in rows]
+    return [_experiment(row, attempts.get(row.id, 0), figures.get(row.id), waiting.get(row.id)) for row in rows]
 
 
-def show_experiment(session: Session, row: Experiment) -> ExperimentRead:
-    return show_experiments(session, [row])[0]
+def show_experiment(
+    session: Session, row: Experiment, waiting: Mapping[str, WaitingRead] = NOT_ASKED
+) -> ExperimentRead:
+    return show_experiments(session, [row], waiting)[0]
+
+
+def places_of(session: Session, rows: Sequence[Experiment], broker_url: str) -> dict[str, WaitingRead]:
+    """The places of those that wait, by id; how many trials run at once is what the workers told the broker."""
+    queues = {row.spec["queue"] for row in rows if row.status == "queued"}
+    heard = (heard_workers(broker_url) or ()) if queues else ()
+    places: dict[str, WaitingRead] = {}
+    for queue in queues:
+        places |= waiting_places(session, queue, slots(heard, queue))
+    return places
 
 
 def show_trials(session: Session, rows: Sequence[Trial], *, epochs: bool) -> list[TrialRead]:
@@ -45,11 +64,14 @@ def _test_figures(session: Session, key: InstrumentedAttribute[str], ids: Sequen
     return dict(session.execute(select(key, Model.metrics).where(key.in_(ids))).all()) if ids else {}
 
 
-def _experiment(row: Experiment, attempts: int, figures: dict[str, Any] | None) -> ExperimentRead:
+def _experiment(
+    row: Experiment, attempts: int, figures: dict[str, Any] | None, waiting: WaitingRead | None
+) -> ExperimentRead:
     columns = ("id", "status", "phase", "progress", "spec", "created_at", "started_at", "finished_at")
     return ExperimentRead(
         **{name: getattr(row, name) for name in columns},
         attempts=attempts,
+        waiting=waiting,
         result=None if row.result is None else ResultRead.model_validate({**row.result, "test": figures}),
         error=None if row.error is None else FailureRead.model_validate(row.error),
     )

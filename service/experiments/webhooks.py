@@ -1,10 +1,10 @@
 """The webhooks that the sweeper sends, as the OpenAPI document describes them to those who receive them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 
-from dermatriage_client.schemas import ExperimentEnded
+from dermatriage_client.schemas import ExperimentEnded, PromiseInDoubt
 from models_store.runs.deliveries import FIRST_RETRY_SECONDS, MOST_ATTEMPTS, SLOWEST_RETRY_SECONDS
 
 router = APIRouter(tags=["webhooks"])
@@ -15,20 +15,32 @@ AGAIN = (
 )
 
 
-@router.post(
-    "experiment.ended",
-    status_code=204,
-    response_description="Received. Any status from 200 to 299 says so.",
-    responses={"default": {"description": AGAIN}},
-)
+ANSWER: dict[str, Any] = {
+    "status_code": 204,
+    "response_description": "Received. Any status from 200 to 299 says so.",
+    "responses": {"default": {"description": AGAIN}},
+}
+Id = Annotated[str, Header(description="The same in every attempt to deliver it.")]
+Timestamp = Annotated[str, Header(description="Seconds since 1970 of this attempt.")]
+Signature = Annotated[str, Header(description="`v1,` and an HMAC-SHA256 in base64.")]
+
+
+@router.post("experiment.ended", **ANSWER)
 def experiment_ended(
-    body: ExperimentEnded,
-    webhook_id: Annotated[str, Header(description="The same in every attempt to deliver it.")],
-    webhook_timestamp: Annotated[str, Header(description="Seconds since 1970 of this attempt.")],
-    webhook_signature: Annotated[str, Header(description="`v1,` and an HMAC-SHA256 in base64.")],
+    body: ExperimentEnded, webhook_id: Id, webhook_timestamp: Timestamp, webhook_signature: Signature
 ) -> None:
     """Sent to the address in the setting `WEBHOOK_URL` when an experiment has succeeded, failed or been cancelled.
 
     It is signed as [Standard Webhooks](https://www.standardwebhooks.com) describes, with the setting `WEBHOOK_SECRET`;
     verify it before you believe it. It may arrive more than once.
+    """
+
+
+@router.post("promise.in_doubt", **ANSWER)
+def promise_in_doubt(
+    body: PromiseInDoubt, webhook_id: Id, webhook_timestamp: Timestamp, webhook_signature: Signature
+) -> None:
+    """Sent once for a model, when the verified outcomes put the recall that it promises in doubt.
+
+    It goes to the same address and is signed in the same way.
     """

@@ -1,4 +1,4 @@
-"""Model versions: read, download, promote, roll back."""
+"""Model versions: read, download, promote, roll back, delete."""
 
 import re
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model, Promotion
 from service.access.gate import Caller
-from service.dependencies import Identifier, Reading, Services, Writing
+from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem
 from service.models import downloads
 from service.models.comparing import PairedTest, compare
@@ -42,12 +42,15 @@ Compared = Annotated[
 
 
 @router.get("", responses=problems("invalid-request"))
-def list_models(session: Reading, turn: Turned) -> Page[ModelRead]:
+def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[ModelRead]:
     """Newest first."""
     champion = registry.champion(session)
+    query = select(Model).where(Model.deleted_at.is_(None))
+    if prefix:
+        query = query.where(Model.version.startswith(prefix, autoescape=True))
     return page(
         session,
-        select(Model),
+        query,
         turn,
         Model.created_at,
         Model.version,
@@ -93,6 +96,17 @@ def read_model(version: Identifier, session: Reading, response: Response) -> Mod
     """One model. The ETag counts the moves of the champion; send it back as `If-Match` when promoting."""
     response.headers["ETag"] = f'"{registry.revision(session)}"'
     return _show(registry.model(session, version), registry.champion(session))
+
+
+@router.delete(
+    "/{version}", status_code=204, responses=problems("model-not-found", "model-is-champion", "invalid-request")
+)
+def delete_model(version: Identifier, session: Writing, caller: Caller) -> None:
+    """Deletes a model and its bundle, unless it is the champion; asking again changes nothing.
+
+    Its figures stay on the experiment's record, and so does what it predicted and when it was champion.
+    """
+    registry.delete(session, version, caller)
 
 
 @router.post(

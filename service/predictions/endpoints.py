@@ -1,14 +1,12 @@
 """`POST /predict`: one image in, one calibrated decision out; and what was once answered."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
-from pydantic import AfterValidator, AwareDatetime
 from sqlalchemy import select
 
-from dermatriage_client.schemas import Label, Page, Prediction, PredictionRead
+from dermatriage_client.schemas import Label, Moment, Page, Prediction, PredictionRead
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
 from service.dependencies import IDENTIFIER, Identifier, Reading, Service, Services
@@ -77,16 +75,6 @@ async def predict(
     serving = await champion(services)
     async with while_connected(request):
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the moment is outside the calendar") from error
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 @router.get("/v1/predictions", responses=problems("invalid-request"))

@@ -9,14 +9,15 @@ from service.presentation.experiment import ExperimentRecord
 PHASES = ("the queue", "phase 1, screening", "phase 2, fine-tuning", "phase 3, final evaluation")
 
 REMEDIES = {
-    "TimeLimitExceeded": "Submit it again with a higher limit, fewer epochs or fewer networks.",
-    "TrialCrashed": "Its log shows the last steps. If memory ran out, give the worker fewer slots.",
-    "WorkerLost": "Check that the worker is running and can reach the database, then submit the experiment again.",
+    "TimeLimitExceeded": "Retry it to go on from the finished trials, or submit it again with a higher limit, fewer "
+    "epochs or fewer networks.",
+    "TrialCrashed": "Its log shows the last steps. If memory ran out, give the worker fewer slots, then retry.",
+    "WorkerLost": "Check that the worker is running and can reach the database, then retry.",
     "collapsed": "No network recognized enough benign lesions: train for longer, use smaller class weights (W0), lower "
     "the minimum specificity, or rank by specificity_at_recall.",
     "NoTrialSucceeded": "The table below gives the reason for each trial.",
-    "WeightsUnavailable": "Put the ImageNet weights into WEIGHTS_ROOT, or choose weights none.",
-    "DatasetUnavailable": "Put the file into DATA_ROOT, or register it under a new name.",
+    "WeightsUnavailable": "Put the ImageNet weights into WEIGHTS_ROOT and retry, or choose weights none.",
+    "DatasetUnavailable": "Put the file into DATA_ROOT and retry, or register it under a new name.",
     "ChecksumMismatch": "The file differs from the named one: download it again, or register it under another name.",
 }
 

@@ -32,7 +32,7 @@ def empty_figure(x: str, y: str) -> Any:
     figure.update_layout(
         margin={"l": 60, "r": 16, "t": 12, "b": 52},
         xaxis={"title": {"text": x}, "fixedrange": True, "automargin": True},
-        yaxis={"title": {"text": y}, "fixedrange": True, "automargin": True},
+        yaxis={"title": {"text": y}, "fixedrange": True, "automargin": True, "hoverformat": ".3f"},
         hovermode="closest",
     )
     return figure
@@ -54,7 +54,7 @@ def precision_recall_curve(test: Json, name: str, colour: str, dash: str = "soli
 def as_json(figure: Any, *, unit_axes: bool = False) -> Json:
     """Plain data and layout; with `unit_axes`, both axes run from 0 to 1."""
     if unit_axes:
-        figure.update_layout(xaxis={"range": [-0.02, 1.02]}, yaxis={"range": [-0.02, 1.02]})
+        figure.update_layout(xaxis={"range": [-0.02, 1.02], "hoverformat": ".3f"}, yaxis={"range": [-0.02, 1.02]})
     drawn = figure.to_plotly_json()
     layout = {key: value for key, value in drawn["layout"].items() if key != "template"}
     return {"data": drawn["data"], "layout": layout}

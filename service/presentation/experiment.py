@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models_store.contract.figures import PicturedMiss
 from models_store.contract.records import DataSizes
 from models_store.contract.specs import ExperimentSpec
-from models_store.experiment.selection import policy_for
+from models_store.experiment.ranking import Ranking
 from models_store.runs import find_experiment, trials_of
 from models_store.store.bundles import BundleAltered, StoredBundle
 from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
@@ -37,6 +37,10 @@ class ExperimentRecord:
         if self.opening is None:
             return 0
         return sum(other.opened_at < self.opening.opened_at for other in self.other_openings)
+
+    @property
+    def ranking(self) -> Ranking:
+        return Ranking.of(self.spec)
 
     @property
     def ranked_trials(self) -> list[Trial]:
@@ -71,14 +75,9 @@ def read_record(session: Session, experiment_id: str) -> ExperimentRecord:
 
 def ranked(spec: ExperimentSpec, trials: Sequence[Trial]) -> list[Trial]:
     """Eligible trials first, the best at the top by the experiment's selection rule; the others in their order."""
-    policy = policy_for(spec.selection)
-    measured = {trial.id: trial.metrics for trial in trials if trial.status == "succeeded" and trial.metrics}
-    ranks = {trial_id: policy.rank(metrics) for trial_id, metrics in measured.items()}
-    return sorted(
-        trials,
-        key=lambda trial: (ranks.get(trial.id) is not None, trial.id in measured, ranks.get(trial.id) or ()),
-        reverse=True,
-    )
+    first = Ranking.of(spec).order(trials)
+    others = [trial for trial in trials if trial not in first]
+    return first + sorted(others, key=lambda trial: trial.status != "succeeded")
 
 
 def read_bundle_contents(storage: Storage, model: Model, cache_root: Path) -> BundleContents:

@@ -55,6 +55,12 @@ def about(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def within(when: datetime) -> str:
+    """How long until then at the most, in one unit."""
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    return "within a minute" if seconds < MINUTE else f"within {about(seconds)}"
+
+
 def milliseconds(value: float) -> str:
     """With two digits at least: `0.28`, `4.1`, `120`."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
@@ -71,5 +77,6 @@ FILTERS = {
     "ago": ago,
     "duration": duration,
     "about": about,
+    "within": within,
     "milliseconds": milliseconds,
 }

@@ -1,7 +1,10 @@
 """The test results of one model as plots."""
 
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
+from models_store.estimate_rows import net_benefit_sentence
 from models_store.wording import DIAGNOSES, interval, rate
 from service.presentation.drawing import (
     CHANCE,
@@ -15,11 +18,15 @@ from service.presentation.drawing import (
     roc_curve,
 )
 
+# Wider labels leave too little of a phone's screen to the plot.
+LABEL_CHARACTERS = 22
+
 
 def result_plots(test: Json) -> list[Plot]:
-    """ROC and precision-recall curves where they were recorded, then the reliability diagram and the diagnoses."""
+    """ROC, precision-recall and decision curves where they were recorded, the reliability diagram, the diagnoses."""
     curves = [roc(test), precision_recall(test)] if test.get("curve") else []
-    return [*curves, reliability(test), diagnoses(test)]
+    decisions = [decision_curve(test)] if test.get("decision_curve") else []
+    return [*curves, reliability(test), *decisions, *diagnoses(test)]
 
 
 def roc(test: Json) -> Plot:
@@ -77,25 +84,47 @@ def reliability(test: Json) -> Plot:
     return Plot("reliability", "Reliability diagram", alt, as_json(figure, unit_axes=True))
 
 
-def diagnoses(test: Json) -> Plot:
-    """The share of each diagnosis that was classified correctly, melanoma at the top, with exact intervals."""
-    rows = test["diagnoses"]
-    figure = empty_figure("Share classified correctly", "")
-    for kind, colour in ((True, COLOURS[1]), (False, COLOURS[0])):
-        chosen = [row for row in rows if row["malignant"] is kind]
-        figure.add_scatter(
-            x=[row["rate"] for row in chosen],
-            y=[row["diagnosis"] for row in chosen],
-            mode="markers",
-            name="malignant" if kind else "benign",
-            marker={"color": colour, "size": 10},
-            error_x=interval_bars([(row["rate"], row["interval"]) for row in chosen]),
-        )
-    figure.update_layout(xaxis={"range": [-0.02, 1.02]}, yaxis={"autorange": "reversed", "type": "category"})
+def decision_curve(test: Json) -> Plot:
+    """Net benefit of the model beside treating all and none; needs a recorded decision curve."""
+    points = test["decision_curve"]
+    thresholds, best = [point["threshold"] for point in points], test["malignant_images"] / test["images"]
+    figure = empty_figure("Threshold probability", "Net benefit per image")
+    figure.add_scatter(x=[0, thresholds[-1]], y=[0, 0], name="treat none", **CHANCE)
+    for name, label, dash, colour in (("treat_all", "treat all", "dash", 1), ("model", "model", "solid", 0)):
+        line = {"color": COLOURS[colour], "width": 2.5, "dash": dash}
+        figure.add_scatter(x=thresholds, y=[point[name] for point in points], mode="lines", name=label, line=line)
+    figure.update_layout(xaxis={"range": [0, thresholds[-1]]}, yaxis={"range": [-0.2 * best, 1.1 * best]})
+    alt = (
+        "Decision curve: net benefit of acting on the model (solid), on every image (dashed) and on none (dotted). "
+        f"{net_benefit_sentence(test)}"
+    )
+    return Plot("decision-curve", "Decision curve", alt, as_json(figure))
+
+
+def diagnoses(test: Json) -> list[Plot]:
+    """The sensitivity of each malignant diagnosis, melanoma at the top, and the specificity of each benign one."""
+    return [
+        _by_diagnosis([row for row in test["diagnoses"] if row["malignant"] is malignant], figure, colour)
+        for malignant, figure, colour in ((True, "sensitivity", COLOURS[1]), (False, "specificity", COLOURS[0]))
+    ]
+
+
+def _by_diagnosis(rows: Sequence[Json], name: str, colour: str) -> Plot:
+    figure = empty_figure(name.capitalize(), "")
+    figure.add_scatter(
+        x=[row["rate"] for row in rows],
+        y=["<br>".join(wrap(DIAGNOSES[row["diagnosis"]], LABEL_CHARACTERS)) for row in rows],
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x=interval_bars([(row["rate"], row["interval"]) for row in rows]),
+    )
+    figure.update_layout(xaxis={"range": [-0.02, 1.02], "hoverformat": ".3f"})
+    figure.update_layout(yaxis={"autorange": "reversed", "type": "category"})
     shares = "; ".join(
         f"{DIAGNOSES[row['diagnosis']]} {rate(row['rate'])} ({interval(row['interval'])})" for row in rows
     )
-    return Plot("diagnoses", "Sensitivity by diagnosis", f"Share classified correctly: {shares}.", as_json(figure))
+    alt = f"{name.capitalize()} by diagnosis: {shares or 'no such image in the test set'}."
+    return Plot(f"{name}-by-diagnosis", f"{name.capitalize()} by diagnosis", alt, as_json(figure))
 
 
 def _operating_point(x: float, y: float | None, name: str, symbol: str, colour: int) -> dict[str, Any]:

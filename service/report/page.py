@@ -7,7 +7,7 @@ import plotly.offline
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from models_store import group_gaps, wording
+from models_store import estimate_rows, group_gaps, wording
 from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
@@ -69,6 +69,10 @@ def _test_results(model: Model | None) -> dict[str, Any]:
         "precision_recall": plots.precision_recall(test) if has_curve else None,
         "operating_points": _operating_points(test),
         "reliability": plots.reliability(test),
+        "likelihood_ratios": estimate_rows.likelihood_rows(test),
+        "calibration_estimates": estimate_rows.calibration_rows(test),
+        "net_benefit": estimate_rows.net_benefit_rows(test),
+        "decision_curve": plots.decision_curve(test) if test.get("decision_curve") else None,
         "diagnoses": plots.diagnoses(test),
         "new_lesions": wording.new_lesions(test, model.dataset),
         "rest_of_test_set": test["leak_free"] and wording.rest_of_test_set(test),

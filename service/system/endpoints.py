@@ -1,18 +1,22 @@
-"""`GET /v1/system`: everything that the system page shows."""
+"""Everything that the system page shows, and the removal of what the settings no longer keep."""
 
 import platform
 from functools import cache
 from importlib.metadata import version
+from typing import Annotated
 
 import onnxruntime
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
+from dermatriage_client.schemas import PrunedRead
 from models_store.database import now
+from models_store.retention import pruning
 from models_store.version import commit
 from service.dependencies import Reading, Service, Services
 from service.system.drift import fortnight
 from service.system.health import checks
+from service.system.live_recall import live_recalls
 from service.system.schemas import SystemRead, Versions
 from service.system.worker_status import heard_workers, queues, recent_events, workers
 from service.web.api_docs import problems
@@ -22,8 +26,17 @@ router = APIRouter(tags=["system"])
 
 @router.get("/v1/system", responses=problems("database-unreachable"))
 def read_system(session: Reading, services: Services) -> SystemRead:
-    """Workers with what they run, queues, versions, what answers, and the predictions of the last fortnight."""
+    """Workers with what they run, queues, versions, what answers, live recall, predictions of the last fortnight."""
     return look(session, services)
+
+
+@router.post("/v1/system/prune", responses=problems("invalid-request"))
+def prune_data(
+    services: Services, dry_run: Annotated[bool, Query(description="Whether to count and remove nothing.")] = False
+) -> PrunedRead:
+    """Removes now what the settings `KEEP_…_DAYS` no longer keep; the sweeper does the same every ten minutes."""
+    pruned = pruning.prune(services.database, services.storage, services.settings, dry_run=dry_run)
+    return PrunedRead.model_validate(pruned)
 
 
 def look(session: Session, services: Service) -> SystemRead:
@@ -39,7 +52,9 @@ def look(session: Session, services: Service) -> SystemRead:
         workers=workers(session, heard or (), moment),
         queues=queues(session, heard or (), moment),
         champion=None if serving is None else serving.version,
+        disk=services.disk.latest(),
         days=fortnight(session, serving, moment),
+        recalls=live_recalls(session),
         events=recent_events(session),
     )
 

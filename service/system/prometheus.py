@@ -20,6 +20,8 @@ from models_store.database import Database, now
 from models_store.tables import PredictionRow, Trial
 from service.dependencies import Services
 from service.predictions.engine.predictor import Serving
+from service.system.disk import DiskUse
+from service.system.live_recall import live_recalls
 from service.web import metrics
 from service.web.api_docs import problems
 
@@ -45,6 +47,7 @@ def read_metrics(services: Services) -> Response:
     standing = CollectorRegistry()
     standing.register(Standing(services.database, services.predictor.serving, services.settings.lease_seconds))
     standing.register(SweepFailures(services.settings.broker_url))
+    standing.register(Disk(services.disk))
     text = generate_latest(metrics.collected()) + generate_latest(standing)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -64,6 +67,7 @@ class Standing(Collector):
             if self._serving is not None:
                 yield _champion(self._serving)
                 yield from _drift(session, self._serving, moment)
+            yield from _live_recall(session)
 
     def _heartbeats(self, session: Session, moment: datetime) -> Metric:
         name = "dermatriage_worker_heartbeat_age_seconds"
@@ -94,6 +98,19 @@ class SweepFailures(Collector):
         yield CounterMetricFamily(
             "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log says why.", counted
         )
+
+
+class Disk(Collector):
+    """Bytes by kind; absent until they are measured."""
+
+    def __init__(self, disk: DiskUse) -> None:
+        self._disk = disk
+
+    def collect(self) -> Iterable[Metric]:
+        metric = GaugeMetricFamily("dermatriage_disk_bytes", "Bytes in the store and the database.", labels=["kind"])
+        for kind, size in (self._disk.latest() or {}).items():
+            metric.add_metric([kind], size)
+        yield metric
 
 
 def distance(scores: ArrayLike, expected: ArrayLike) -> float:
@@ -140,6 +157,35 @@ def _drift(session: Session, serving: Serving, moment: datetime) -> Iterable[Met
         "Kolmogorov-Smirnov distance of the last day's probabilities from those on validation images.",
         value=distance(given, serving.validation_scores),
     )
+
+
+def _live_recall(session: Session) -> Iterable[Metric]:
+    recall = GaugeMetricFamily(
+        "dermatriage_live_recall",
+        "Recall on verified lesions, corrected for the shares verified; absent while withheld.",
+        labels=["version", "bound"],
+    )
+    share = GaugeMetricFamily(
+        "dermatriage_verified_share", "Share of the images that have an outcome.", labels=["version", "label"]
+    )
+    evidence = GaugeMetricFamily(
+        "dermatriage_promise_evidence", "Evidence against the promised recall.", labels=["version"]
+    )
+    in_doubt = GaugeMetricFamily(
+        "dermatriage_promise_in_doubt", "1 once the promised recall is in doubt.", labels=["version"]
+    )
+    for live in live_recalls(session):
+        if live.estimate is not None:
+            bounds = {"estimate": live.estimate.recall, "low": live.estimate.low, "high": live.estimate.high}
+            for bound, value in bounds.items():
+                recall.add_metric([live.version, bound], value)
+        for label, calls in (("malignant", live.malignant), ("benign", live.benign)):
+            if calls.share is not None:
+                share.add_metric([live.version, label], calls.share)
+        if live.evidence is not None:
+            evidence.add_metric([live.version], live.evidence)
+        in_doubt.add_metric([live.version], live.in_doubt_since is not None)
+    return recall, share, evidence, in_doubt
 
 
 def _utc(stored: datetime, moment: datetime) -> datetime:

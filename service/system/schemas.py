@@ -10,6 +10,7 @@ from dermatriage_client.schemas import Check
 EXPERIMENT_EXAMPLE = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
 
 
+MODEL_EXAMPLE = "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"
 TRIAL_EXAMPLE = "trl_0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a"
 
 
@@ -75,6 +76,46 @@ class Day(BaseModel):
     )
 
 
+class CallsRead(BaseModel):
+    """Images that a model gave one label, those of them that are verified, and those of these that are malignant."""
+
+    images: int = Field(examples=[400])
+    verified: int = Field(examples=[60])
+    malignant: int = Field(examples=[2])
+
+    @property
+    def share(self) -> float | None:
+        return self.verified / self.images if self.images else None
+
+
+class LiveEstimate(BaseModel):
+    """Recall corrected for the share verified of each label, with its exact interval."""
+
+    recall: float
+    low: float
+    high: float
+    among_verified: float = Field(description="Without the correction.")
+
+
+class LiveRecallRead(BaseModel):
+    """What the outcomes of one model show, against what it promises. The sweeper counts them."""
+
+    version: str = Field(examples=[MODEL_EXAMPLE])
+    counted_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
+    malignant: CallsRead = Field(description="Images called malignant.")
+    benign: CallsRead = Field(description="Images called benign.")
+    estimate: LiveEstimate | None = Field(
+        description="Null: withheld, `sentences` says why.",
+        examples=[{"recall": 0.91, "low": 0.82, "high": 0.96, "among_verified": 0.97}],
+    )
+    target_recall: float | None = Field(description="Null: the model promises no recall.", examples=[0.9])
+    confidence: float = Field(description="Of the interval and of the alert.", examples=[0.95])
+    evidence: float | None = Field(description="Against the promise; null while it is not tested.", examples=[0.4])
+    alert_at: float = Field(description="The evidence that raises the alert.", examples=[20.0])
+    in_doubt_since: datetime | None = Field(description="When the alert was raised; it stays.", examples=[None])
+    sentences: list[str] = Field(examples=[["Live recall is 0.910 (exact 95 % interval 0.820 to 0.960)."]])
+
+
 class EventRead(BaseModel):
     """Something that happened to an experiment; epochs are left out."""
 
@@ -101,8 +142,11 @@ class SystemRead(BaseModel):
     )
     workers: list[WorkerRead]
     queues: list[QueueRead]
-    champion: str | None = Field(
-        description="Version that answers in this process.", examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"]
+    champion: str | None = Field(description="Version that answers in this process.", examples=[MODEL_EXAMPLE])
+    disk: dict[str, int] | None = Field(
+        description="Bytes by kind, measured within the last minutes; null until the first measurement is complete.",
+        examples=[{"models": 48_210_331, "checkpoints": 9_113_402, "database": 2_621_440}],
     )
     days: list[Day] = Field(description="The last fortnight, oldest first; a day without predictions is there too.")
+    recalls: list[LiveRecallRead] = Field(description="Models with outcomes, the last counted first.")
     events: list[EventRead] = Field(description="Newest first.")

@@ -29,6 +29,11 @@ def heard_workers(broker_url: str) -> Heard | None:
         return None
 
 
+def slots(heard: Heard, queue: str) -> int:
+    """How many trials of `queue` the active workers run at once."""
+    return sum(presence.slots for presence, _ in heard if queue in presence.queues)
+
+
 def workers(session: Session, heard: Heard, moment: datetime) -> list[WorkerRead]:
     """Those with a recent heartbeat, and those that hold a trial without one."""
     held = _held(session, moment)
@@ -47,7 +52,7 @@ def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
                 name=name,
                 waiting=number,
                 oldest_seconds=None if oldest is None else (moment - oldest).total_seconds(),
-                slots=sum(presence.slots for presence, _ in heard if name in presence.queues),
+                slots=slots(heard, name),
             )
         )
     return shown

@@ -2,6 +2,8 @@
 
 import asyncio
 import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,22 +37,30 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """The most that the body of a request may bring, and the longest it may take to arrive."""
+
+    max_bytes: int
+    seconds: float
+
+
 class BodyLimit:
     """Refuses a request with 413 as soon as it is known to bring more than allowed, whatever it announced.
 
-    A body that has not arrived after `seconds` is refused with 408. `larger` allows more at single addresses.
+    A body that has not arrived in time is refused with 408. `larger` holds the bounds of single addresses.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, larger: dict[str, int]) -> None:
-        self.app, self.max_bytes, self.seconds, self.larger = app, max_bytes, seconds, larger
+    def __init__(self, app: ASGIApp, usual: Bounds, larger: Mapping[str, Bounds]) -> None:
+        self.app, self.usual, self.larger = app, usual, larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         received, whole = 0, False
-        most = self.larger.get(scope["path"], self.max_bytes)
-        deadline = asyncio.get_running_loop().time() + self.seconds
+        bounds = self.larger.get(scope["path"], self.usual)
+        deadline = asyncio.get_running_loop().time() + bounds.seconds
 
         async def receive_within_limit() -> Message:
             nonlocal received, whole
@@ -60,12 +70,12 @@ class BodyLimit:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                late = f"the body did not arrive within {self.seconds:g} seconds"
+                late = f"the body did not arrive within {bounds.seconds:g} seconds"
                 raise HTTPException(408, late, {"Connection": "close"}) from None
             received += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if received > most:
-                raise HTTPException(413, f"the request has more than {most:,} bytes")
+            if received > bounds.max_bytes:
+                raise HTTPException(413, f"the request has more than {bounds.max_bytes:,} bytes")
             return message
 
         await self.app(scope, receive_within_limit, send)

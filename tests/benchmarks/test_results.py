@@ -24,7 +24,7 @@ MALIGNANT = np.repeat([1, 0], [40, 160])
 def a_result(preset: str, dataset: str, opened: str = "2026-01-01T10:00:00", separation: float = 1.0) -> Result:
     scores = np.random.default_rng(3).normal(MALIGNANT * separation, 1.0)
     run = {"seconds": {"train": 600.0, "finalize": 60.0}, "opened_at": opened, "environment": MACHINE}
-    return Result(preset, dataset, EVALUATION, {}, True, run, scores, MALIGNANT)
+    return Result(preset, dataset, EVALUATION, True, run, scores, MALIGNANT)
 
 
 def row(written: str, start: str) -> list[str]:

@@ -18,12 +18,10 @@ from dermatriage_client.errors import refusal
 from dermatriage_client.schemas import ExperimentRead
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
-from models_store.store.storage import Storage
-from service.datasets.recording import record
 from tests.service.recorded import store_predictions
 from tests.service.served import Scripted, ScriptedAnswer, served
+from tests.verified_predictions import store_verified
 
 Connect = Callable[..., Any]
 MakeModel = Callable[..., str]
@@ -82,9 +80,13 @@ def test_catalog_names_what_an_experiment_may_use(client: Any) -> None:
     assert "CNN_v3" in [each["name"] for each in client.catalog().architectures]
 
 
-def test_data_sets_are_listed_read_and_split(client: Any, database: Database, storage: Storage, tmp_path: Path) -> None:
-    generate(tmp_path / "clinic.npz", counts=(140, 30, 50))
-    record(database, register(tmp_path / "clinic.npz", "clinic", storage=storage))
+def test_data_sets_are_registered_listed_read_and_split(client: Any, tmp_path: Path) -> None:
+    file, lesions = tmp_path / "clinic.npz", tmp_path / "clinic_lesions.csv"
+    generate(file, counts=(140, 30, 50))
+
+    registered = client.register_dataset("clinic", file, lesions=lesions)
+    assert registered.shared_lesions.lesions > 0
+    assert client.register_dataset("clinic", file, lesions=lesions) == registered == client.dataset("clinic")
 
     made = client.split_dataset("clinic", seed=2)
 
@@ -254,3 +256,21 @@ def test_readiness_names_what_is_missing(client: Any, make_model: MakeModel) -> 
     assert client.healthy() is True
     assert (before.status, before.checks["model"].ok) == ("not-ready", False)
     assert client.ready().status == "ready"
+
+
+def test_outcome_is_recorded_corrected_and_read_with_its_history(
+    client: Any, database: Database, make_model: MakeModel
+) -> None:
+    (prediction_id,) = store_verified(database, make_model(), [("benign", None, 1)])
+    seen = datetime(2026, 1, 19, tzinfo=UTC)
+    assert client.outcomes(prediction_id) == []
+    first = client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen)
+    assert client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen) == first
+    with pytest.raises(Refused) as refused:
+        client.record_outcome(prediction_id, "malignant", verified_by="histopathology", verified_at=seen)
+    assert (refused.value.status, refused.value.kind) == (409, "outcome-differs")
+    again = client.record_outcome(
+        prediction_id, "malignant", verified_by="histopathology", verified_at=seen, replaces=first.number
+    )
+    assert [each.outcome for each in client.outcomes(prediction_id)] == ["malignant", "benign"]
+    assert (again.number, again.current) == (2, True)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from migrations import migrated
+from migrations import migrate, migrated
+from models_store.datasets.synthetic import generate
 from service.access import keys
 from tests.end_to_end.browser import DESKTOP, PHONE, visit
 from tests.end_to_end.serving import served
@@ -167,6 +168,28 @@ def test_the_form_works_without_javascript(browser: Browser, journey: Journey) -
         visitor.page.locator("summary", has_text="Cancel").click()
         visitor.page.get_by_role("button", name="Cancel experiment").click()
         expect(visitor.page.locator("#status")).to_have_text("cancelled")
+
+
+def test_a_data_set_is_registered_in_the_form_and_chosen_there(browser: Browser, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/web.db"
+    migrate(url)
+    generate(tmp_path / "clinic.npz", counts=(140, 30, 50))
+    with served(tmp_path, url) as home, visit(browser, home) as visitor:
+        visitor.open("/experiments/new")
+        page = visitor.page
+        page.get_by_text("Register another data set").click()
+        page.get_by_role("button", name="Register", exact=True).click()
+        expect(page.locator("#register-status")).to_have_text("Enter a name and choose an .npz file.")
+        page.get_by_label("Name in experiments").fill("clinic")
+        page.set_input_files("#register-file", tmp_path / "clinic.npz")
+        page.set_input_files("#register-lesions", tmp_path / "clinic_lesions.csv")
+        page.get_by_role("button", name="Register", exact=True).click()
+        expect(page.locator("#register-status")).to_contain_text(
+            "clinic is registered and chosen. The images are generated"
+        )
+        expect(page.get_by_label("Data set")).to_have_value("clinic")
+        assert visitor.accessibility_violations() == []
+        assert visitor.is_clean()
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

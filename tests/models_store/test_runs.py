@@ -90,6 +90,16 @@ def test_most_urgent_then_oldest_trial_is_claimed_first(database: Database) -> N
     assert [claimed(database).experiment_id for _ in range(3)] == [urgent, patient, patient]
 
 
+def test_later_phases_of_an_older_experiment_go_before_a_newer_one(database: Database) -> None:
+    old, new = running(database, "a"), running(database, "b")
+    first = claimed(database)
+    with database.write() as session:
+        trial = session.get_one(Trial, first.trial_id)
+        phase_2 = {"phase": 2, "position": 0, "name": "a/LowLR", "kind": "train", "queue": "cpu", "spec": {}}
+        session.add(Trial(experiment_id=old, priority=trial.priority, created_at=now(session), **phase_2))
+    assert [first.experiment_id, *(claimed(database).experiment_id for _ in range(2))] == [old, old, new]
+
+
 def test_trial_is_claimed_only_from_its_queue(database: Database) -> None:
     running(database, "a", queue="gpu")
     assert claim(database, "cpu") is None

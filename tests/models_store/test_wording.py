@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models_store.wording import Verdict, new_lesions, verdict
+from models_store.wording import Verdict, expected_patients, new_lesions, p_value, signed, verdict
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_figures_say_whether_they_speak_for_new_lesions(dataset: str, leaking: i
 def test_a_valid_guarantee_stands_beside_the_recall_of_the_test_set(
     recall: float, limits: tuple[float, float], said: str, tone: str
 ) -> None:
-    found = verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, tested(recall, *limits))
+    found = verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, measured(recall, *limits))
     assert found == Verdict(f"Validly calibrated; recall on the test set is {said}.", tone)
 
 
 def test_a_verdict_names_a_void_or_absent_guarantee_and_a_test_set_without_malignant_images() -> None:
-    at_target = tested(0.92, 0.89, 0.95)
+    at_target = measured(0.92, 0.89, 0.95)
     void = verdict({"holds": False, "kind": "confidence", "target_recall": 0.975}, at_target)
     assert void.sentence.startswith(
         "Not validly calibrated; recall on the test set is 0.920, below the target of 0.975,"
@@ -83,5 +83,24 @@ def test_a_verdict_names_a_void_or_absent_guarantee_and_a_test_set_without_malig
     )
 
 
-def tested(recall: float, low: float, high: float) -> dict[str, Any]:
+def measured(recall: float, low: float, high: float) -> dict[str, Any]:
     return {"recall": recall, "intervals": {"recall": {"low": low, "high": high}}}
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(None, "not defined"), (0.43, "0.4"), (9.94, "9.9"), (9.96, "10"), (359.0, "359")]
+)
+def test_expected_patients_are_whole_from_ten_on(number: float | None, said: str) -> None:
+    assert expected_patients(number) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0004, "p < 0.001"), (0.0312, "p = 0.031"), (0.9996, "p > 0.999"), (1.0, "p > 0.999")]
+)
+def test_a_p_value_is_never_both_equal_and_beyond(value: float, said: str) -> None:
+    assert p_value(value) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0312, "+0.031"), (-0.0312, "-0.031"), (-0.0001, "+0.000")])
+def test_a_difference_that_rounds_to_zero_is_not_negative(value: float, said: str) -> None:
+    assert signed(value) == said

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from starlette.exceptions import StarletteDeprecationWarning
 
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.files import sha256_of
 from models_store.scoring.out_of_distribution import FeatureDistribution
@@ -91,7 +92,8 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
         if cut is None:
             manifest_sha256 = _as_before_likeness(folder)
         with database.write() as session:
-            experiment = Experiment(name="", priority=5, spec={}, status="succeeded", created_at=datetime.now(UTC))
+            spec = ExperimentSpec(dataset=about.dataset).model_dump(mode="json")
+            experiment = Experiment(name="", priority=5, spec=spec, status="succeeded", created_at=datetime.now(UTC))
             session.add(experiment)
             session.flush()
             trial = Trial(

@@ -110,7 +110,7 @@ def test_data_set_without_lesion_ids_is_refused_with_the_remedy(client: TestClie
     for name in (without_lesions, "dermamnist"):
         refused = client.post(f"/v1/datasets/{name}/split", json={"seed": 0})
         problem = refused.json()
-        assert (refused.status_code, problem["type"].rpartition(":")[2]) == (422, "lesions-unknown")
+        assert (refused.status_code, problem["type"].rpartition("/")[2]) == (422, "lesions-unknown")
         assert "has no lesion ids" in problem["detail"]
         assert f"{name}_lesions.csv" in problem["remedy"]
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.exceptions import HTTPException
 from uvicorn.server import ServerState
 
 from service.web import protocol
+from service.web.limits import BodyLimit, Bounds
 from tests.service.served import served
 from tests.service.test_sockets import Address, connected, rest_of, statuses
 
@@ -199,3 +201,22 @@ def test_a_connection_too_many_is_told_to_come_back_while_the_others_go_on(
 def _is_established(connection: socket.socket) -> bool:
     """Whether Linux says of this TCP connection, without reading from it, that it still holds."""
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
+
+
+@pytest.mark.parametrize(("path", "in_time"), [("/v1/datasets", True), ("/predict", False)])
+def test_an_address_may_have_a_deadline_of_its_own(path: str, in_time: bool) -> None:
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"late"}
+
+    async def read(_scope: Any, receive: Any, _send: Any) -> None:
+        assert (await receive())["body"] == b"late"
+
+    limited = BodyLimit(read, Bounds(100, seconds=0.01), larger={"/v1/datasets": Bounds(100, seconds=60)})
+    asked = limited({"type": "http", "path": path}, receive, None)  # type: ignore[arg-type]
+    if in_time:
+        asyncio.run(asked)
+    else:
+        with pytest.raises(HTTPException) as late:
+            asyncio.run(asked)
+        assert late.value.status_code == 408

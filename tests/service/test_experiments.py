@@ -45,7 +45,7 @@ def test_submitted_experiment_is_queued_and_found_at_its_location(client: TestCl
     answer = client.post("/v1/experiments", json=SPEC)
     assert answer.status_code == 202
     found = client.get(answer.headers["Location"]).json()
-    assert found == answer.json()
+    assert found == answer.json() | {"waiting": {"position": 1, "expected_start": None}}
     assert (found["status"], found["phase"], found["progress"], found["attempts"]) == ("queued", 0, 0.0, 0)
     assert found["spec"]["class_weights"] == ["W3"]
     assert found["created_at"].endswith("Z")

@@ -10,9 +10,12 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from models_store.database import Database
+from models_store.monitoring import counting
 from service.system import prometheus
 from tests.service.conftest import MakeModel
 from tests.service.predictions.test_record import image
+from tests.verified_predictions import KEPT, promise, store_verified
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 NAME = re.compile(r"\bdermatriage_[a-z_]+")
@@ -21,10 +24,16 @@ OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
 
 
 @pytest.fixture
-def told(app: FastAPI, client: TestClient, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Told:
+def told(
+    app: FastAPI, client: TestClient, database: Database, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> Told:
     """The names of the series of each metric, once everything there is to tell has happened."""
     monkeypatch.setattr(prometheus, "FEWEST_SCORES", 1)
-    make_model(promote=True)
+    version = make_model(promote=True)
+    promise(database, version)
+    store_verified(database, version, KEPT)
+    with database.write() as session:
+        counting.count(session, version)
     assert client.post("/predict", files={"file": ("a.png", image(1))}).status_code == 200
     app.state.service.recorder.close()
     service: Any = app.state.service

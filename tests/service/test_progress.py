@@ -21,7 +21,8 @@ AT = "2026-01-05T09:30:00Z"
 
 
 def experiment(**changes: Any) -> ExperimentRead:
-    return ExperimentRead.model_validate({**EXPERIMENT["example"], **changes})
+    example = EXPERIMENT["example"]
+    return ExperimentRead.model_validate({**example, "spec": {**example["spec"], "epochs": 30}, **changes})
 
 
 def epoch(number: int, seconds: float = 2.0) -> EpochRead:

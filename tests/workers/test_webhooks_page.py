@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from dermatriage_client import examples
-from dermatriage_client.schemas import ExperimentEnded
+from dermatriage_client.schemas import ExperimentEnded, PromiseInDoubt
 from models_store import runs
 from models_store.runs import deliveries
 from service.app import create_app
@@ -95,12 +96,15 @@ def test_pauses_on_the_page_are_those_between_attempts() -> None:
     assert f"within {webhooks.ANSWER_SECONDS:g} seconds" in PAGE
 
 
-def test_openapi_describes_the_webhook(app: FastAPI) -> None:
-    operation = app.openapi()["webhooks"]["experiment.ended"]["post"]
+@pytest.mark.parametrize(
+    ("name", "schema"), [("experiment.ended", ExperimentEnded), ("promise.in_doubt", PromiseInDoubt)]
+)
+def test_openapi_describes_the_webhook(app: FastAPI, name: str, schema: type[BaseModel]) -> None:
+    operation = app.openapi()["webhooks"][name]["post"]
     headers = {parameter["name"] for parameter in operation["parameters"]}
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     signed = webhooks.signed_headers(WEBHOOK_SECRET, "dlv_1", datetime.now(UTC), b"{}")
     assert headers == {name for name in signed if name.startswith("webhook-")}
-    assert body == {"$ref": "#/components/schemas/ExperimentEnded"}
+    assert body == {"$ref": f"#/components/schemas/{schema.__name__}"}
     assert set(operation["responses"]) == {"204", "default"}
     assert f"within {webhooks.ANSWER_SECONDS:g} seconds" in operation["responses"]["default"]["description"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from models_store import group_gaps, wording
+from models_store import estimate_rows, group_gaps, wording
 from models_store.contract.catalog import (
     ARCHITECTURES,
     CLASS_WEIGHTS,
@@ -92,6 +92,10 @@ def model_card(
         at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
         leak_free=None if evaluation.leak_free is None else wording.figure_rows(figures["leak_free"]),
         at_half=wording.figure_rows(figures["at_half"]),
+        likelihood_ratios=estimate_rows.likelihood_rows(figures),
+        calibration_estimates=estimate_rows.calibration_rows(figures),
+        net_benefit=estimate_rows.net_benefit_rows(figures),
+        net_benefit_sentence=estimate_rows.net_benefit_sentence(figures) if evaluation.decision_curve else None,
         new_lesions=wording.new_lesions(figures, about.dataset),
         rest_of_test_set=None if evaluation.leak_free is None else wording.rest_of_test_set(figures),
         groupings=group_gaps.described([_in_a_table(grouping) for grouping in figures["groupings"]]),

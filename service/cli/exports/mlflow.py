@@ -18,12 +18,13 @@ from dermatriage_client import Client
 from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.experiments import ExperimentId
+from service.cli.identifiers import experiment_id
 from service.cli.output import BadInput, Url, connected, console
 
 app = typer.Typer(add_completion=False)
 
 MLFLOW_EXPERIMENT = "dermatriage"
-ID, COMPLETE = "dermatriage.id", "dermatriage.complete"
+ID, COMPLETE = "dermatriage.id", "dermatriage.finished_at"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 STATUSES = {
     "succeeded": "FINISHED",
@@ -45,11 +46,11 @@ def export(
 ) -> None:
     """Copy an experiment that has ended into MLflow: parameters, the metrics of each epoch, test figures, the model."""
     with connected(url) as client:
-        found = client.experiment(experiment)
+        found = client.experiment(experiment_id(client, experiment))
         if found.status not in ENDED:
             raise BadInput(f"{found.id} is {found.status}; export it when it has ended: dermatriage watch {found.id}")
         store = _store(to)
-        if store.holds(found.id):
+        if store.holds(found):
             console().print(f"{found.id} is in {to} already.", soft_wrap=True)
             return
         _write(store, client, found)
@@ -63,11 +64,11 @@ class Store:
     client: Any
     experiment_id: str
 
-    def holds(self, identifier: str) -> bool:
-        """Whether the run of our experiment `identifier` is complete; deletes what an interrupted export left of it."""
+    def holds(self, experiment: ExperimentRead) -> bool:
+        """Whether the experiment is there as it ended; deletes what an interrupted or earlier export left of it."""
         complete = False
-        for run in self.client.search_runs([self.experiment_id], f"tags.`{ID}` = '{identifier}'"):
-            if run.data.tags.get(COMPLETE) == "true":
+        for run in self.client.search_runs([self.experiment_id], f"tags.`{ID}` = '{experiment.id}'"):
+            if run.data.tags.get(COMPLETE) == str(experiment.finished_at):
                 complete = True
                 continue
             for child in self.client.search_runs([self.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'"):
@@ -128,7 +129,7 @@ def _write(store: Store, client: Client, experiment: ExperimentRead) -> None:
         store.log(run_id, list(_test_figures(result, ended)))
         _write_model(store, client, run_id, result.model_version)
     store.end(run_id, experiment.status, ended)
-    store.client.set_tag(run_id, COMPLETE, "true")
+    store.client.set_tag(run_id, COMPLETE, str(experiment.finished_at))
 
 
 def _write_trial(store: Store, trial: TrialRead, parent: str) -> None:

@@ -125,6 +125,7 @@ const SVG_DASHES = ["", "7 4", "7 3 2 3"];
 const MAX_TRIALS_WITH_TRAIN = 4;
 
 function experiment() {
+  if (!document.getElementById("curves")) return; // it ended before its first epoch
   const curves = pageData("curves");
   const hidden = new Set();
   let withTrain = curves.trials.length <= MAX_TRIALS_WITH_TRAIN;

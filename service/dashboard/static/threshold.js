@@ -41,9 +41,12 @@ function probability(value) {
   return value >= 0.99995 && value < 1 ? "> 0.9999" : value.toFixed(4);
 }
 
+/** Formatted as by `wording.expected_patients` on the server. */
+const expected = (value) => shown(value, value !== null && Math.round(10 * value) >= 100 ? 0 : 1);
+
 /** A value in comparison with that at the chosen threshold. */
 function difference(value, chosen, what) {
-  const by = Math.abs(value - chosen).toFixed(1);
+  const by = expected(Math.abs(value - chosen));
   return by === "0.0" ? `as many ${what}` : `${by} ${value > chosen ? "more" : "fewer"} ${what}`;
 }
 
@@ -92,8 +95,8 @@ export default function start({ pageData, plot }) {
     find("t-recall").textContent = shown(recall(counts), 3);
     find("t-specificity").textContent = shown(specificity(counts), 3);
     if (data.lowest_of_lesions) find("t-lesions").textContent = missedLesions(data.lowest_of_lesions, threshold);
-    find("t-missed").textContent = shown(missed, 1);
-    find("t-extra").textContent = shown(extra, 1);
+    find("t-missed").textContent = expected(missed);
+    find("t-extra").textContent = expected(extra);
     const isChosen = Number(slider.value) === data.chosen_index;
     reset.disabled = isChosen;
     find("t-compared").textContent = isChosen

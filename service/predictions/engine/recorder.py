@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from models_store.database import Database
+from models_store.store.folders import prediction_image
 from models_store.store.storage import Storage
 from models_store.tables import PredictionRow
 from service.web import metrics
@@ -57,7 +58,7 @@ class Answered:
 
     @property
     def image_key(self) -> str:
-        return f"predictions/{self.created_at.astimezone(UTC):%Y-%m-%d}/{self.id}"
+        return prediction_image(self.id, self.created_at)
 
     def columns(self) -> dict[str, Any]:
         values = {name: value for name, value in vars(self).items() if name != "image"}

@@ -271,7 +271,7 @@ def test_split_is_registered_under_a_name_that_says_so_and_made_once(dermatriage
     again = dermatriage("dataset", "split", "clinic", "--seed", "3", "--json")
     described = dermatriage("dataset", "describe", "clinic_new_lesions_3", "--json")
 
-    assert made.out.startswith("Made clinic_new_lesions_3 (sha256")
+    assert made.out.startswith("clinic_new_lesions_3 (sha256")
     assert "lesions shared between splits: none" in made.out
     assert again.json["name"] == "clinic_new_lesions_3"
     assert described.json["sha256"] == again.json["sha256"]

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
+from models_store.tables import Trial
 from tests.service.recorded import fail_trial, succeed_experiment
 
 Dermatriage = Callable[..., Any]
@@ -40,6 +43,40 @@ def test_options_replace_what_the_preset_says(dermatriage: Dermatriage) -> None:
     assert {field: spec[field] for field in expected} == expected
     assert spec["calibration"]["target_recall"] == 0.95
     assert spec["selection"]["policy"] == "val_f2"
+
+
+def test_data_set_and_architecture_are_enough(dermatriage: Dermatriage) -> None:
+    spec = dermatriage("submit", "--dataset", "synthetic", "--architecture", "CNN_v1", "--json").json["spec"]
+    expected = ExperimentSpec.model_validate({"dataset": "synthetic", "architectures": ["CNN_v1"]})
+    assert spec == expected.model_dump(mode="json")
+
+
+def test_ids_may_be_cut_short_or_be_the_latest(dermatriage: Dermatriage) -> None:
+    first, second = (dermatriage(*SUBMIT).json["id"] for _ in range(2))
+
+    assert dermatriage("show", "latest", "--json").json["experiment"]["id"] == second
+    for typed in (first[:-3], first.removeprefix("exp_")[:28]):
+        assert dermatriage("show", typed, "--json").json["experiment"]["id"] == first
+    several, unknown = dermatriage("cancel", "exp_"), dermatriage("cancel", "exp_none")
+    assert (several.exit_code, unknown.exit_code) == (2, 2)
+    assert f"begins more than one experiment: {second}, {first}" in several.err
+    assert "exp_none" in unknown.err
+
+
+def test_versions_may_be_cut_short_or_be_the_latest(
+    dermatriage: Dermatriage, make_model: Callable[..., str], tmp_path: Path
+) -> None:
+    first, second = make_model(threshold=0.25), make_model(threshold=0.5)
+
+    assert "threshold 0.5" in dermatriage("card", "latest").out
+    assert dermatriage("promote", first[:-3], "--reason", "a try", "--json").json["version"] == first
+    dermatriage("bundle", second.removeprefix("mdl_")[:28])
+    assert (tmp_path / f"{second}.zip").exists()
+
+
+def test_latest_of_nothing_is_exit_code_2(dermatriage: Dermatriage) -> None:
+    ended = dermatriage("show", "latest")
+    assert (ended.exit_code, "there is no experiment yet" in ended.err) == (2, True)
 
 
 def test_options_replace_what_the_file_says(dermatriage: Dermatriage, tmp_path: Path) -> None:
@@ -110,6 +147,23 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial
     assert "no epoch was eligible" in trial
+
+
+def test_trials_are_ranked_by_the_figure_of_the_selection_with_the_reason(
+    dermatriage: Dermatriage, database: Database
+) -> None:
+    submitted = dermatriage(*SUBMIT, "--architecture", "CNN_v1", "--architecture", "CNN_v2").json
+    common = {"val_recall": 0.9, "val_specificity": 0.6, "val_auc": 0.8, "val_f2": 0.7}
+    with database.write() as session:
+        for trial, specificity in zip(session.scalars(select(Trial).order_by(Trial.position)), (0.5, 0.7), strict=True):
+            trial.status, trial.metrics = "succeeded", common | {"val_specificity_at_recall": specificity}
+
+    shown = dermatriage("show", submitted["id"]).out
+
+    assert "Trials, ranked by specificity at recall 0.90" in shown
+    rows = [line.split() for line in shown.splitlines() if line.startswith("CNN_")]
+    assert [row[:3] for row in rows[:2]] == [["CNN_v2/W3", "1", "succeeded"], ["CNN_v1/W3", "2", "succeeded"]]
+    assert "CNN_v2/W3 is first of 2: it has the highest specificity at recall 0.90, 0.700 against 0.500" in shown
 
 
 def test_one_experiment_as_json_holds_the_experiment_and_its_trials(

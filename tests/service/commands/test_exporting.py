@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from models_store.database import Database
 from models_store.store.storage import Storage
-from models_store.tables import EpochRow, Trial
+from models_store.tables import EpochRow, Experiment, Trial
 from service.cli import exports
 from service.cli.exports import mlflow as exporting
 from tests.finished_experiment import a_final_record, a_spec, store_experiment, store_finished
@@ -126,6 +127,21 @@ def test_interrupted_export_is_replaced(
     whole = {run.info.run_id for run in runs(tmp_path)[1]}
     assert len(whole) == len(left)
     assert not whole & left
+
+
+def test_experiment_that_was_retried_is_exported_again(
+    dermatriage: Dermatriage, experiment: str, database: Database, tmp_path: Path, store: str
+) -> None:
+    dermatriage("export", "mlflow", experiment, "--to", store)
+    before = {run.info.run_id for run in runs(tmp_path)[1]}
+    with database.write() as session:
+        session.get_one(Experiment, experiment).finished_at = datetime(2026, 2, 1, tzinfo=UTC)
+
+    dermatriage("export", "mlflow", "latest", "--to", store)
+
+    after = {run.info.run_id for run in runs(tmp_path)[1]}
+    assert len(after) == len(before)
+    assert not after & before
 
 
 def test_experiment_that_runs_is_refused(dermatriage: Dermatriage, database: Database, tmp_path: Path) -> None:

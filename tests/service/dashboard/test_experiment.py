@@ -52,11 +52,32 @@ def test_a_finished_experiment_leads_to_result_report_and_card(client: TestClien
 def test_the_leaderboard_ranks_by_recall_and_gives_the_reason_of_a_collapse(client: TestClient, finished: str) -> None:
     page = page_of(client, finished)
     board = page[page.index('class="data board') :]
-    recalls = [float(found) for found in re.findall(r'data-label="Recall" class="number">(\d\.\d+)', board)]
+    recalls = [float(found) for found in re.findall(r'data-label="Recall" class="number"><strong>(\d\.\d+)', board)]
     assert recalls == sorted(recalls, reverse=True)
     assert len(recalls) >= 3
     assert COLLAPSE in board
     assert board.index("badge succeeded") < board.index("badge collapsed") < board.index("badge failed")
+
+
+def test_the_leaderboard_shows_the_figure_that_ranks_and_why_the_first_is_first(
+    client: TestClient, finished: str, database: Database
+) -> None:
+    with database.write() as session:
+        experiment = session.get_one(Experiment, finished)
+        experiment.spec = {
+            **experiment.spec,
+            "selection": {"policy": "specificity_at_recall", "min_specificity": 0.5},
+        }
+    page, report = page_of(client, finished), client.get(f"/v1/experiments/{finished}/report").text
+    board = page[page.index('class="data board') :]
+    label = "Specificity at recall 0.90"
+    ranks = re.findall(rf'data-label="{label}" class="number"><strong>(\d\.\d+)', board)
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(ranks) >= 3
+    assert f'aria-sort="descending">{label}<' in board
+    [why] = re.findall(r'<p class="why">([^<]+ is first of \d[^<]+)</p>', page)
+    assert why in report
+    assert why in page_of(client, finished, "/result")
 
 
 def test_a_waiting_experiment_shows_every_trial_it_will_have(

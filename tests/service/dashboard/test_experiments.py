@@ -2,11 +2,14 @@
 
 import re
 
-from sqlalchemy import delete
+import pytest
+from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
+from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.tables import Experiment, Model
+from models_store.experiment.phases import best_trained
+from models_store.tables import Experiment, Model, Trial
 from service.dashboard.experiment_list import PAGE_SIZE
 from tests.service.dashboard.conftest import MakeExperiment
 
@@ -30,19 +33,39 @@ def test_a_finished_experiment_shows_its_recall_on_test_first(
     with database.read() as session:
         test = session.get_one(Model, f"mdl_{finished}").metrics
     page = client.get("/").text
-    assert page.index(f"<strong>{test['recall']:.3f}</strong><small>on test") < page.index(f"{test['specificity']:.3f}")
+    assert page.index(f"<strong>{test['recall']:.3f}</strong>") < page.index(f"{test['specificity']:.3f}")
 
 
-def test_an_unfinished_experiment_shows_the_best_recall_on_validation(
-    client: TestClient, finished: str, database: Database
-) -> None:
+def unfinished(database: Database, experiment_id: str, policy: str) -> Experiment:
     with database.write() as session:
-        experiment = session.get_one(Experiment, finished)
+        experiment = session.get_one(Experiment, experiment_id)
         experiment.status, experiment.result, experiment.phase = "running", None, 2
+        experiment.spec = {**experiment.spec, "selection": {"policy": policy, "min_specificity": 0.5}}
         session.execute(delete(Model))
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("policy", "figure"), [("specificity_at_recall", "specificity at recall 0.90 0"), ("val_recall", "recall 0")]
+)
+def test_an_unfinished_experiment_shows_its_first_trial_by_the_figure_that_ranks(
+    client: TestClient, finished: str, database: Database, policy: str, figure: str
+) -> None:
+    spec = ExperimentSpec.model_validate(unfinished(database, finished, policy).spec)
+    with database.read() as session:
+        first = best_trained(spec, session.scalars(select(Trial)).all())
+    assert first is not None
     page = client.get("/").text
-    assert re.search(r"<strong>0\.\d{3}</strong><small>best on validation", page)
+    assert f'<td data-label="First">{first.name}<small>{figure}' in page
+    assert '<td data-label="Test recall" class="number"><span class="soft">–' in page
     assert "fine-tuning, 100 %" in page
+
+
+def test_collapsed_trials_lead_nothing(client: TestClient, finished: str, database: Database) -> None:
+    unfinished(database, finished, "val_recall")
+    with database.write() as session:
+        session.execute(update(Trial).values(status="collapsed"))
+    assert '<td data-label="First"><span class="soft">–' in client.get("/").text
 
 
 def test_experiments_are_found_by_state_and_by_every_word_of_a_text(

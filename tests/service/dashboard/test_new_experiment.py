@@ -21,6 +21,7 @@ from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow, Experiment
 from service.datasets.recording import record
+from tests.service.dashboard.conftest import MakeExperiment
 from tests.some_costs import some_costs
 
 FORM: dict[str, Any] = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
@@ -58,20 +59,57 @@ def test_every_field_of_the_contract_is_in_the_form_with_its_meaning(client: Tes
         assert re.sub(r"`([^`]+)`", r"<code>\1</code>", description) in page
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_an_unchanged_preset_is_submitted_as_it_is(client: TestClient, database: Database, preset: str) -> None:
-    page = client.get(f"/experiments/new?preset={preset}").text
+def filled_in(page: str) -> dict[str, Any]:
+    """What a browser submits from the form as it is."""
     checked = re.findall(r'type="checkbox" name="(\w+)" value="(\w+)" checked', page)
+    ticked = re.findall(r'type="checkbox" id="([\w.]+)" name="[\w.]+" [^>]*checked', page)
     typed = re.findall(r'<input id="([\w.]+)" name="[\w.]+" type="text"[^>]* value="([^"]+)"', page)
     selects = re.findall(r'<select id="([\w.]+)".*?</select>', page, re.S)
     chosen = {
         name: re.findall(rf'<select id="{name}".*?<option value="([^"]*)" selected', page, re.S)[:1] for name in selects
     }
-    form: dict[str, Any] = {name: value for name, value in typed} | {k: v[0] for k, v in chosen.items() if v}
+    form: dict[str, Any] = {name: unescape(value) for name, value in typed}
+    form |= {name: values[0] for name, values in chosen.items() if values} | dict.fromkeys(ticked, "on")
     for name, value in checked:
         form.setdefault(name, []).append(value)
+    return form
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_unchanged_preset_is_submitted_as_it_is(client: TestClient, database: Database, preset: str) -> None:
+    form = filled_in(client.get(f"/experiments/new?preset={preset}").text)
     spec = submitted(client, database, **{**dict.fromkeys(FORM), **form, "dataset": "synthetic"})
     assert spec == ExperimentSpec.model_validate({"dataset": "synthetic", **PRESETS[preset]}).model_dump(mode="json")
+
+
+def test_an_experiment_is_run_again_with_its_settings_and_the_changes(client: TestClient, database: Database) -> None:
+    given = {
+        "name": "a <first> try",
+        "dataset": "synthetic",
+        "architectures": ["CNN_v2", "EffLite_v1"],
+        "strategies": [],
+        "input_sizes": [56],
+        "seed": 7,
+        "calibration": {"policy": "fixed", "threshold": 0.25, "reuse": True},
+        "final": {"views": 8, "ensemble": 2},
+        "limits": {"experiment_minutes": 90},
+    }
+    first = client.post("/v1/experiments", json=given).json()
+    assert f'href="/experiments/new?again={first["id"]}"' in client.get(f"/experiments/{first['id']}").text
+
+    form = filled_in(client.get(f"/experiments/new?again={first['id']}").text)
+    empty = dict.fromkeys(FORM)
+
+    assert submitted(client, database, **empty | form) == first["spec"]
+    assert submitted(client, database, **empty | form | {"seed": "8"}) == first["spec"] | {"seed": 8}
+
+
+def test_a_data_set_that_is_no_longer_offered_has_to_be_chosen_again(
+    client: TestClient, make_experiment: MakeExperiment
+) -> None:
+    page = client.get(f"/experiments/new?again={make_experiment(dataset='gone')}").text
+    assert '<option value="">Choose…</option>' in page
+    assert client.get("/experiments/new?again=exp_none").status_code == 404
 
 
 def test_what_is_left_empty_takes_its_default(client: TestClient, database: Database) -> None:

@@ -15,7 +15,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Model, TestOpening
 from models_store.wording import rate, verdict
 from service.models.validation import outcome
-from tests.finished_experiment import FinalRecord, a_final_record, a_spec, store_experiment
+from tests.finished_experiment import LATER, FinalRecord, a_final_record, a_spec, store_experiment
 
 
 def words(page: str) -> str:
@@ -51,8 +51,16 @@ def test_recall_comes_first_and_the_test_set_opening_is_shown(
 def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_result: Any, final: FinalRecord) -> None:
     page = client.get(f"/experiments/{make_result()}/result").text
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
+    assert not re.search(r"= (<|>|&lt;|&gt;) \d", page)
     plots = re.findall(r'<div class="plot" id="(plot-[a-z-]+)" role="img" aria-label="([^"]{30,})"', page)
-    assert [key for key, _ in plots] == ["plot-roc", "plot-precision-recall", "plot-reliability", "plot-diagnoses"]
+    assert [key for key, _ in plots] == [
+        "plot-roc",
+        "plot-precision-recall",
+        "plot-reliability",
+        "plot-decision-curve",
+        "plot-sensitivity-by-diagnosis",
+        "plot-specificity-by-diagnosis",
+    ]
 
 
 def test_a_missed_target_beside_a_valid_guarantee_is_not_shown_as_good(
@@ -85,10 +93,11 @@ def test_people_and_diagnoses_are_shown_where_they_are_recorded_and_older_record
     assert "Who is missed By sex The largest gap in recall is" in shown
     assert "too few to say anything about recall" in shown
     assert "Seven diagnoses The most probable of the seven diagnoses is the right one" in shown
-    older = {name: value for name, value in final.evaluation.items() if name not in ("seven", "groupings")}
+    older = {name: value for name, value in final.evaluation.items() if name not in LATER}
     page = client.get(f"/experiments/{make_result('older', replace(final, evaluation=older))}/result").text
     assert "Test results" in page
     assert "Who is missed" not in page
+    assert "plot-decision-curve" not in page
 
 
 def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
@@ -102,6 +111,7 @@ def test_slider_starts_at_the_chosen_threshold_with_the_recorded_values(
     assert f'<dd id="t-recall">{rate(decision["recall"])}</dd>' in page
     assert f'<dd id="t-specificity">{rate(decision["specificity"])}</dd>' in page
     assert f'<dd id="t-missed">{50 * (1 - decision["recall"]):.1f}</dd>' in page
+    assert f'<dd id="t-extra">{950 * (1 - decision["specificity"]):.0f}</dd>' in page
     assert "do not reproduce the recorded values" not in page
 
 

@@ -5,6 +5,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from migrations import migrated
-from models_store import wording
+from models_store import estimate_rows, wording
 from models_store.database import Database
 from models_store.experiment import phases
 from models_store.runs import ExperimentNotFound
@@ -23,6 +24,7 @@ from service.presentation.experiment import ranked
 from service.report import REPORT_POLICY, report_page
 from tests.finished_experiment import (
     COLLAPSE,
+    LATER,
     FinalRecord,
     a_final_record,
     a_spec,
@@ -165,12 +167,45 @@ def test_compared_figures_equal_the_record(
     assert shown == pytest.approx([record[name] for name in wording.AT_THE_SAMPLE], abs=5e-4)
 
 
-def test_diagnoses_equal_the_record_melanoma_first(finished: str, final: FinalRecord) -> None:
-    rows = Page(finished).tables["Share classified correctly: sensitivity if malignant, specificity if benign"][1:]
-    assert rows[0][0] == "melanoma (mel)"
-    assert [float(row[2]) for row in rows] == pytest.approx(
-        [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
-    )
+def test_diagnoses_equal_the_record_melanoma_first_and_benign_ones_apart(finished: str, final: FinalRecord) -> None:
+    tables = Page(finished).tables
+    malignant, benign = tables["Malignant diagnoses: sensitivity"], tables["Benign diagnoses: specificity"]
+    assert (malignant[0][1], benign[0][1]) == ("Sensitivity", "Specificity")
+    assert malignant[1][0] == "melanoma"
+    recorded = [(wording.DIAGNOSES[d["diagnosis"]], wording.rate(d["rate"])) for d in final.evaluation["diagnoses"]]
+    assert [(row[0], row[1]) for row in (*malignant[1:], *benign[1:])] == recorded
+    assert len(malignant[1:]) == 3
+
+
+def test_likelihood_ratios_calibration_and_net_benefit_equal_the_record(finished: str, final: FinalRecord) -> None:
+    tables = Page(finished).tables
+    shown = {row[0]: row[1:3] for row in tables["Likelihood ratios at the chosen threshold"]}
+    shown |= {row[0]: row[1:3] for row in tables["Calibration on the test set"]}
+    for label, name in (
+        ("Positive likelihood ratio", "positive_likelihood_ratio"),
+        ("Negative likelihood ratio", "negative_likelihood_ratio"),
+        ("Calibration intercept", "calibration_intercept"),
+        ("Calibration slope", "calibration_slope"),
+    ):
+        recorded = final.evaluation[name]
+        assert float(shown[label][0]) == pytest.approx(recorded["value"], abs=5e-3)
+        assert shown[label][1] == wording.interval(recorded["interval"], decimals=2)
+    assert shown["Expected calibration error (ECE)"][1] == wording.interval(final.evaluation["ece_interval"])
+    caption = "Net benefit per image at some threshold probabilities; treating none has 0"
+    assert tables[caption][1] == list(estimate_rows.net_benefit_rows(final.evaluation)[0])
+
+
+def test_the_report_of_an_older_record_omits_what_it_lacks(
+    database: Database, storage: Storage, tmp_path: Path, final: FinalRecord
+) -> None:
+    older = replace(final, evaluation={name: final.evaluation[name] for name in final.evaluation if name not in LATER})
+    with database.write() as session:
+        experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), older)
+        page = report_page(session, storage, tmp_path / "cache", experiment_id)
+        session.rollback()
+    assert "Test results" in page
+    for title in ("Likelihood ratios", "Decision curve", "Calibration slope", "Who is missed"):
+        assert title not in page
 
 
 def test_plots_draw_the_record(finished: str, final: FinalRecord) -> None:
@@ -213,7 +248,7 @@ def test_a_hostile_name_is_text(finished: str) -> None:
 def test_plotly_is_inlined_once_and_every_plot_has_words(finished: str) -> None:
     page = Page(finished)
     assert finished.count("plotly.js v") == 1
-    assert len(page.plots) == 8
+    assert len(page.plots) == 10
     assert all(plot["role"] == "img" and len(str(plot["aria-label"])) > 30 for plot in page.plots)
     assert {target.removeprefix("#") for target in page.targets} <= set(page.ids)
     headings = [int(tag[1]) for tag in page.tags if tag in ("h1", "h2", "h3")]
@@ -437,12 +472,18 @@ def test_a_browser_draws_every_plot_without_errors_or_requests(
         page.focus("input[data-trial='0']")
         page.keyboard.press("Space")
         after = page.evaluate("document.querySelectorAll('#plot-val_recall .trace').length")
+        # When it is printed
+        page.emulate_media(media="print")
+        breaks = page.evaluate("[...document.querySelectorAll('table')].map(t => getComputedStyle(t).breakInside)")
+        rules = page.evaluate("[...document.styleSheets[0].cssRules].map(rule => rule.cssText)")
         browser.close()
-    # Then every plot holds lines, the page fits, and nothing else was asked for
-    assert len(traces) == 8
+    # Then every plot holds lines, the page fits, nothing else was asked for; paper has page numbers and whole tables
+    assert len(traces) == 10
     assert min(traces) >= 1
     assert overflow <= 0
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 29)")
     assert after < traces[0]
+    assert set(breaks) == {"avoid"}
+    assert any(rule.startswith("@page") and 'counter(page) " of " counter(pages)' in rule for rule in rules)
     assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
     assert complaints == []

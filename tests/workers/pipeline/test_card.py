@@ -13,7 +13,7 @@ from PIL import Image
 
 from models_store import wording
 from models_store.contract.figures import Miss
-from tests.finished_experiment import FinalRecord, a_final_record, a_spec
+from tests.finished_experiment import LATER, FinalRecord, a_final_record, a_spec
 from workers.pipeline.evaluation.evaluation import pictured
 
 
@@ -68,15 +68,13 @@ def test_each_table_of_figures_equals_its_record(final: FinalRecord, title: str,
     assert shown[wording.FIGURES["recall"]][2] == f"{confusion['tp']} of {confusion['tp'] + confusion['fn']}"
 
 
-def test_melanoma_leads_the_diagnoses(final: FinalRecord) -> None:
-    shown = rows(section(final.card(), "By diagnosis"))[1:]
-    assert [row[0].split("(")[1].rstrip(")") for row in shown] == [
-        d["diagnosis"] for d in final.evaluation["diagnoses"]
-    ]
-    assert shown[0][0].startswith("melanoma")
-    assert [float(row[2]) for row in shown] == pytest.approx(
-        [d["rate"] for d in final.evaluation["diagnoses"]], abs=5e-4
-    )
+def test_sensitivity_by_malignant_diagnosis_stands_apart_from_specificity_by_benign_one(final: FinalRecord) -> None:
+    shown = rows(section(final.card(), "By diagnosis"))
+    assert shown[0][:2] == ["Malignant diagnosis", "Sensitivity"]
+    assert shown[4][:2] == ["Benign diagnosis", "Specificity"]
+    assert shown[1][0] == "melanoma"
+    recorded = [(wording.DIAGNOSES[d["diagnosis"]], wording.rate(d["rate"])) for d in final.evaluation["diagnoses"]]
+    assert [(row[0], row[1]) for row in (*shown[1:4], *shown[5:])] == recorded
 
 
 def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
@@ -161,6 +159,27 @@ def test_a_test_set_of_new_lesions_is_said_to_be_one_and_shown_once(final: Final
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     shown = section(grouped.card(), "New lesions")
     assert shown.strip() == "Every test lesion is new to the network."
+
+
+def test_likelihood_ratios_calibration_and_net_benefit_are_on_the_card_unless_the_record_is_older(
+    final: FinalRecord,
+) -> None:
+    ratio = final.evaluation["positive_likelihood_ratio"]
+    shown = rows(section(final.card(), "Likelihood ratios"))[1]
+    assert shown[:3] == [
+        "Positive likelihood ratio",
+        f"{ratio['value']:.2f}",
+        f"{ratio['interval']['low']:.2f} to {ratio['interval']['high']:.2f}",
+    ]
+    names = [row[0] for row in rows(section(final.card(), "Are the probabilities honest?"))]
+    assert names[-3:] == ["Expected calibration error (ECE)", "Calibration intercept", "Calibration slope"]
+    net_benefit = rows(section(final.card(), "Decision curve"))[1:]
+    assert [row[0] for row in net_benefit] == ["5 %", "10 %", "20 %", "30 %", "40 %", "50 %"]
+    assert float(net_benefit[1][1]) == pytest.approx(final.evaluation["decision_curve"][9]["model"], abs=5e-4)
+    older = replace(final, evaluation={name: final.evaluation[name] for name in final.evaluation if name not in LATER})
+    for title in ("Likelihood ratios", "Decision curve", "Calibration slope"):
+        assert title in final.card()
+        assert title not in older.card()
 
 
 def test_who_is_missed_is_on_the_card_where_groups_are_known(final: FinalRecord) -> None:

@@ -14,7 +14,9 @@ from models_store.contract.records import ThresholdDecision
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.datasets.layout import Split
 from workers.pipeline.evaluation.curves import curve_points
+from workers.pipeline.evaluation.decision_curve import decision_curve
 from workers.pipeline.evaluation.diagnosis_table import diagnosis_table
+from workers.pipeline.evaluation.estimates import calibration_error_by_chance, calibration_error_interval, estimates
 from workers.pipeline.evaluation.figures import ScoresMismatch, measure
 from workers.pipeline.evaluation.groups import groupings
 from workers.pipeline.evaluation.intervals import (
@@ -59,6 +61,7 @@ def evaluate(
         return measure(scores[kept], malignant[kept], at, prevalence=prevalence, lesion_ids=ids, seed=seed)
 
     everything = np.ones(len(scores), dtype=bool)
+    ece = expected_calibration_error(scores, malignant)
     leaking = None if lesions is None or train_lesions is None else np.isin(lesions, sorted(set(train_lesions)))
     return Evaluation(
         **dict(figures(everything, threshold)),
@@ -68,7 +71,7 @@ def evaluate(
         leak_free=None if leaking is None or leaking.all() else figures(~leaking, threshold),
         at_half=figures(everything, UNCALIBRATED_THRESHOLD),
         diagnoses=diagnosis_figures(split.labels, scores >= threshold),
-        ece=expected_calibration_error(scores, malignant),
+        ece=ece,
         brier=brier(scores, malignant),
         reliability=reliability_bins(scores, malignant),
         curve=curve_points(scores, malignant) if 0 < malignant.sum() < len(malignant) else (),
@@ -77,6 +80,10 @@ def evaluate(
         if probabilities is None
         else diagnosis_table(probabilities, split.labels, lesion_ids=lesions, seed=seed),
         groupings=groupings(columns or {}, scores, malignant, threshold),
+        ece_interval=calibration_error_interval(scores, malignant, ece, lesion_ids=lesions, seed=seed),
+        ece_by_chance=calibration_error_by_chance(scores, lesion_ids=lesions, seed=seed),
+        decision_curve=decision_curve(scores, malignant),
+        **estimates(scores, malignant, threshold, lesion_ids=lesions, seed=seed),
     )
 
 

@@ -78,6 +78,25 @@ def expected_calibration_error(probabilities: NDArray[np.float64], malignant: ND
     return float(sum(part.images * abs(part.predicted - part.observed) for part in parts) / len(probabilities))
 
 
+def resampled_calibration_error(
+    probabilities: NDArray[np.float64], malignant: NDArray[Any], bins: int = BINS
+) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """The same of resamples: from weights (B, N) to errors (B,), with bins of equal mass in each resample."""
+    order = np.argsort(probabilities, kind="stable")
+    distance = (probabilities - np.asarray(malignant))[order]
+
+    def errors(weights: NDArray[Any]) -> NDArray[np.float64]:
+        ordered = weights[:, order].astype(np.float64)
+        images = ordered.sum(axis=1, keepdims=True)
+        middle = np.cumsum(ordered, axis=1) - ordered / 2
+        places = np.minimum(bins * middle / images, bins - 1).astype(np.int64) + bins * np.arange(len(weights))[:, None]
+        sums = np.bincount(places.ravel(), (ordered * distance).ravel(), minlength=bins * len(weights))
+        total: NDArray[np.float64] = np.abs(sums).reshape(len(weights), bins).sum(axis=1) / images[:, 0]
+        return total
+
+    return errors
+
+
 def brier(probabilities: NDArray[np.float64], malignant: NDArray[Any]) -> float:
     """Mean squared difference between probability and outcome."""
     return float(np.mean((probabilities - np.asarray(malignant)) ** 2))
