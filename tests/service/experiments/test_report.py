@@ -286,6 +286,7 @@ def test_eligible_trials_rank_before_the_others(policy: Any, order: list[str]) -
         Trial(
             id=name,
             name=name,
+            kind="train",
             status="running" if values is None else "succeeded",
             metrics=values and {"val_recall": values[0], "val_specificity": values[1], "val_auc": 0.8},
         )
