@@ -153,6 +153,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.judge.close()
         await to_thread.run_sync(service.recorder.close)
         await to_thread.run_sync(service.keyring.refresh)
+        await to_thread.run_sync(service.disk.close)
         service.database.close()
 
 

@@ -10,6 +10,7 @@ from models_store.retention.usage import disk_use
 from models_store.store.storage import Storage
 
 KEPT_SECONDS = 300.0
+CLOSING_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -21,6 +22,7 @@ class DiskUse:
         self._measured: Mapping[str, int] | None = None
         self._due_at = 0.0
         self._lock = Lock()
+        self._measuring: Thread | None = None
 
     def latest(self) -> Mapping[str, int] | None:
         """Bytes by kind; None until the first measurement is complete."""
@@ -29,8 +31,14 @@ class DiskUse:
             if is_due:
                 self._due_at = time.monotonic() + KEPT_SECONDS
         if is_due:
-            Thread(target=self.measure, name="disk use", daemon=True).start()
+            self._measuring = Thread(target=self.measure, name="disk use", daemon=True)
+            self._measuring.start()
         return self._measured
+
+    def close(self) -> None:
+        """Wait for a measurement under way, which holds a connection to the database; a slow store is not waited for."""
+        if self._measuring is not None:
+            self._measuring.join(CLOSING_SECONDS)
 
     def measure(self) -> None:
         try:
