@@ -36,7 +36,7 @@ class DiskUse:
         return self._measured
 
     def close(self) -> None:
-        """Wait for a measurement under way, which holds a connection to the database; a slow store is not waited for."""
+        """Wait for a measurement under way, which holds a connection to the database, but not long for a slow store."""
         if self._measuring is not None:
             self._measuring.join(CLOSING_SECONDS)
 
