@@ -11,9 +11,9 @@ from models_store.experiment.phases import screening
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
 from tests.workers.pipeline.small_experiment import NUMPY_COPY
+from tests.workers.pipeline.test_architectures import base_of
 from workers.pipeline.data import scaled
 from workers.pipeline.export import check_parity, export_onnx, onnx_network
-from workers.pipeline.networks.architectures import base_of
 from workers.pipeline.networks.building import build_model
 from workers.pipeline.serving_graph import save, serving_graph
 
