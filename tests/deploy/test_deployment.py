@@ -100,7 +100,7 @@ def test_no_password_is_in_an_environment(first: Stack) -> None:
 
 
 def test_an_experiment_on_real_images_succeeds_and_its_model_answers(first: Stack, lesion: bytes) -> None:
-    first.dermatriage("dataset", "register", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
+    first.dermatriage("dataset", "register", "--direct", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
     ended = first.wait_for_success(first.submit(name="first", **SHORT))
     answer = first.predict(lesion)
     assert answer["model_version"] == ended["result"]["model_version"]
