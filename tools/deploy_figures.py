@@ -76,7 +76,7 @@ def start(stack: Stack) -> list[Row]:
 
 
 def train(stack: Stack) -> list[Row]:
-    stack.dermatriage("dataset", "register", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
+    stack.dermatriage("dataset", "register", "--direct", f"/var/lib/dermatriage/data/{REAL}.npz", "--name", REAL)
     identifier = stack.submit(
         **{"dataset": REAL, "architectures": ["CNN_v1"], "epochs": 3, "patience": 3, "strategies": []},
         **{"selection": {"policy": "specificity_at_recall"}, "promote": "always"},
