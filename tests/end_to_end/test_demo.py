@@ -45,7 +45,8 @@ def test_demo_trains_tests_predicts_and_ends_with_0(demo: subprocess.CompletedPr
     ):
         assert said in demo.stdout
     figures = demo.stdout.split("Test set at the threshold", 1)[1].splitlines()
-    assert figures[1].split()[0] == "RECALL"
+    assert "show a lesion that training saw" in figures[1]
+    assert figures[2].split()[0] == "RECALL"
 
 
 def test_demo_names_its_data_in_its_first_and_last_line(demo: subprocess.CompletedProcess[str]) -> None:
