@@ -75,7 +75,7 @@ def test_every_rule_is_loaded_healthy_and_silent(prometheus: Stack) -> None:
     rules = prometheus.wait_until(lambda: evaluated(prometheus), "an evaluation of every rule", 60)
     assert {rule["health"] for rule in rules} == {"ok"}
     assert {rule["name"] for rule in rules if rule["state"] == "firing"} == set()
-    assert len(rules) == 9
+    assert len(rules) == 10
 
 
 def test_prometheus_answers_every_query_of_the_dashboard(prometheus: Stack) -> None:
