@@ -46,7 +46,7 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 transcript: $(VENV)/.product  ## record the terminal session of the README again, from a small experiment
 	@$(IN_VENV)/python -m benchmarks.transcript
 
-bench: $(VENV)/.product  ## measure again what docs/serving.md says; DATA=path.npz adds what needs real images
+bench: $(VENV)/.product  ## measure again what docs/serving.md, guarantee.md and live-recall.md say; DATA=path.npz adds what needs real images
 	$(IN_VENV)/python -m benchmarks.serving --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_views --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.correlated_photographs --report docs/guarantee.md

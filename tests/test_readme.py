@@ -14,7 +14,7 @@ from tools.settings_table import settings_table, with_table
 
 ROOT = README.parent
 MOST_README_LINES = 120
-MOST_GLOSSARY_LINES = 50
+MOST_GLOSSARY_LINES = 45
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 

@@ -25,9 +25,9 @@ class Recipe:
     """How a network is trained.
 
     The target `diagnosis` makes it predict the seven diagnoses; the probability of malignant is then a sum of three.
-    Networks from ImageNet weights, which overfit sooner, train the share `pretrained_epochs` of all epochs. With
-    `cosine` the learning rate rises over the share `warm_up` of all steps and falls to zero at the last one, so that
-    every epoch is trained and the last eligible one is kept. `weight_decay` spares biases and normalisation.
+    Networks from ImageNet weights train the share `pretrained_epochs` of all epochs. With `cosine` the learning rate
+    rises over the share `warm_up` of all steps and falls to zero at the last one, so that every epoch is trained and
+    the last eligible one is kept. `weight_decay` spares biases and normalisation.
     """
 
     name: RecipeName

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from models_store.contract.catalog import DISCLAIMER
-from service.cli import experiments, models, outcomes, predicting, status, submitting
+from service.cli import experiments, models, outcomes, predicting, pruning, status, submitting
 from service.cli.output import Finished, ending, notes
 
 STACK = "service.cli.stack"
@@ -79,7 +79,7 @@ for verb in (
     models.verify,
     models.delete_model,
     models.catalog,
-    status.prune,
+    pruning.prune,
     status.version,
 ):
     app.command()(verb)

@@ -1,13 +1,13 @@
-"""What the server is doing, what it no longer keeps, and which version this is."""
+"""What the server is doing, and which version this is."""
 
 from importlib.metadata import version as installed
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from dermatriage_client import Client
 from dermatriage_client.schemas import Status
-from service.cli.output import AsJson, Finished, Sure, Url, confirm, connected, console, show_json, show_table
+from service.cli.output import AsJson, Finished, Url, connected, console, show_json, show_table
 from service.cli.results import LISTED, listed
 
 AT_WORK: tuple[Status, ...] = ("running", "cancelling", "queued")
@@ -23,28 +23,6 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
         _show(found)
     if found["status"] != "ready":
         raise Finished(1)
-
-
-def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count and remove nothing.")] = False,
-    yes: Sure = False,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Remove the checkpoints, logs, events and predictions that the server's settings no longer keep."""
-    if not dry_run:
-        confirm("Remove for good what the settings KEEP_…_DAYS no longer keep?", yes)
-    with connected(url) as client:
-        pruned = client.prune(dry_run=dry_run)
-    if as_json:
-        show_json(pruned)
-        return
-    console().print(
-        f"{'Would remove' if dry_run else 'Removed'} {pruned.checkpoints:,} checkpoints "
-        f"({pruned.checkpoint_bytes / 1e6:,.1f} MB), {pruned.logs:,} logs, {pruned.events:,} events and "
-        f"{pruned.predictions:,} predictions.",
-        soft_wrap=True,
-    )
 
 
 def version(as_json: AsJson = False) -> None:

@@ -102,7 +102,7 @@ def _status(
         "waiting": places.get(experiment.id),
         "phases": phases(experiment, spec, trials),
         "places": leaderboard(session, spec, trials),
-        "ranked_by": ranking.metric,
+        "ranking": ranking,
         "columns": columns(ranking),
         "why_first": ranking.why_first(trials),
         "running": sum(trial.status in ("running", "cancelling") for trial in trials),

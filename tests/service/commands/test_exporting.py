@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from models_store.database import Database
@@ -16,7 +17,6 @@ from service.cli import exports
 from service.cli.exports import mlflow as exporting
 from tests.finished_experiment import a_final_record, a_spec, store_experiment, store_finished
 
-mlflow = pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
 pytestmark = [
     pytest.mark.usefixtures("server"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),

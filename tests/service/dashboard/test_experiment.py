@@ -75,7 +75,7 @@ def test_the_leaderboard_shows_the_figure_that_ranks_and_why_the_first_is_first(
     assert ranks == sorted(ranks, reverse=True)
     assert len(ranks) >= 3
     assert f'aria-sort="descending">{label}<' in board
-    [why] = re.findall(r'<p class="why">([^<]+ is first of \d[^<]+)</p>', page)
+    [why] = re.findall(r'<p id="why-first">([^<]+ is first of \d[^<]+)</p>', page)
     assert why in report
     assert why in page_of(client, finished, "/result")
 

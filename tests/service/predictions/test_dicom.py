@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from fastapi import FastAPI
 from PIL import Image
@@ -25,7 +26,6 @@ from service.predictions.engine import images
 from service.predictions.engine.images import ImageRefused, ImageUnknown, TooManyPixels, prepare
 from tests.service.predictions.test_batch import zipped
 
-pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 MAX_PIXELS = 1_000_000
 MakeModel = Callable[..., str]
