@@ -26,6 +26,7 @@ from dermatriage_client.schemas import (
     ComparisonRead,
     DatasetRead,
     Estimate,
+    ExperimentComparison,
     ExperimentRead,
     Health,
     History,
@@ -80,6 +81,10 @@ class Client(Connection):
 
     def experiment(self, experiment_id: str) -> ExperimentRead:
         return self._ask(get("experiments", experiment_id), of(ExperimentRead))
+
+    def compare_experiments(self, *experiment_ids: str) -> ExperimentComparison:
+        """Settings that differ, trials and results of up to 20 experiments; those of other seeds as a group."""
+        return self._ask(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
 
     def watch(self, experiment_id: str, *, after: int = 0) -> Iterator[Event]:
         """What happens to an experiment, as it happens, after event number `after`, to its last event.
@@ -337,6 +342,9 @@ class AsyncClient(Connection):
 
     async def experiment(self, experiment_id: str) -> ExperimentRead:
         return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
+
+    async def compare_experiments(self, *experiment_ids: str) -> ExperimentComparison:
+        return await self._ask(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
 
     async def watch(self, experiment_id: str, *, after: int = 0) -> AsyncIterator[Event]:
         events = Events(experiment_id, after)

@@ -210,3 +210,31 @@ PROMISE_IN_DOUBT: dict[str, Any] = {
         "The promised recall of at least 0.90 is in doubt: evidence against it 23.1, the alert is raised at 20."
     ],
 }
+COMPARISON: dict[str, Any] = {
+    "experiments": [
+        {
+            "id": f"exp_{seed:032x}",
+            "name": "laptop",
+            "status": "succeeded",
+            "seed": seed,
+            "first": "ConvNet_v1/W0, specificity at recall 0.90 0.712",
+            "winner": "ConvNet_v1/W0",
+            "model_version": f"mdl_{seed:032x}",
+            "test_set": "0" * 64,
+            "threshold": 0.31,
+            "test": {"recall": recall, "specificity": 0.7, "roc_auc": 0.89, "f2": 0.74, "pr_auc": 0.66},
+        }
+        for seed, recall in ((42, 0.91), (43, 0.93))
+    ],
+    "settings": [{"field": "seed", "values": [42, 43]}],
+    "trials": [{"name": "ConvNet_v1/W0", "results": [{"status": "succeeded", "val_recall": 0.9}, None]}],
+    "groups": [
+        {
+            "experiments": [f"exp_{seed:032x}" for seed in (42, 43)],
+            "seeds": [42, 43],
+            "figures": {
+                "recall": {"runs": 2, "mean": 0.92, "standard_deviation": 0.0141, "lowest": 0.91, "highest": 0.93}
+            },
+        }
+    ],
+}

@@ -290,6 +290,64 @@ class TrialList(BaseModel):
     items: list[TrialRead]
 
 
+class ComparedExperiment(BaseModel):
+    """One of several experiments that are compared."""
+
+    id: str
+    name: str
+    status: Status
+    seed: int
+    first: str | None = Field(description="The trial that is first on the selection images, with its figure.")
+    winner: str | None
+    model_version: str | None = Field(description="Null before there is a model, and once it was deleted.")
+    test_set: str | None = Field(description="sha256 of the data set; results on different ones are not comparable.")
+    threshold: float | None
+    test: dict[str, float | None] | None = Field(description="Figures of the test set, recall first.")
+
+
+class ComparedSetting(BaseModel):
+    """A setting that differs, with its value in each experiment."""
+
+    field: str
+    values: list[Any]
+
+
+class ComparedTrial(BaseModel):
+    """A trial by its name, with its status and selection figures in each experiment that has it."""
+
+    name: str
+    results: list[dict[str, Any] | None]
+
+
+class Spread(BaseModel):
+    """One test figure over several runs."""
+
+    runs: int
+    mean: float
+    standard_deviation: float | None = Field(description="Of a sample; null for a single run.")
+    lowest: float
+    highest: float
+
+
+class SeedGroup(BaseModel):
+    """Experiments whose settings differ in the seed alone."""
+
+    experiments: list[str]
+    seeds: list[int]
+    figures: dict[str, Spread]
+
+
+class ExperimentComparison(BaseModel):
+    """Experiments side by side; lists of values are in the order of `experiments`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.COMPARISON})
+
+    experiments: list[ComparedExperiment]
+    settings: list[ComparedSetting]
+    trials: list[ComparedTrial]
+    groups: list[SeedGroup]
+
+
 class ClassWeightRead(BaseModel):
     """Weights of the classes in the loss; without weights both are 1."""
 
@@ -514,6 +572,8 @@ class ModelRead(BaseModel):
                 "version": examples.VERSION,
                 "champion": True,
                 "experiment_id": examples.EXPERIMENT_ID,
+                "experiment_name": "laptop",
+                "seed": 42,
                 "winner": "CNN_v1-W3/LowLR",
                 "architecture": "CNN_v1",
                 "dataset": "dermamnist",
@@ -534,6 +594,8 @@ class ModelRead(BaseModel):
     version: str
     champion: bool
     experiment_id: str
+    experiment_name: str = ""
+    seed: int | None = Field(None, description="Seed of its experiment.")
     winner: str
     architecture: str
     dataset: str

@@ -30,7 +30,7 @@ from service.cli.output import (
     show_table,
 )
 
-LISTED = ("version", "", "recall", "specificity", "winner", "data set", "created")
+LISTED = ("version", "", "recall", "specificity", "winner", "experiment", "seed", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 Version = Annotated[str, typer.Argument(help=f"Version of the model. {HELP}", autocompletion=versions)]
 
@@ -118,6 +118,8 @@ def _row(model: ModelRead) -> tuple[str, ...]:
         rate(model.metrics, "recall"),
         rate(model.metrics, "specificity"),
         model.winner,
+        model.experiment_name,
+        "" if model.seed is None else str(model.seed),
         model.dataset,
         moment(model.created_at),
     )

@@ -1,4 +1,4 @@
-"""The list of experiments: newest first, filtered by status and text, in pages."""
+"""The list of experiments, newest first, filtered by status and text, in pages; and several of them side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,16 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
+from dermatriage_client.problems import Finding
 from dermatriage_client.schemas import Status, WaitingRead
+from models_store import wording
 from models_store.contract.catalog import PRESETS
 from models_store.experiment.ranking import Ranking
 from models_store.tables import Experiment, Model, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Reading, Services
+from service.errors import unprocessable
+from service.experiments.comparing import FIGURES, compare_experiments
 from service.experiments.reading import places_of
 from service.web.cursor_pages import page, turn
 
@@ -89,6 +93,27 @@ def experiments_page(
         next_page=None if found.next_cursor is None else _address(filters | {"cursor": found.next_cursor}),
         by_status={name: _address({**filters, "status": name}) for name in STATUSES}
         | {None: _address({key: value for key, value in filters.items() if key != "status"})},
+    )
+
+
+@router.get("/experiments/compare")
+def compare_page(
+    viewer: Viewing, session: Reading, ids: Annotated[list[str] | None, Query(alias="id", max_length=20)] = None
+) -> Response:
+    if len(set(ids or ())) < 2:
+        raise unprocessable(
+            "fewer than two experiments were chosen",
+            "Go back and choose at least two.",
+            Finding(detail="two are needed", parameter="id"),
+        )
+    comparison = compare_experiments(session, ids or ())
+    return show(
+        "compare_experiments.html",
+        viewer,
+        page="compare_experiments",
+        comparison=comparison,
+        figures=FIGURES,
+        figure_labels=wording.FIGURES,
     )
 
 

@@ -24,7 +24,7 @@ from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.models import downloads
 from service.models.comparing import compare
-from service.models.endpoints import Compared, list_models
+from service.models.endpoints import Compared, list_models, origins
 from service.presentation.comparison_plots import overlaid
 from service.presentation.plots import result_plots
 from service.web.cursor_pages import Turned
@@ -51,10 +51,13 @@ def models_page(viewer: Viewing, session: Reading, services: Services, turn: Tur
 @router.get("/models/compare")
 def compare_page(a: Compared, b: Compared, viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
     first, second, champion = registry.model(session, a), registry.model(session, b), registry.champion(session)
+    origin = origins(session, [first, second])
     release(session)
     compared = compare(first, second, services.storage)
     plots = overlaid(first, second) if compared.same_test_set else []
-    return show("compare.html", viewer, page="models", comparison=compared, plots=plots, champion=champion)
+    return show(
+        "compare.html", viewer, page="models", comparison=compared, plots=plots, champion=champion, origin=origin
+    )
 
 
 @router.get("/models/{version}")

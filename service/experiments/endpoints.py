@@ -11,7 +11,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dermatriage_client.problems import Finding
-from dermatriage_client.schemas import Estimate, ExperimentRead, Page, Status, TrialList, TrialRead
+from dermatriage_client.schemas import (
+    Estimate,
+    ExperimentComparison,
+    ExperimentRead,
+    Page,
+    Status,
+    TrialList,
+    TrialRead,
+)
 from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
@@ -22,6 +30,7 @@ from service.access.gate import KEY_ID, Caller
 from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
+from service.experiments.comparing import compare_experiments
 from service.experiments.reading import places_of, show_experiment, show_experiments, show_trials
 from service.experiments.waiting import estimate_in_queue
 from service.report import REPORT_POLICY, report_page
@@ -91,6 +100,17 @@ def list_experiments(
         return show_experiments(session, rows, places_of(session, rows, services.settings.broker_url))
 
     return page(session, query, turn, Experiment.created_at, Experiment.id, shown)
+
+
+@router.get("/v1/experiments/compare", responses=problems("experiment-not-found", "invalid-request"))
+def compare_several_experiments(
+    session: Reading,
+    ids: Annotated[
+        list[str], Query(alias="id", min_length=2, max_length=20, description="Of each experiment, 2 to 20 of them.")
+    ],
+) -> ExperimentComparison:
+    """Experiments side by side: settings that differ, trials, results, and the spread over seeds."""
+    return compare_experiments(session, ids)
 
 
 @router.get("/v1/experiments/{experiment_id}", responses=problems("experiment-not-found", "invalid-request"))

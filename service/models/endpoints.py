@@ -1,8 +1,9 @@
 """Model versions: read, download, promote, roll back, delete."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
@@ -13,7 +14,7 @@ from dermatriage_client.examples import VERSION
 from dermatriage_client.schemas import ComparisonRead, DifferenceRead, History, ModelRead, Page, PromotionRead, Why
 from models_store.database import release
 from models_store.store import registry
-from models_store.tables import Model, Promotion
+from models_store.tables import Experiment, Model, Promotion
 from service.access.gate import Caller
 from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem
@@ -54,7 +55,7 @@ def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[M
         turn,
         Model.created_at,
         Model.version,
-        lambda rows: [_show(row, champion) for row in rows],
+        lambda rows: _shown(session, rows, champion),
     )
 
 
@@ -95,7 +96,7 @@ def roll_back_champion(
 def read_model(version: Identifier, session: Reading, response: Response) -> ModelRead:
     """One model. The ETag counts the moves of the champion; send it back as `If-Match` when promoting."""
     response.headers["ETag"] = f'"{registry.revision(session)}"'
-    return _show(registry.model(session, version), registry.champion(session))
+    return _shown(session, [registry.model(session, version)], registry.champion(session))[0]
 
 
 @router.delete(
@@ -164,10 +165,28 @@ def read_model_bundle(version: Identifier, session: Reading, services: Services)
     return StreamingResponse(downloads.zipped(model, services.storage), media_type="application/zip", headers=headers)
 
 
-def _show(model: Model, champion: Model | None) -> ModelRead:
-    columns = {column.key: getattr(model, column.key) for column in Model.__mapper__.column_attrs}
-    is_champion = champion is not None and champion.version == model.version
-    return ModelRead.model_validate({**columns, "champion": is_champion})
+def origins(session: Session, models: Sequence[Model]) -> dict[str, dict[str, Any]]:
+    """Name and seed of the experiment of each model, by version."""
+    chosen = select(Model.version, Experiment.name, Experiment.spec["seed"].as_integer()).join(
+        Experiment, Experiment.id == Model.experiment_id
+    )
+    found = session.execute(chosen.where(Model.version.in_([model.version for model in models])))
+    return {version: {"experiment_name": name, "seed": seed} for version, name, seed in found}
+
+
+def _shown(session: Session, models: Sequence[Model], champion: Model | None) -> list[ModelRead]:
+    origin = origins(session, models)
+    columns = [column.key for column in Model.__mapper__.column_attrs]
+    return [
+        ModelRead.model_validate(
+            {
+                **{name: getattr(model, name) for name in columns},
+                **origin[model.version],
+                "champion": champion is not None and champion.version == model.version,
+            }
+        )
+        for model in models
+    ]
 
 
 def _difference(test: PairedTest) -> DifferenceRead:

@@ -76,6 +76,16 @@ def test_experiment_is_read_with_its_trials_watched_cancelled_and_reported(clien
     assert client.report(made.id).startswith("<!doctype html>")
 
 
+def test_experiments_are_compared(client: Any) -> None:
+    ids = [client.submit(SPEC.model_copy(update={"seed": seed})).id for seed in (1, 2)]
+
+    compared = client.compare_experiments(*ids)
+
+    assert [each.id for each in compared.experiments] == ids
+    assert [(each.field, each.values) for each in compared.settings] == [("seed", [1, 2])]
+    assert [(group.experiments, group.figures) for group in compared.groups] == [(ids, {})]
+
+
 def test_catalog_names_what_an_experiment_may_use(client: Any) -> None:
     assert "CNN_v3" in [each["name"] for each in client.catalog().architectures]
 

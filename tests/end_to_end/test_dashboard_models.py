@@ -163,6 +163,16 @@ def test_slider_computes_the_same_as_the_server(visitor: Visit, gallery: Gallery
         assert visitor.page.evaluate(SAME_ARITHMETIC, case) == expected
 
 
+def test_experiments_are_chosen_in_the_list_and_compared(visitor: Visit, gallery: Gallery) -> None:
+    visitor.open("/")
+    page = visitor.page
+    for experiment_id in gallery.experiments[:2]:
+        page.locator(f"#row-{experiment_id} input").check()
+    page.get_by_role("button", name="Compare the chosen experiments").click()
+    expect(page.get_by_role("heading", name="Compare experiments")).to_be_visible()
+    expect(page.get_by_role("table", name="Test results at the threshold")).to_be_visible()
+
+
 def test_report_opens_from_the_result(visitor: Visit, gallery: Gallery) -> None:
     visitor.open(gallery.result)
     visitor.page.get_by_role("link", name="Report", exact=True).click()
@@ -347,7 +357,8 @@ def test_every_page_is_accessible_and_fits_the_screen(
     first, second, _ = gallery.experiments
     pages = [gallery.result, "/models", f"/models/mdl_{second}", f"/models/compare?a=mdl_{first}&b=mdl_{second}"]
     with visit(browser, gallery.home, colours=colours, **device) as visitor:
-        for path in (*pages, "/try", "/system"):
+        experiments = ("/", f"/experiments/compare?id={first}&id={second}", "/experiments/new")
+        for path in (*pages, "/try", "/system", *experiments):
             visitor.open(path)
             for plot in visitor.page.locator(".plot").all():
                 expect(plot.locator(".trace, .points").first, path).to_be_attached()
