@@ -21,16 +21,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000_28.npz"
 TEMPLATE = "migrated"
 DATABASES = ("sqlite", "postgresql")
-# Their tests run on both databases without the marker: they are about SQL almost throughout.
-ON_BOTH = [
-    REPOSITORY / "tests" / place
-    for place in (
-        "workers",
-        "service/dashboard/test_new_experiment.py",
-        "service/dashboard/test_sign_in.py",
-        "service/dashboard/test_experiments.py",
-    )
-]
+# What it tests is SQL almost throughout: it runs on both databases without the marker.
+ON_BOTH = REPOSITORY / "tests" / "workers"
 # A terminal or a test runner sets these; they change what the command line prints.
 TERMINAL_VARIABLES = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 NUMBERS = count(1)
@@ -47,12 +39,11 @@ def real_data() -> Path:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs a test with the marker `both_databases` once on each database."""
     test = metafunc.definition
-    everywhere = any(place == test.path or place in test.path.parents for place in ON_BOTH)
     chosen = any("database_url" in mark.args[0] for mark in test.iter_markers("parametrize"))
     replaced = hasattr(metafunc.module, "database_url")
     if "database_url" not in metafunc.fixturenames or chosen or replaced:
         return
-    if everywhere or test.get_closest_marker("both_databases") is not None:
+    if ON_BOTH in test.path.parents or test.get_closest_marker("both_databases") is not None:
         metafunc.parametrize("database_url", DATABASES, indirect=True)
 
 

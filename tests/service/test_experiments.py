@@ -20,8 +20,6 @@ from service.app import create_app
 from tests.end_to_end.stack import eventually
 from tests.queued_experiment import a_training, an_epoch
 
-pytestmark = pytest.mark.both_databases
-
 SPEC = {"dataset": "synthetic", "architectures": ["CNN_v1"], "epochs": 2, "strategies": ["LowLR"]}
 LEASE = timedelta(minutes=1)
 
@@ -41,6 +39,7 @@ def run_one_trial(database: Database) -> str:
     return claim.trial_id
 
 
+@pytest.mark.both_databases
 def test_submitted_experiment_is_queued_and_found_at_its_location(client: TestClient) -> None:
     answer = client.post("/v1/experiments", json=SPEC)
     assert answer.status_code == 202
@@ -70,6 +69,7 @@ def test_submitted_experiment_wakes_a_worker_after_its_rows_are_committed(
     assert claim.experiment_id == posted["id"]
 
 
+@pytest.mark.both_databases
 def test_an_experiment_is_queued_until_a_trial_of_it_is_claimed(client: TestClient, database: Database) -> None:
     posted = submit(client)
     (trial,) = client.get(f"/v1/experiments/{posted['id']}/trials").json()["items"]
@@ -168,6 +168,7 @@ def test_registered_dataset_may_be_named(client: TestClient, database: Database)
     assert {"name": "mine", "source": "registered"}.items() <= client.get("/v1/catalog").json()["datasets"][-1].items()
 
 
+@pytest.mark.both_databases
 def test_same_key_and_body_give_the_same_experiment(client: TestClient) -> None:
     headers = {"Idempotency-Key": "monday"}
     first, again = (client.post("/v1/experiments", json=SPEC, headers=headers) for _ in range(2))
@@ -176,6 +177,7 @@ def test_same_key_and_body_give_the_same_experiment(client: TestClient) -> None:
     assert len(client.get("/v1/experiments").json()["items"]) == 1
 
 
+@pytest.mark.both_databases
 def test_same_key_with_another_body_is_refused(client: TestClient) -> None:
     headers = {"Idempotency-Key": "monday"}
     client.post("/v1/experiments", json=SPEC, headers=headers)
@@ -184,6 +186,7 @@ def test_same_key_with_another_body_is_refused(client: TestClient) -> None:
     assert answer.json()["type"] == "/problems/idempotency-key-reused"
 
 
+@pytest.mark.both_databases
 def test_same_key_sent_many_times_at_once_makes_one_experiment(client: TestClient, database: Database) -> None:
     def post(_: int) -> tuple[int, str]:
         answer = client.post("/v1/experiments", json=SPEC, headers={"Idempotency-Key": "rush"})
@@ -197,6 +200,7 @@ def test_same_key_sent_many_times_at_once_makes_one_experiment(client: TestClien
         assert session.scalar(select(func.count()).select_from(Experiment)) == 1
 
 
+@pytest.mark.both_databases
 def test_pages_stay_stable_while_experiments_are_submitted(client: TestClient) -> None:
     made = [submit(client, name=str(number))["id"] for number in range(7)]
     seen, cursor = [], None
@@ -210,6 +214,7 @@ def test_pages_stay_stable_while_experiments_are_submitted(client: TestClient) -
     assert seen == made[::-1]
 
 
+@pytest.mark.both_databases
 def test_list_can_be_narrowed_to_a_status(client: TestClient) -> None:
     cancelled = submit(client)["id"]
     client.post(f"/v1/experiments/{cancelled}/cancel")
@@ -234,6 +239,7 @@ def test_bad_page_query_is_refused(client: TestClient, query: str, parameter: st
     assert answer.json()["errors"][0]["parameter"] == parameter
 
 
+@pytest.mark.both_databases
 def test_queued_experiment_is_cancelled_at_once_and_cancelling_again_changes_nothing(client: TestClient) -> None:
     address = f"/v1/experiments/{submit(client)['id']}/cancel"
     first, again = client.post(address), client.post(address)
@@ -241,6 +247,7 @@ def test_queued_experiment_is_cancelled_at_once_and_cancelling_again_changes_not
     assert again.json() == first.json()
 
 
+@pytest.mark.both_databases
 def test_running_experiment_is_cancelling_until_its_process_is_gone(client: TestClient, database: Database) -> None:
     posted = submit(client)
     with database.write() as session:
@@ -260,6 +267,7 @@ def test_finished_experiment_cannot_be_cancelled(client: TestClient, database: D
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/experiment-finished")
 
 
+@pytest.mark.both_databases
 def test_trials_are_listed_with_their_epochs_on_request(client: TestClient, database: Database) -> None:
     posted = submit(client)
     trial_id = run_one_trial(database)

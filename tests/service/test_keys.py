@@ -21,8 +21,6 @@ from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
 from service.access.rates import MOST_CALLERS, Rates, Taken
 from service.app import create_app
 
-pytestmark = pytest.mark.both_databases
-
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -163,6 +161,7 @@ def test_only_a_hash_of_the_secret_is_stored(database: Database) -> None:
     assert len(secret) * 5 >= 128
 
 
+@pytest.mark.both_databases
 def test_revoked_and_expired_keys_are_refused(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
     revoked_id, revoked = make(database, "read")
     _, expired = make(database, "read", expires=timedelta(seconds=-1))
@@ -175,6 +174,7 @@ def test_revoked_and_expired_keys_are_refused(guarded: FastAPI, stranger: TestCl
         keys.revoke(session, revoked_id)
 
 
+@pytest.mark.both_databases
 def test_rotated_key_has_a_successor_and_an_end(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
     old_id, old = make(database, "read", expires=timedelta(days=30))
     with database.write() as session:
@@ -186,6 +186,7 @@ def test_rotated_key_has_a_successor_and_an_end(guarded: FastAPI, stranger: Test
     assert (status(stranger, old), status(stranger, new)) == (401, 200)
 
 
+@pytest.mark.both_databases
 def test_last_use_is_written_with_the_next_look(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
     key_id, text = make(database, "read")
     assert status(stranger, text) == 200
@@ -293,6 +294,7 @@ def test_signing_in_and_other_traffic_of_an_address_do_not_use_each_other_up(
         assert client.get("/v1/models", headers=bearer(text)).status_code == 200
 
 
+@pytest.mark.both_databases
 def test_an_idempotency_key_belongs_to_the_caller_who_sent_it(stranger: TestClient, database: Database) -> None:
     spec, (_, one), (_, other) = {"dataset": "synthetic"}, make(database, "submit"), make(database, "submit")
 

@@ -27,6 +27,7 @@ def test_an_empty_list_explains_how_to_start(client: TestClient) -> None:
     assert "dermatriage submit --preset demo" in page
 
 
+@pytest.mark.both_databases
 def test_a_finished_experiment_shows_its_recall_on_test_first(
     client: TestClient, finished: str, database: Database
 ) -> None:
@@ -45,6 +46,7 @@ def unfinished(database: Database, experiment_id: str, policy: str) -> Experimen
     return experiment
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("policy", "figure"), [("specificity_at_recall", "specificity at recall 0.90 0"), ("val_recall", "recall 0")]
 )
@@ -68,6 +70,7 @@ def test_collapsed_trials_lead_nothing(client: TestClient, finished: str, databa
     assert '<td data-label="First"><span class="soft">–' in client.get("/").text
 
 
+@pytest.mark.both_databases
 def test_experiments_are_found_by_state_and_by_every_word_of_a_text(
     client: TestClient, make_experiment: MakeExperiment
 ) -> None:
@@ -89,6 +92,7 @@ def test_a_name_is_text_and_never_markup(client: TestClient, make_experiment: Ma
         assert "<script>alert" not in client.get(address).text
 
 
+@pytest.mark.both_databases
 def test_pages_contain_every_experiment_once(client: TestClient, make_experiment: MakeExperiment) -> None:
     made = {make_experiment(name=f"experiment {number}") for number in range(PAGE_SIZE + 5)}
     first = client.get("/?text=experiment").text

@@ -12,7 +12,6 @@ from tests.verified_predictions import store_verified
 
 MakeModel = Callable[..., str]
 VERIFIED = {"outcome": "malignant", "verified_by": "histopathology", "verified_at": "2026-01-19T08:00:00+01:00"}
-pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
@@ -29,6 +28,7 @@ def history(client: TestClient, prediction: str) -> list[tuple[int, str, bool]]:
     return [(item["number"], item["outcome"], item["current"]) for item in items]
 
 
+@pytest.mark.both_databases
 def test_outcome_is_recorded_once_however_often_it_is_sent(client: TestClient, prediction: str) -> None:
     assert history(client, prediction) == []
     first = send(client, prediction, note="superficial spreading, 0.4 mm")
@@ -49,6 +49,7 @@ def test_outcome_is_recorded_once_however_often_it_is_sent(client: TestClient, p
     assert history(client, prediction) == [(1, "malignant", True)]
 
 
+@pytest.mark.both_databases
 def test_another_outcome_is_refused_until_it_names_the_one_that_it_replaces(
     client: TestClient, prediction: str
 ) -> None:

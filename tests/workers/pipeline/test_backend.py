@@ -29,7 +29,7 @@ print(json.dumps({{"first": train(), "second": train(), "environment": environme
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_same_seed_trains_the_same_model_and_tensorflow_is_quiet(backend: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", TRAIN_TWICE.format(backend=backend)], capture_output=True, text=True, check=False

@@ -130,7 +130,7 @@ def test_graph_preprocesses_as_keras_does(name: str, module: object) -> None:
     np.testing.assert_allclose(inside, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["CNN_v1", "EffNet_v1"])
+@pytest.mark.parametrize("name", ["CNN_v1", "EffLite_v1"])
 def test_same_seed_gives_the_same_network(name: str) -> None:
     images = np.random.default_rng(0).random((2, 28, 28, 3), dtype=np.float32)
     first, second, other = build(name, seed=5), build(name, seed=5), build(name, seed=6)

@@ -43,7 +43,7 @@ def network(name: str, seed: int) -> onnx.ModelProto:
 
 @pytest.fixture(
     scope="module",
-    params=[(("CNN_v1",), 1), (("EffNet_v1",), 1), (("CNN_v1", "EffNet_v1", "CNN_v1"), 8)],
+    params=[(("CNN_v1",), 1), (("EffLite_v1",), 1), (("CNN_v1", "EffLite_v1", "CNN_v1"), 8)],
     ids=["custom CNN", "transfer model", "ensemble of three, eight views"],
 )
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -28,7 +28,9 @@ def _download_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(imagenet_weights.WEIGHTS_FILES, base, replace(file, folder_url="http://127.0.0.1:9"))
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(
+    "base", [pytest.param(base, marks=() if base == "VGG16" else pytest.mark.slow) for base in BASES]
+)
 def test_file_of_the_folder_gives_the_features_of_keras_own_loader(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
