@@ -65,11 +65,6 @@ def improves(policy: Policy, metrics: Metrics, best: Metrics | None) -> bool:
     return rank is not None and (best_rank is None or rank > best_rank)
 
 
-def choose(policy: Policy, candidates: Mapping[Candidate, Metrics]) -> Candidate | None:
-    """The name of the best candidate, the first of equals, or None if none is eligible."""
-    return next(iter(ranked(policy, candidates)), None)
-
-
 def ranked(policy: Policy, candidates: Mapping[Candidate, Metrics]) -> list[Candidate]:
     """The eligible candidates, the best first; equals keep their order."""
     ranks = {name: policy.rank(metrics) for name, metrics in candidates.items()}

@@ -3,7 +3,7 @@
 import pytest
 
 from models_store.contract.specs import SelectionPolicy, SelectionSpec
-from models_store.experiment.selection import choose, collapse_reason, policy_for
+from models_store.experiment.selection import collapse_reason, policy_for, ranked
 
 
 def metrics(recall: float, specificity: float, auc: float, f2: float = 0.5, at_recall: float = 0.5) -> dict[str, float]:
@@ -31,18 +31,19 @@ EPOCHS = {
     [("val_recall", 4), ("val_recall_unguarded", 2), ("val_f2", 5), ("specificity_at_recall", 4)],
 )
 def test_each_policy_picks_its_epoch(policy: SelectionPolicy, epoch: int) -> None:
-    assert choose(policy_for(SelectionSpec(policy=policy)), EPOCHS) == epoch
+    assert ranked(policy_for(SelectionSpec(policy=policy)), EPOCHS)[0] == epoch
 
 
 @pytest.mark.parametrize(("floor", "epoch"), [(0.0, 6), (0.55, 4), (0.56, 3), (0.61, 5), (0.8, 1), (0.81, None)])
 def test_the_floor_is_reached_at_or_above_it(floor: float, epoch: int | None) -> None:
-    assert choose(policy_for(SelectionSpec(min_specificity=floor)), EPOCHS) == epoch
+    first, *_ = [*ranked(policy_for(SelectionSpec(min_specificity=floor)), EPOCHS), None]
+    assert first == epoch
 
 
 def test_the_first_of_equals_wins() -> None:
     same = metrics(0.9, 0.6, 0.8)
 
-    assert choose(policy_for(SelectionSpec()), {"first": same, "second": dict(same)}) == "first"
+    assert ranked(policy_for(SelectionSpec()), {"first": same, "second": dict(same)}) == ["first", "second"]
 
 
 def test_a_network_that_calls_everything_malignant_never_wins_a_guarded_contest() -> None:
@@ -50,12 +51,11 @@ def test_a_network_that_calls_everything_malignant_never_wins_a_guarded_contest(
     weak = metrics(0.3, 0.9, 0.6, f2=0.3, at_recall=0.02)
 
     for policy in ("val_recall", "val_f2", "specificity_at_recall"):
-        assert choose(policy_for(SelectionSpec(policy=policy)), {"collapsed": collapsed, "weak": weak}) == "weak"
-        assert choose(policy_for(SelectionSpec(policy=policy)), {"collapsed": collapsed}) is None
+        assert ranked(policy_for(SelectionSpec(policy=policy)), {"collapsed": collapsed, "weak": weak}) == ["weak"]
 
 
 def test_no_candidates_have_no_winner() -> None:
-    assert choose(policy_for(SelectionSpec()), {}) is None
+    assert ranked(policy_for(SelectionSpec()), {}) == []
 
 
 def test_the_reason_of_a_collapse_names_the_floor_and_the_closest_epoch() -> None:

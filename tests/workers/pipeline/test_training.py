@@ -9,7 +9,7 @@ import pytest
 from models_store.contract.outcomes import Epoch
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import SelectionSpec
-from models_store.experiment.selection import choose, policy_for
+from models_store.experiment.selection import policy_for, ranked
 from tests.workers.pipeline.small_experiment import (
     NUMPY_COPY,
     schedule,
@@ -61,7 +61,7 @@ def test_every_epoch_is_told_with_all_its_metrics(run: tuple[TrainingOutcome, li
 def test_the_checkpoint_is_the_best_epoch_by_the_policy(run: tuple[TrainingOutcome, list[Epoch]]) -> None:
     outcome, _ = run
     policy = policy_for(SelectionSpec(min_specificity=0))
-    chosen = choose(policy, {epoch.number: epoch.metrics for epoch in outcome.epochs})
+    chosen, *_ = ranked(policy, {epoch.number: epoch.metrics for epoch in outcome.epochs})
     assert outcome.best is not None
     assert outcome.checkpoint is not None
     assert outcome.best.number == chosen
