@@ -123,7 +123,7 @@ def _architecture(about: About) -> str:
 
 
 def _epochs(about: About) -> str:
-    epochs = about.trial.epochs or about.epochs
+    epochs = about.trial.most_epochs(about.epochs)
     if RECIPES[about.trial.recipe].stops_early:
         return f"at most {epochs} epochs, stopped after {about.patience} without a better one"
     return f"{epochs} epochs, of which the last eligible one is kept"
