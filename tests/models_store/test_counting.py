@@ -149,7 +149,9 @@ def test_seldom_verified_benign_calls_are_corrected_for_in_words(database: Datab
     )
     count(database, version)
     told = figures(database, version)["sentences"]
-    assert told[0] == "Verified: 80 of 80 images called malignant (100 %) and 40 of 200 images called benign (20 %)."
+    assert (
+        told[0] == "Verified: 80 of 80 images called malignant (100.0 %) and 40 of 200 images called benign (20.0 %)."
+    )
     assert told[1].startswith("Live recall is 0.800 (exact 95 % interval ")
     assert told[2] == "It is corrected for the shares verified; among verified images alone it is 0.952."
     assert told[3].startswith("The correction assumes")
