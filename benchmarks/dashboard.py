@@ -209,7 +209,6 @@ def _trial(
         "name": f"{architecture}/W3",
         "kind": "train",
         "queue": "cpu",
-        "priority": 5,
         "spec": {"architecture": architecture},
         "status": "running" if runs else "succeeded",
         "fence": 1,

@@ -72,7 +72,7 @@ class Trial(Table):
     __table_args__ = (
         UniqueConstraint("experiment_id", "phase", "name"),
         Index("ix_trials_status_lease", "status", "lease_expires_at"),
-        Index("ix_trials_waiting", "status", "queue", "priority", "created_at", "position"),
+        Index("ix_trials_waiting", "status", "queue", "experiment_id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("trl"))
@@ -82,7 +82,6 @@ class Trial(Table):
     name: Mapped[str]
     kind: Mapped[str] = mapped_column(String(16))
     queue: Mapped[str] = mapped_column(String(16))
-    priority: Mapped[int]
     spec: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(String(16), default="queued")
     attempts: Mapped[int] = mapped_column(default=0)
