@@ -4,18 +4,17 @@
 
 Fills a database with experiments of five trials of ten epochs each, most succeeded with a model, some running, a
 thousand queued, with all their events, then times what the API, the workers and the sweeper ask most. Takes about five
-minutes on two cores. Expected: every median below 50 ms, else the exit status is 1. Writes docs/queries.md.
+minutes on two cores. Expected: every median below 250 ms, and below 50 ms where workers or the sweeper ask; otherwise
+the exit status is 1. Writes docs/queries.md.
 """
 
 import argparse
 import os
 import platform
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.orm import Session
 
-from benchmarks import markdown
 from benchmarks.databases import fresh_database
+from benchmarks.timings import Timing, by_database
 from models_store import runs
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
@@ -39,7 +38,7 @@ from tests.finished_experiment import FinalRecord, a_final_record
 from workers.sweeper import queued_trials, ready_to_advance
 
 REPORT = Path("docs/queries.md")
-MOST_MILLISECONDS = 50.0
+MOST_MILLISECONDS = {"API": 250.0, "worker": 50.0, "sweeper": 50.0}
 TRIALS, EPOCHS, ROWS_AT_ONCE, SLOTS = 5, 10, 500, 4
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {f"val_{name}": 0.75 for name in ("recall", "specificity", "precision", "auc", "f1", "f2")} | {"loss": 0.5}
@@ -48,15 +47,6 @@ SPEC = ExperimentSpec(dataset="synthetic").model_dump(mode="json")
 
 class Undo(Exception):
     """Rolls a timed write back."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one question."""
-
-    question: str
-    median: float
-    slowest: float
 
 
 def main() -> int:
@@ -73,7 +63,12 @@ def main() -> int:
             database.close()
     REPORT.write_text(report(timings, asked.experiments))
     print(REPORT.read_text())
-    return 0 if all(timing.median < MOST_MILLISECONDS for of in timings.values() for timing in of) else 1
+    return 0 if all(_is_quick(timing) for of in timings.values() for timing in of) else 1
+
+
+def _is_quick(timing: Timing) -> bool:
+    asker, _, _ = timing.what.partition(":")
+    return timing.median < MOST_MILLISECONDS[asker]
 
 
 def fill(database: Database, experiments: int) -> None:
@@ -139,14 +134,10 @@ def measure(question: str, ask: Callable[[], object], repeats: int) -> Timing:
         began = time.perf_counter()
         ask()
         milliseconds.append((time.perf_counter() - began) * 1000)
-    return Timing(question, statistics.median(milliseconds), max(milliseconds))
+    return Timing.of(question, milliseconds)
 
 
 def report(timings: dict[str, list[Timing]], experiments: int) -> str:
-    rows = [
-        (lite.question, *(f"{value:.1f}" for value in (lite.median, lite.slowest, post.median, post.slowest)))
-        for lite, post in zip(timings["sqlite"], timings["postgresql"], strict=True)
-    ]
     trials = experiments * TRIALS
     return f"""# Query times
 
@@ -158,7 +149,7 @@ machine); one in ten experiments is queued, one in a hundred runs, nearly all ot
 figures of each model and the place of each queued experiment, for {SLOTS} slots; asking the broker for the slots is not
 timed. What writes is rolled back after it was timed, so a commit's own time is not in it.
 
-{markdown.table(("", "SQLite: median", "slowest", "PostgreSQL: median", "slowest"), rows)}
+{by_database(timings, digits=1)}
 """
 
 
