@@ -37,9 +37,13 @@ SOURCES = {
     "train": CalibrationSpec(source="train", share=0.1),
 }
 FIGURES = (
-    *("selection recall", "specificity"),
-    *("calibration AUC", "specificity at recall 0.90"),
-    *("test recall", "specificity", "AUC"),
+    "selection recall",
+    "specificity",
+    "calibration AUC",
+    "specificity at recall 0.90",
+    "test recall",
+    "specificity",
+    "AUC",
 )
 
 Scores = NDArray[np.float64]

@@ -14,7 +14,7 @@ from models_store.tables import LiveRecallRow, Model, OutcomeRow, PredictionRow,
 
 # Predictions without an outcome change the share verified; they are counted again this often.
 COUNTED_FOR = timedelta(hours=1)
-# How many outcomes each model has, corrected ones included; none of a model without.
+# How many outcomes each model has, corrected ones included; a model without outcomes is left out.
 RECORDED = (
     select(PredictionRow.model_version, func.count().label("outcomes"))
     .join(OutcomeRow, OutcomeRow.prediction_id == PredictionRow.id)
@@ -23,7 +23,7 @@ RECORDED = (
 
 
 def models_to_count(session: Session) -> list[str]:
-    """Models whose outcomes changed in number since they were counted, to none perhaps, or were counted an hour ago."""
+    """Models whose number of outcomes has changed since they were last counted, or that were counted an hour ago."""
     recorded = RECORDED.subquery()
     has_changed = func.coalesce(recorded.c.outcomes, 0) != func.coalesce(LiveRecallRow.outcomes, 0)
     is_old = LiveRecallRow.counted_at <= now(session) - COUNTED_FOR

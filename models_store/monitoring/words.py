@@ -33,7 +33,7 @@ def _verified(live: LiveRecall) -> str:
 def _recall(live: LiveRecall) -> list[str]:
     shown = live.estimate
     if shown is not None:
-        limits = f"exact {percent(live.confidence)} interval {interval({'low': shown.low, 'high': shown.high})}"
+        limits = f"exact {percent(live.confidence)} interval {interval(vars(shown))}"
         recall = f"Live recall is {rate(shown.recall)} ({limits})."
         if rate(shown.recall) == rate(shown.among_verified):
             return [recall]
