@@ -9,7 +9,6 @@ of the draws break the promise on new lesions, beyond what the number of draws c
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 from scipy.stats import binomtest
 
+from benchmarks import markdown
 from models_store.contract.specs import CalibrationSpec
+from models_store.wording import measured_percent, percent
 from workers.pipeline.threshold import choose_threshold
 
 DRAWS = 4_000
@@ -152,8 +153,7 @@ def main() -> int:
     text = section(rows, arguments.seed)
     print(text)
     if arguments.report:
-        page = arguments.report.read_text(encoding="utf-8")
-        arguments.report.write_text(f"{page.split(HEADING)[0].rstrip()}\n\n{text}", encoding="utf-8")
+        markdown.replace_last_section(arguments.report, HEADING, text)
     return 0 if all(row.kept for row in rows) else 1
 
 
@@ -168,7 +168,7 @@ def simulated(draws: int = DRAWS, seed: int = 0) -> list[Coverage]:
 
 def section(rows: list[Coverage], seed: int) -> str:
     """The last section of the page, in Markdown."""
-    table = "\n".join([_cells(COLUMNS), _cells(["---"] * len(COLUMNS)), *map(_line, rows)])
+    table = markdown.table(COLUMNS, map(_cells, rows))
     broken = "" if all(row.kept for row in rows) else "\n**Chance does not explain a share below 95 %.**\n"
     worst = min(1 - row.below_photographs / row.draws for row in rows if row.by_lesion)
     return f"""{HEADING}
@@ -181,7 +181,7 @@ computed and not sampled. Both countings get the same sets.
 
 Three readings of recall: of new lesions when every photograph has to be called malignant, of new lesions when one
 photograph is picked at random, and of new photographs, where a hard lesion counts as often as it was photographed. A
-share is that of the sets whose threshold reaches the target; the promise is at least {100 * CONFIDENCE:.0f} %.
+share is that of the sets whose threshold reaches the target; the promise is at least {percent(CONFIDENCE)}.
 
 {table}
 {broken}
@@ -193,15 +193,10 @@ resemble each other.
 """
 
 
-def _cells(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _line(row: Coverage) -> str:
+def _cells(row: Coverage) -> tuple[object, ...]:
     counted = "each lesion once" if row.by_lesion else "each photograph"
     kept = (1 - below / row.draws for below in (row.below_every, row.below_one, row.below_photographs))
-    shares = " | ".join(f"{100 * share:.1f} %" for share in kept)
-    return f"| {row.lesions} | {row.correlation:g} | {counted} | {shares} | {row.specificity:.3f} |"
+    return (row.lesions, f"{row.correlation:g}", counted, *map(measured_percent, kept), f"{row.specificity:.3f}")
 
 
 def _chance_of_another(effect: Floats) -> Floats:

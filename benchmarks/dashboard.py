@@ -10,11 +10,9 @@ docs/dashboard.md.
 import argparse
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import insert
 
 from benchmarks.databases import fresh_database
+from benchmarks.timings import Timing, by_database
 from models_store import runs
 from models_store.contract.catalog import ARCHITECTURES
 from models_store.contract.outcomes import Epoch
@@ -47,15 +46,6 @@ POINTS = """() => document.getElementById("curve-recall").data?.reduce((sum, lin
 LONG_TASKS = """() => { window.longest = 0; new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
 }).observe({ entryTypes: ["longtask"] }); }"""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one measurement: the median and the slowest."""
-
-    what: str
-    median: float
-    slowest: float
 
 
 def main() -> None:
@@ -144,8 +134,8 @@ def _loads(
             answered.append(float(visitor.page.evaluate(FIRST_BYTE)))
             ready.append(max(drawn, float(visitor.page.evaluate(LOADED))))
         assert visitor.is_clean()
-    yield _timing(f"{what}: first byte", answered)
-    yield _timing(f"{what}: {'every curve drawn' if is_drawn else 'loaded'}", ready)
+    yield Timing.of(f"{what}: first byte", answered)
+    yield Timing.of(f"{what}: {'every curve drawn' if is_drawn else 'loaded'}", ready)
 
 
 def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing]:
@@ -170,8 +160,8 @@ def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing
             seconds.append((time.perf_counter() - began) * 1000)
         longest = float(visitor.page.evaluate("window.longest"))
         assert visitor.is_clean()
-    yield _timing("experiment with 13 x 50: from an epoch's commit to its point on the curve", seconds)
-    yield Timing("experiment with 13 x 50: longest task of the page while epochs arrive", longest, longest)
+    yield Timing.of("experiment with 13 x 50: from an epoch's commit to its point on the curve", seconds)
+    yield Timing.of("experiment with 13 x 50: longest task of the page while epochs arrive", [longest])
 
 
 def _eventually(page: Page, question: str) -> float:
@@ -194,10 +184,6 @@ def _wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def _timing(what: str, milliseconds: list[float]) -> Timing:
-    return Timing(what, statistics.median(milliseconds), max(milliseconds))
-
-
 def _trial(
     id: str, experiment_id: str, place: int, architecture: str, metrics: dict[str, Any], runs: bool
 ) -> dict[str, Any]:
@@ -209,7 +195,6 @@ def _trial(
         "name": f"{architecture}/W3",
         "kind": "train",
         "queue": "cpu",
-        "priority": 5,
         "spec": {"architecture": architecture},
         "status": "running" if runs else "succeeded",
         "fence": 1,
@@ -223,10 +208,6 @@ def _trial(
 
 
 def report(timings: dict[str, list[Timing]], version: str, repeats: int) -> str:
-    rows = "\n".join(
-        f"| {lite.what} | {lite.median:.0f} | {lite.slowest:.0f} | {post.median:.0f} | {post.slowest:.0f} |"
-        for lite, post in zip(timings["sqlite"], timings["postgresql"], strict=True)
-    )
     machine = f"{os.cpu_count()} cores ({platform.machine()}; load {os.getloadavg()[0]:.1f} at the end"
     return f"""# Dashboard performance
 
@@ -237,9 +218,7 @@ drawn as four plots with 8 columns. Server, database and browser (Chromium {vers
 which includes other work on the machine). Each page was loaded {repeats} times with scripts, style sheets and plotly.js
 in the browser's cache; then {UPDATES} epochs were committed one by one.
 
-| | SQLite: median | slowest | PostgreSQL: median | slowest |
-|---|---|---|---|---|
-{rows}
+{by_database(timings, digits=0)}
 
 An update includes two fixed intervals: the server checks for events every 500 ms, and a page draws at most every
 700 ms, so it stays responsive with any number of trials.

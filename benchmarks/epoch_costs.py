@@ -34,9 +34,13 @@ from models_store.contract.recipes import RECIPES, RecipeName
 from models_store.contract.records import AnswerTime
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec, TrialSpec
 from models_store.datasets.synthetic import generate
+from models_store.experiment.phases import screening
+from models_store.experiment.selection import policy_for
 from models_store.files import replacing
+from models_store.scoring.scorer import Scorer
 from service.experiments.costs import COSTS, AnswerCost, Costs, EpochCost, Measurement
 from workers.pipeline import machine
+from workers.pipeline.answer_time import time_answers
 from workers.pipeline.backend import configure
 from workers.pipeline.data import ExperimentData, experiment_data
 
@@ -140,7 +144,6 @@ def _epoch(network: Network, recipe: RecipeName, data: ExperimentData) -> EpochC
 
 def _second_epoch(network: Network, recipe: RecipeName, data: ExperimentData) -> float:
     """Processor seconds of the second epoch, spread over the cores."""
-    from models_store.experiment.selection import policy_for
     from workers.pipeline.networks.building import build_model
     from workers.pipeline.training.training import Schedule, train
 
@@ -173,8 +176,6 @@ def _answer(network: Network) -> AnswerCost:
 
 
 def _answer_time(network: Network) -> AnswerTime:
-    from models_store.scoring.scorer import Scorer
-    from workers.pipeline.answer_time import time_answers
     from workers.pipeline.export import export_onnx
     from workers.pipeline.networks.building import build_model
 
@@ -186,8 +187,6 @@ def _answer_time(network: Network) -> AnswerTime:
 
 
 def _trial(network: Network, recipe: RecipeName) -> TrialSpec:
-    from models_store.experiment.phases import screening
-
     spec = ExperimentSpec(
         dataset="synthetic",
         architectures=(network.architecture,),
@@ -204,7 +203,10 @@ Result = TypeVar("Result")
 
 
 def _in_a_process(work: Callable[..., Result], *given: object) -> Result:
-    """In a process of its own: TensorFlow returns no memory before its process ends."""
+    """In a process of its own: TensorFlow returns no memory before its process ends.
+
+    `work` imports what imports Keras, after `configure` has chosen its backend.
+    """
     with ProcessPoolExecutor(
         1, mp_context=get_context("spawn"), initializer=configure, initargs=("tensorflow", SEED)
     ) as pool:

@@ -22,10 +22,17 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import correlated_photographs
+from benchmarks import correlated_photographs, markdown
+from models_store.contract.catalog import CLASS_WEIGHTS
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.datasets.layout import read_split
+from models_store.experiment.phases import screening
+from models_store.experiment.selection import policy_for
 from models_store.files import sha256_of
 from models_store.scoring.scorer import Scorer
+from models_store.wording import measured_percent
+from workers.pipeline.backend import configure
+from workers.pipeline.data import ExperimentData, hold_out
 from workers.pipeline.threshold import choose_threshold
 from workers.pipeline.threshold.policies import miss_rate, misses_in_expectation, misses_with_confidence
 
@@ -229,28 +236,20 @@ target on them by chance: `expected` is the exact share that chance alone gives 
 
 
 def _table(rows: list[Coverage], *, expected: bool) -> str:
-    head = "| malignant | drawn as | target | rule | below target |" + (" expected |" if expected else "")
-    head += " mean miss rate | mean specificity |"
-    lines = [head, "|" + "---|" * (head.count("|") - 1)]
-    for row in rows:
-        chance = f" {100 * row.expected_broken:.1f} % |" if row.expected_broken is not None else ""
-        lines.append(
-            f"| {row.size} | {row.sampling} | {row.target:.2f} | {row.rule} | {100 * row.broken:.1f} % |{chance}"
-            f" {row.miss_rate:.4f} | {row.specificity:.3f} |"
-        )
-    return "\n".join(lines)
+    by_chance = ("expected",) if expected else ()
+    head = ("malignant", "drawn as", "target", "rule", "below target", *by_chance, "mean miss rate", "mean specificity")
+    return markdown.table(head, map(_cells, rows))
+
+
+def _cells(row: Coverage) -> tuple[object, ...]:
+    by_chance = () if row.expected_broken is None else (measured_percent(row.expected_broken),)
+    drawn = (row.size, row.sampling, f"{row.target:.2f}", row.rule)
+    return (*drawn, measured_percent(row.broken), *by_chance, f"{row.miss_rate:.4f}", f"{row.specificity:.3f}")
 
 
 def score_held_out_half(dataset: Path, scores: Path, seed: int = 1) -> None:
     """Train as a Phase-1 trial trains and keep the scores of the images that it never saw."""
-    from workers.pipeline.backend import configure
-
-    configure("tensorflow", seed)
-    from models_store.contract.catalog import CLASS_WEIGHTS
-    from models_store.datasets.layout import read_split
-    from models_store.experiment.phases import screening
-    from models_store.experiment.selection import policy_for
-    from workers.pipeline.data import ExperimentData, hold_out
+    configure("tensorflow", seed)  # before anything imports Keras
     from workers.pipeline.export import export_onnx
     from workers.pipeline.networks.building import build_model, load_model
     from workers.pipeline.training.training import Schedule, train

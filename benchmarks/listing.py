@@ -2,20 +2,19 @@
 
     python -m benchmarks.listing [--experiments 10000] [--repeats 50]
 
-Fills a database with experiments of five trials of ten epochs each, most ended, some running, a thousand queued, with
-all their events, then times what the API, the workers and the sweeper ask most. Takes about four minutes on two cores.
-Expected: every median below 50 ms, else the exit status is 1. Writes docs/queries.md.
+Fills a database with experiments of five trials of ten epochs each, most succeeded with a model, some running, a
+thousand queued, with all their events, then times what the API, the workers and the sweeper ask most. Takes about five
+minutes on two cores. Expected: every median below 250 ms, and below 50 ms where workers or the sweeper ask; otherwise
+the exit status is 1. Writes docs/queries.md.
 """
 
 import argparse
 import os
 import platform
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,23 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.orm import Session
 
 from benchmarks.databases import fresh_database
+from benchmarks.timings import Timing, by_database
 from models_store import runs
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.tables import EpochRow, Event, Experiment, Trial
+from models_store.store.folders import model_bundle
+from models_store.tables import EpochRow, Event, Experiment, Model, Trial
 from service.experiments.events import Feed
 from service.experiments.reading import show_experiments, show_trials
+from service.experiments.waiting import waiting_places
 from service.web.cursor_pages import Turn, page
+from tests.finished_experiment import FinalRecord, a_final_record
 from workers.sweeper import queued_trials, ready_to_advance
 
 REPORT = Path("docs/queries.md")
-MOST_MILLISECONDS = 50.0
-TRIALS, EPOCHS, ROWS_AT_ONCE = 5, 10, 5000
+MOST_MILLISECONDS = {"API": 250.0, "worker": 50.0, "sweeper": 50.0}
+TRIALS, EPOCHS, ROWS_AT_ONCE, SLOTS = 5, 10, 500, 4
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {f"val_{name}": 0.75 for name in ("recall", "specificity", "precision", "auc", "f1", "f2")} | {"loss": 0.5}
 SPEC = ExperimentSpec(dataset="synthetic").model_dump(mode="json")
@@ -44,15 +47,6 @@ SPEC = ExperimentSpec(dataset="synthetic").model_dump(mode="json")
 
 class Undo(Exception):
     """Rolls a timed write back."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one question."""
-
-    question: str
-    median: float
-    slowest: float
 
 
 def main() -> int:
@@ -69,14 +63,21 @@ def main() -> int:
             database.close()
     REPORT.write_text(report(timings, asked.experiments))
     print(REPORT.read_text())
-    return 0 if all(timing.median < MOST_MILLISECONDS for of in timings.values() for timing in of) else 1
+    return 0 if all(_is_quick(timing) for of in timings.values() for timing in of) else 1
+
+
+def _is_quick(timing: Timing) -> bool:
+    asker, _, _ = timing.what.partition(":")
+    return timing.median < MOST_MILLISECONDS[asker]
 
 
 def fill(database: Database, experiments: int) -> None:
+    final = a_final_record()
     with database.engine.execution_options(dermatriage_write=True).begin() as connection:
         for table, rows in (
-            (Experiment, (_experiment(number, experiments) for number in range(experiments))),
+            (Experiment, (_experiment(number, experiments, final) for number in range(experiments))),
             (Trial, (_trial(number, place, experiments) for number in range(experiments) for place in range(TRIALS))),
+            (Model, (_model(n, final) for n in range(experiments) if _status(n, experiments) == "succeeded")),
             (EpochRow, (_epoch(n, place, e) for n in range(experiments) for place in range(TRIALS) for e in _epochs())),
             (Event, (_event(number, event) for number in range(experiments) for event in range(1, _events() + 1))),
         ):
@@ -100,18 +101,20 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
         return _id(chance.randrange(experiments))
 
     def listed(session: Session, cursor: tuple[datetime, str] | None = None, status: str | None = None) -> Any:
-        query = select(Experiment) if status is None else select(Experiment).where(Experiment.status == status)
+        query = select(Experiment).where(Experiment.deleted_at.is_(None))
+        if status is not None:
+            query = query.where(Experiment.status == status)
         turn = Turn(limit=50, before=cursor)
-        return page(session, query, turn, Experiment.created_at, Experiment.id, lambda r: show_experiments(session, r))
+        return page(session, query, turn, Experiment.created_at, Experiment.id, lambda rows: _shown(session, rows))
 
     with database.read() as session:
         middle = session.get_one(Experiment, _id(experiments // 2))
         cursor = (middle.created_at, middle.id)
-    yield "API: first page of 50 experiments", read(listed)
+    yield "API: first page of 50 experiments, all queued", read(listed)
     yield "API: page from the middle", read(lambda session: listed(session, cursor))
     yield "API: first page of the succeeded", read(lambda session: listed(session, status="succeeded"))
     yield "API: first page of the cancelled (few)", read(lambda session: listed(session, status="cancelled"))
-    yield "API: one experiment", read(lambda session: show_experiments(session, [session.get_one(Experiment, some())]))
+    yield "API: one experiment", read(lambda session: _shown(session, [session.get_one(Experiment, some())]))
     yield "API: an experiment's trials with every epoch", read(lambda session: _trials(session, some()))
     yield "API: events after the 40th", read(lambda session: _events_after(session, some(), 40))
     watched = [_id(number) for number in range(0, experiments, experiments // 100)]
@@ -131,27 +134,29 @@ def measure(question: str, ask: Callable[[], object], repeats: int) -> Timing:
         began = time.perf_counter()
         ask()
         milliseconds.append((time.perf_counter() - began) * 1000)
-    return Timing(question, statistics.median(milliseconds), max(milliseconds))
+    return Timing.of(question, milliseconds)
 
 
 def report(timings: dict[str, list[Timing]], experiments: int) -> str:
-    rows = "\n".join(
-        f"| {lite.question} | {lite.median:.1f} | {lite.slowest:.1f} | {post.median:.1f} | {post.slowest:.1f} |"
-        for lite, post in zip(timings["sqlite"], timings["postgresql"], strict=True)
-    )
     trials = experiments * TRIALS
     return f"""# Query times
 
 Written by `python -m benchmarks.listing` on {datetime.now(UTC):%Y-%m-%d}; every figure is measured, in milliseconds.
 
 {experiments:,} experiments, {trials:,} trials, {trials * EPOCHS:,} epochs and {experiments * _events():,} events on
-{os.cpu_count()} cores ({platform.machine()}); one in ten experiments is queued, one in a hundred runs. What writes is
-rolled back after it was timed, so a commit's own time is not in it.
+{os.cpu_count()} cores ({platform.machine()}; load {os.getloadavg()[0]:.1f} at the end, which includes other work on the
+machine); one in ten experiments is queued, one in a hundred runs, nearly all others have a model. Lists hold the test
+figures of each model and the place of each queued experiment, for {SLOTS} slots; asking the broker for the slots is not
+timed. What writes is rolled back after it was timed, so a commit's own time is not in it.
 
-| | SQLite: median | slowest | PostgreSQL: median | slowest |
-|---|---|---|---|---|
-{rows}
+{by_database(timings, digits=1)}
 """
+
+
+def _shown(session: Session, rows: Sequence[Experiment]) -> object:
+    """As the API shows them, for workers with `SLOTS` slots."""
+    waits = any(row.status == "queued" for row in rows)
+    return show_experiments(session, rows, waiting_places(session, "cpu", SLOTS) if waits else {})
 
 
 def _trials(session: Session, experiment_id: str) -> object:
@@ -206,17 +211,24 @@ def _status(number: int, experiments: int) -> str:
     return {1: "running", 2: "cancelled", 3: "failed"}.get(number % 100, "succeeded")
 
 
-def _experiment(number: int, experiments: int) -> dict[str, Any]:
+def _experiment(number: int, experiments: int, final: FinalRecord) -> dict[str, Any]:
     status = _status(number, experiments)
+    result = {
+        "winner": "CNN_v1/W3",
+        "model_version": f"mdl_{number}",
+        "threshold": final.calibration["threshold"],
+        "guarantee": final.calibration["guarantee"],
+        "warnings": [],
+    }
     return {
         "id": _id(number),
         "name": f"experiment {number}",
-        "status": "running" if status == "queued" else status,
-        "phase": 1,
-        "progress": 0.5,
+        "status": status,
+        "phase": 0 if status == "queued" else 1,
+        "progress": 0.0 if status == "queued" else 0.5,
         "priority": number % 10,
         "spec": SPEC,
-        "result": {"winner": "CNN_v1/W3", "test": METRICS} if status == "succeeded" else None,
+        "result": result if status == "succeeded" else None,
         "events": _events(),
         "created_at": BEGAN + timedelta(seconds=number),
         "started_at": BEGAN + timedelta(seconds=number),
@@ -232,7 +244,6 @@ def _trial(number: int, place: int, experiments: int) -> dict[str, Any]:
         "name": f"trial {place}",
         "kind": "train",
         "queue": "cpu",
-        "priority": number % 10,
         "spec": {"architecture": "CNN_v1"},
         "status": _status(number, experiments),
         "fence": 1,
@@ -240,6 +251,23 @@ def _trial(number: int, place: int, experiments: int) -> dict[str, Any]:
         "epochs_done": EPOCHS,
         "metrics": METRICS,
         "lease_expires_at": datetime(2100, 1, 1, tzinfo=UTC),
+        "created_at": BEGAN + timedelta(seconds=number),
+    }
+
+
+def _model(number: int, final: FinalRecord) -> dict[str, Any]:
+    names = ("architecture", "winner", "dataset", "dataset_sha256", "synthetic", "weights")
+    return {
+        **{name: final.about[name] for name in names},
+        "version": f"mdl_{number}",
+        "experiment_id": _id(number),
+        "trial_id": f"{_id(number)}-0",
+        "store_key": model_bundle(f"mdl_{number}"),
+        "bundle_sha256": "0" * 64,
+        "manifest_sha256": "0" * 64,
+        "threshold": final.calibration["threshold"],
+        "calibration": final.calibration,
+        "metrics": final.evaluation,
         "created_at": BEGAN + timedelta(seconds=number),
     }
 

@@ -62,11 +62,11 @@ def ablation() -> list[Variant]:
 
 
 def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
-    """Train as the variant has it and keep `folder/NAME.npz`, the probabilities on validation.
+    """Train as the variant has it and keep its probabilities on validation.
 
     Arrays: `labels` (N,), and `views_1` and `views_8`, the probabilities (N, 7), or (N, 2) for two classes.
     """
-    kept = folder / dataset.stem / f"{variant.name}.npz"
+    kept = variant.scores(folder, dataset.stem)
     if kept.exists():
         return
     working = kept.with_suffix("")
@@ -105,13 +105,7 @@ def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
     held_out = data.calibration  # all of validation, which neither trained nor chose an epoch
     answers = [best.predict(scaled(view), verbose=0) for view in views_of(held_out.images, 8)]
     with replacing(kept) as beside, beside.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=held_out.labels,
-            views_1=answers[0],
-            views_8=np.mean(answers, axis=0),
-            seconds=[epoch.seconds for epoch in outcome.epochs],
-        )
+        np.savez_compressed(file, labels=held_out.labels, views_1=answers[0], views_8=np.mean(answers, axis=0))
     shutil.rmtree(working)
 
 

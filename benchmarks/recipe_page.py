@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import markdown
 from models_store.contract.recipes import RECIPES, Recipe
 from models_store.datasets.labels import is_malignant, malignant_of
-from models_store.scoring.paired import Difference, auc_difference, pooled
+from models_store.scoring.paired import auc_difference, pooled
 from workers.pipeline.training.epoch_metrics import binary_metrics
 
 MODERN, CLASSIC = RECIPES["modern"], RECIPES["classic"]
@@ -34,6 +35,10 @@ class Variant:
         words = (self.change, self.architecture, self.class_weight, f"{self.epochs} epochs", f"seed {self.seed}")
         return ", ".join(words).replace(" ", "_").replace("/", "-")
 
+    def scores(self, folder: Path, dataset: str) -> Path:
+        """Where its probabilities on the validation part of a data set are kept."""
+        return folder / dataset / f"{self.name}.npz"
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -55,11 +60,7 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
     """The whole page in Markdown, of the variants whose networks have been trained."""
     datasets = sorted(path.name for path in folder.iterdir() if any(path.glob("*.npz")))
     trained = {
-        variant: {
-            name: folder / name / f"{variant.name}.npz"
-            for name in datasets
-            if (folder / name / f"{variant.name}.npz").exists()
-        }
+        variant: {name: path for name in datasets if (path := variant.scores(folder, name)).exists()}
         for variant in variants
     }
     trained = {variant: found for variant, found in trained.items() if found}
@@ -73,7 +74,7 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
         "## One part changed at a time",
         "Differences are from the same architecture and recipe as it is, on the same images (DeLong), averaged over "
         "the splits. The same network with another seed says how much chance alone changes.",
-        _table(
+        markdown.table(
             (
                 "Change",
                 "Architecture",
@@ -88,7 +89,7 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
         ),
         "## Views and averages",
         "Networks of the recipe as it is. An average is of probabilities.",
-        _table(("Networks", "Views", "ROC AUC", "Specificity at recall 0.90"), _averages(trained)),
+        markdown.table(("Networks", "Views", "ROC AUC", "Specificity at recall 0.90"), _averages(trained)),
         *(("Not trained yet: " + "; ".join(missing) + ".",) if missing else ()),
     )
     return "\n\n".join(parts) + "\n"
@@ -114,7 +115,7 @@ def _row(variant: Variant, found: Mapping[str, Path], trained: Trained) -> Seque
         variant.epochs,
         len(found),
         _mean([each.auc for each in answers.values()]),
-        "–" if standard == variant or not differences else _difference(pooled(differences)),
+        "–" if standard == variant or not differences else markdown.difference(pooled(differences)),
         _mean([each.specificity for each in answers.values()]),
     )
 
@@ -153,14 +154,5 @@ def average(answers: Sequence[Answers]) -> Answers:
     return Answers(answers[0].malignant, np.mean([each.scores for each in answers], axis=0))
 
 
-def _difference(difference: Difference) -> str:
-    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-
-
 def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f}" if values else "–"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,6 +1,5 @@
 """The words and tables of docs/results.md, from the bundles that the runs left."""
 
-import csv
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import markdown
 from benchmarks.published import EARLIER_LOOKS, MALIGNANT, SEVEN_DIAGNOSES
 from models_store.contract.figures import Evaluation
 from models_store.scoring.paired import Difference, auc_difference, pooled, proportion_difference
+from models_store.store.bundles import TEST_SCORES
+from models_store.store.scored_test_set import ScoredTestSet
+from models_store.wording import signed
 
 BASELINE = "earlier"
 ORDER = (BASELINE, "laptop", "best")
@@ -53,16 +56,15 @@ def read_result(bundle: Path) -> Result:
         content: dict[str, Any] = json.loads((bundle / name).read_text(encoding="utf-8"))
         return content
 
-    with (bundle / "test_scores.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    scored = ScoredTestSet.read(bundle / TEST_SCORES)
     return Result(
         preset=bundle.parent.name,
         dataset=bundle.name,
         evaluation=Evaluation.model_validate(read("metrics.json")),
         holds=read("calibration.json")["guarantee"]["holds"],
         run=read("run.json"),
-        scores=np.array([float(row["probability_malignant"]) for row in rows]),
-        malignant=np.array([int(row["malignant"]) for row in rows]),
+        scores=scored.scores,
+        malignant=scored.malignant.astype(np.int64),
     )
 
 
@@ -103,12 +105,14 @@ def _new_lesions(results: Sequence[Result], pixels: int) -> Sequence[str]:
         f"## New lesions, {pixels} pixels",
         "No lesion of the test set, of validation or of the calibration images is in train. `grouped-S` is "
         "the lesion-grouped split of HAM10000 by seed S.",
-        _table(("Split", *FIGURES), rows),
+        markdown.table(("Split", *FIGURES), rows),
         "Means over the splits, and paired differences from `earlier` at 28 pixels on the same test images. The "
         "interval of a difference of ROC AUC is DeLong's, of recall and specificity Wald's for paired proportions; "
         "the mean counts each split alike and takes them for independent, though they share images, and photographs "
         "of one lesion count as independent too: read the intervals as a little too narrow.",
-        _table(("Preset", "Figure", "Mean", *(("Difference (95 % interval)", "By split"))), _means(of_size, baseline)),
+        markdown.table(
+            ("Preset", "Figure", "Mean", "Difference (95 % interval)", "By split"), _means(of_size, baseline)
+        ),
     )
 
 
@@ -141,7 +145,10 @@ def _means(results: Sequence[Result], baseline: dict[str, Result]) -> list[tuple
             differences = [difference(*pair) for pair in pairs]
             cells = ("–", "–")
             if differences:
-                cells = (_difference(pooled(differences)), ", ".join(f"{each.value:+.3f}" for each in differences))
+                cells = (
+                    markdown.difference(pooled(differences)),
+                    ", ".join(signed(each.value) for each in differences),
+                )
             rows.append((f"`{preset}`", figure, _rate(mean), *cells))
     return rows
 
@@ -176,7 +183,7 @@ def _published(results: Sequence[Result], split: str) -> Sequence[str]:
     return (
         f"## {PUBLISHED_SPLITS[split][0]}",
         PUBLISHED_SPLITS[split][1],
-        _table(FIGURES, [*rows, *published]),
+        markdown.table(FIGURES, [*rows, *published]),
     )
 
 
@@ -200,21 +207,12 @@ def _looks(results: Sequence[Result]) -> Sequence[str]:
     return (
         "## Every look at a test set",
         "Each makes what follows it a little less surprising than a first look would be.",
-        _table(("Opened (UTC)", "Data set", "Preset"), rows),
+        markdown.table(("Opened (UTC)", "Data set", "Preset"), rows),
         "The official split and those by seed hold the same 10,015 images as `ham10000_28`, at whose test set the "
         "project had looked before:",
         "\n".join(f"- {look}" for look in EARLIER_LOOKS),
     )
 
 
-def _difference(difference: Difference) -> str:
-    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-
-
 def _rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

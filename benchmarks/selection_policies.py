@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import markdown
 from models_store.contract.specs import CalibrationSpec, SelectionPolicy, SelectionSpec
 from models_store.datasets.layout import Split, read_split
 from models_store.experiment.selection import Policy, improves, policy_for
@@ -36,9 +37,13 @@ SOURCES = {
     "train": CalibrationSpec(source="train", share=0.1),
 }
 FIGURES = (
-    ("selection recall", "specificity"),
-    ("calibration AUC", "specificity at recall 0.90"),
-    ("test recall", "specificity", "AUC"),
+    "selection recall",
+    "specificity",
+    "calibration AUC",
+    "specificity at recall 0.90",
+    "test recall",
+    "specificity",
+    "AUC",
 )
 
 Scores = NDArray[np.float64]
@@ -159,17 +164,17 @@ part, which no policy saw."""
 
 
 def _policy_table(runs: list[list[Case]]) -> str:
-    rows = [["policy", "seed", "epoch", *(name for group in FIGURES for name in group)]]
+    rows = []
     for name in POLICIES:
         for run in runs:
             picked = pick(policy_for(SelectionSpec(policy=name)), run[0])
-            outcome = [str(picked.epoch), *_figures(picked.figures)] if picked else ["collapsed"]
+            outcome = [str(picked.epoch), *_figures(picked.figures)] if picked else ["collapsed", *[""] * len(FIGURES)]
             rows.append([f"`{name}`", str(run[0].seed), *outcome])
-    return _table(rows)
+    return markdown.table(("policy", "seed", "epoch", *FIGURES), rows)
 
 
 def _floor_table(cases: list[Case]) -> str:
-    rows = [["policy", "floor", "collapsed", *(name for group in FIGURES for name in group)]]
+    rows = []
     for name in POLICIES:
         guarded = name in ("val_recall", "val_f2")
         for floor in FLOORS if guarded else (0.5,):
@@ -178,18 +183,13 @@ def _floor_table(cases: list[Case]) -> str:
             found = [picked.figures for picked in picks if picked is not None]
             means = [statistics.mean(column) for column in zip(*found, strict=True)]
             lost = f"{len(picks) - len(found)} of {len(picks)}"
-            rows.append([f"`{name}`", f"{floor:.1f}" if guarded else "none", lost, *_figures(means)])
-    return _table(rows)
+            figures = _figures(means) or [""] * len(FIGURES)
+            rows.append([f"`{name}`", f"{floor:.1f}" if guarded else "none", lost, *figures])
+    return markdown.table(("policy", "floor", "collapsed", *FIGURES), rows)
 
 
 def _figures(values: Sequence[float]) -> list[str]:
     return [f"{value:.3f}" for value in values]
-
-
-def _table(rows: list[list[str]]) -> str:
-    head, *body = [[*row, *[""] * (len(rows[0]) - len(row))] for row in rows]
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _arguments() -> argparse.Namespace:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import markdown
 from benchmarks.strange_images import NUMBER, strange_images
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.layout import read_split
@@ -26,6 +27,7 @@ from models_store.files import sha256_of
 from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
+from models_store.wording import measured_percent
 from workers.pipeline.backend import configure, environment
 from workers.pipeline.data import ExperimentData, experiment_data, scaled
 from workers.pipeline.evaluation.intervals import clopper_pearson
@@ -162,13 +164,13 @@ def report(arguments: argparse.Namespace, measured: Measured) -> str:
     machine, told = environment(), measured.told
     facts = ", ".join(f"{name} {machine[name]}" for name in ("device", "cpus", "python", "keras", "backend"))
     names = list(next(iter(measured.shares.values())))
-    rows = [["images of", "number", *names, "95 % interval of the warning"], ["---"] * (len(names) + 3)]
+    rows = []
     for kind, shares in measured.shares.items():
         number = measured.images[kind]
         interval = clopper_pearson(round(shares["the warning"] * number), number)
-        shown = [f"{100 * shares[name]:.1f} %" for name in names]
+        shown = [measured_percent(shares[name]) for name in names]
         rows.append([kind, f"{number:,}", *shown, f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"])
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    table = markdown.table(("images of", "number", *names, "95 % interval of the warning"), rows)
     lesions = measured.shares["test lesions"]["the warning"]
     return f"""# How often an image is called unlike the training images
 
@@ -192,9 +194,9 @@ such strange images. Strange images are drawn by the same seed
 It costs {measured.costs["the distance"]:.1f} µs an image beside {measured.costs["the network"]:.0f} µs for the network
 (batches of 16, the least of {REPEATS} runs).
 
-What this means: of real lesions like these {100 * lesions:.1f} % are warned of for nothing. Noise and other photographs
-are nearly always told, pages of text often: at this resolution paper is as pale and as plain as skin. No warning
-therefore does not mean that an image shows a lesion. The two photographs stand for themselves and not for all
+What this means: of real lesions like these {measured_percent(lesions)} are warned of for nothing. Noise and other
+photographs are nearly always told, pages of text often: at this resolution paper is as pale and as plain as skin. No
+warning therefore does not mean that an image shows a lesion. The two photographs stand for themselves and not for all
 photographs, and one training run does not stand for every network; each bundle's own cut is on its card.
 """
 

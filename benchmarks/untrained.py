@@ -24,6 +24,7 @@ from models_store.datasets.synthetic import generate
 from models_store.experiment import phases
 from models_store.files import sha256_of
 from models_store.settings import Settings
+from models_store.store.folders import trial_checkpoints
 from models_store.store.storage import Storage
 from models_store.tables import Trial
 from workers.trial.jobs import do_final_job
@@ -90,7 +91,7 @@ def _network(architecture: str, number: int, spec: ExperimentSpec, storage: Stor
         last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
     path = folder / f"untrained-{number}.keras"
     model.save(path)
-    storage.put_file(path, key := f"trials/{path.name}")
+    storage.put_file(path, key := trial_checkpoints(path.name))
     checkpoint = Checkpoint(trial_id=f"trl_untrained_{number}", key=key, sha256=sha256_of(path))
     return TrainedNetwork(name=f"{name}/{number}", trial=trial, checkpoint=checkpoint)
 

@@ -1,4 +1,4 @@
-"""The engine, its transactions and its clock, alike on SQLite and PostgreSQL."""
+"""The engine, its transactions and its clock, the same on SQLite and PostgreSQL."""
 
 import sqlite3
 import time
@@ -19,7 +19,7 @@ WAKE_UPS = "wake_ups"
 
 
 class Publish(Protocol):
-    """Sends wake-ups, trials by queue. `close` ends what it holds."""
+    """Sends wake-ups: how many trials wait, by queue. `close` releases its connection."""
 
     def __call__(self, wake_ups: Mapping[str, int]) -> None: ...
 
@@ -29,7 +29,7 @@ class Publish(Protocol):
 class Database:
     """One engine. `write()` is one transaction that commits at its end; `read()` never commits.
 
-    `publish` gets what a transaction asked for with `wake_after_commit`, trials by queue, once it is committed.
+    After a commit, `publish` gets the number of trials by queue that the transaction passed to `wake_after_commit`.
     """
 
     def __init__(self, url: str, publish: Publish | None = None) -> None:
@@ -68,7 +68,7 @@ def wake_after_commit(session: Session, queue: str) -> None:
 
 
 def release(session: Session) -> None:
-    """Returns the connection for others to use, while the caller reads the store; rows that were read stay usable."""
+    """Returns the connection for others to use, while the caller reads the store; the rows it has read stay usable."""
     session.close()
 
 
@@ -97,17 +97,17 @@ def _engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own: _begin_sqlite does
+    connection.isolation_level = None  # the driver must begin no transactions: _begin_sqlite does
     _switch_to_wal(connection)
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _switch_to_wal(connection: Any) -> None:
-    """Once for each file, which keeps the mode.
+    """The file keeps the mode.
 
-    SQLite does not wait for `busy_timeout` where another process writes to the file before it has the mode, as when
-    several start on a new file: it says "database is locked" at once.
+    Where another process writes to the file at the moment of the switch, as when several start on a new file, SQLite
+    fails at once with "database is locked" instead of waiting for `busy_timeout`.
     """
     deadline = time.monotonic() + SQLITE_BUSY_MS / 1000
     while True:

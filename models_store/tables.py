@@ -66,13 +66,13 @@ class Experiment(Table):
 
 
 class Trial(Table):
-    """One subprocess' work. `status` as an experiment's, and collapsed or pruned."""
+    """The training of one network, or Phase 3. `status` as an experiment's, and collapsed or pruned."""
 
     __tablename__ = "trials"
     __table_args__ = (
         UniqueConstraint("experiment_id", "phase", "name"),
         Index("ix_trials_status_lease", "status", "lease_expires_at"),
-        Index("ix_trials_waiting", "status", "queue", "priority", "created_at", "position"),
+        Index("ix_trials_waiting", "status", "queue", "experiment_id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("trl"))
@@ -82,7 +82,6 @@ class Trial(Table):
     name: Mapped[str]
     kind: Mapped[str] = mapped_column(String(16))
     queue: Mapped[str] = mapped_column(String(16))
-    priority: Mapped[int]
     spec: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(String(16), default="queued")
     attempts: Mapped[int] = mapped_column(default=0)
@@ -143,7 +142,7 @@ class Event(Table):
 
 
 class Deliverable:
-    """The columns of what a webhook tells, until it is delivered or given up."""
+    """The columns of a webhook, which is sent until it is delivered or given up."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("dlv"))
     state: Mapped[str] = mapped_column(String(16), default="pending")
@@ -155,7 +154,7 @@ class Deliverable:
 
 
 class Delivery(Deliverable, Table):
-    """That an experiment has ended and its webhook is still to be sent; written with the end itself."""
+    """The webhook about the end of an experiment, stored in the transaction that ends it."""
 
     __tablename__ = "deliveries"
     __table_args__ = (Index("ix_deliveries_due", "state", "due_at"),)
@@ -165,7 +164,7 @@ class Delivery(Deliverable, Table):
 
 
 class RecallAlert(Deliverable, Table):
-    """That the promise of a model is in doubt: raised once, with the figures of that moment, and never taken back."""
+    """The webhook about a promise in doubt: one for each model, with the figures of that moment, never withdrawn."""
 
     __tablename__ = "recall_alerts"
     __table_args__ = (Index("ix_recall_alerts_due", "state", "due_at"),)
@@ -175,7 +174,7 @@ class RecallAlert(Deliverable, Table):
 
 
 class LiveRecallRow(Table):
-    """The figures of a model as they were last counted, from so many rows of `outcomes`."""
+    """The live recall of a model as last counted; `outcomes` is how many rows of that table it was counted from."""
 
     __tablename__ = "live_recalls"
 
@@ -186,7 +185,7 @@ class LiveRecallRow(Table):
 
 
 class TestOpening(Table):
-    """That a test set was opened: by whom, for which frozen bundle, at which threshold. One row an experiment."""
+    """The opening of a test set: by which trial, for which frozen bundle, at which threshold. One row an experiment."""
 
     __tablename__ = "test_openings"
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -202,7 +201,7 @@ class TestOpening(Table):
 
 
 class Model(Table):
-    """A packaged, calibrated, tested model. Its bundle lies in the store under `store_key`.
+    """A packaged, calibrated, tested model. Its bundle is in the store under `store_key`.
 
     The row of a deleted one stays, because promotions and predictions name it.
     """
@@ -233,7 +232,7 @@ class Model(Table):
 
 
 class Alias(Table):
-    """A name that points at a version; `champion` answers `/predict`. `revision` guards concurrent changes."""
+    """A name for a version; `champion` answers `/predict`. `revision` detects concurrent changes."""
 
     __tablename__ = "aliases"
 
@@ -244,7 +243,7 @@ class Alias(Table):
 
 
 class Promotion(Table):
-    """Who moved an alias, when, from what to what, and why."""
+    """Who moved an alias, when, from which version to which, and why."""
 
     __tablename__ = "promotions"
 
@@ -259,7 +258,7 @@ class Promotion(Table):
 
 
 class DatasetRow(Table):
-    """A data set registered by name; its file lies in the store under its own sha256."""
+    """A data set registered by name; its file is in the store under its sha256."""
 
     __tablename__ = "datasets"
 
@@ -270,7 +269,7 @@ class DatasetRow(Table):
     image_size: Mapped[int]
     counts: Mapped[dict[str, Any]]
     synthetic: Mapped[bool]
-    # Lesions with images in more than one split, and the val and test images of lesions of train; null: nobody knows.
+    # Lesions with images in more than one split, and the val and test images of lesions of train; null if unknown.
     shared_lesions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     patients_store_key: Mapped[str | None] = mapped_column(String(512))
     made_from: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -278,7 +277,7 @@ class DatasetRow(Table):
 
 
 class ApiKey(Table):
-    """Who may call. The secret itself is shown once and never stored; 160 random bits need no slow hash."""
+    """A key of the API. Its secret is shown once and stored as its sha256: 160 random bits need no slow hash."""
 
     __tablename__ = "api_keys"
 
@@ -327,7 +326,7 @@ class PredictionRow(Table):
 
 
 class OutcomeRow(Table):
-    """What the lesion of a prediction turned out to be. A correction adds a row; only the last one is `current`."""
+    """The verified outcome of a prediction. A correction adds a row; only the last one is `current`."""
 
     __tablename__ = "outcomes"
 

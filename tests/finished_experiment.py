@@ -231,7 +231,6 @@ def store_trial(
         name=name,
         kind="train" if spec else "finalize",
         queue="cpu",
-        priority=5,
         spec={} if spec is None else spec.model_dump(mode="json"),
         status=status,
         attempts=1,

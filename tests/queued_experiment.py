@@ -25,7 +25,6 @@ def queue_trials(session: Session, *names: str, queue: str = "cpu", **spec: Any)
             name=name,
             kind="train",
             queue=queue,
-            priority=experiment.priority,
             spec={},
             created_at=experiment.created_at,
         )

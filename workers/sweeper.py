@@ -126,8 +126,9 @@ class Sweeper:
         moment = time.monotonic()
         if moment >= self._prunes_at:
             self._prunes_at = moment + PRUNE_SECONDS
-            pruned = pruning.prune(self._worker.database, self._worker.storage, self._worker.settings)
-            log.info("removed what is no longer kept: %s", pruned)
+            with self._left_aside_on_failure("what is no longer kept"):
+                pruned = pruning.prune(self._worker.database, self._worker.storage, self._worker.settings)
+                log.info("removed what is no longer kept: %s", pruned)
 
     def _is_fair(self) -> bool:
         """Whether workers had the time to renew their leases since the database came back."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from benchmarks.nemesis.checking import ENDS
 from benchmarks.nemesis.history import History
 from models_store.database import Database
+from models_store.store.folders import FOLDERS
 from models_store.store.storage import Storage
 from models_store.tables import Event, Experiment, Model, PredictionRow, Promotion
 from tests.end_to_end.stack import Stack
@@ -77,8 +78,8 @@ def _left(stack: Stack, stored: set[str]) -> list[str]:
         return [f"a folder of a trial, {path}" for root in roots for path in root.glob("trl_*")]
 
     def files() -> list[str]:
-        bundles = {"/".join(key.split("/")[:2]) for key in storage.keys("models")} - stored
-        points = [key for key in storage.keys("trials") if "resume" in key]
+        bundles = {"/".join(key.split("/")[:2]) for key in storage.keys(FOLDERS["models"])} - stored
+        points = storage.keys(FOLDERS["resume_points"])
         return [f"in the store, {key}" for key in (*sorted(bundles), *points)]
 
     return [*_patiently(processes), *_patiently(folders), *_patiently(files)]

@@ -206,6 +206,10 @@ class TrialSpec(Spec):
     starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
 
+    def most_epochs(self, asked: int) -> int:
+        """How many epochs it trains unless it stops early; `asked` are those of its experiment."""
+        return self.epochs or asked
+
 
 class TrainedNetwork(Spec):
     """A trial that has ended well, and its weights."""

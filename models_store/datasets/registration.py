@@ -15,6 +15,7 @@ from models_store.datasets.npz import check_every_byte
 from models_store.datasets.patients import patients_path, read_patients
 from models_store.datasets.sources import is_builtin
 from models_store.files import sha256_of
+from models_store.store.folders import dataset_file
 
 
 class FileTarget(Protocol):
@@ -55,9 +56,9 @@ def register(
     read_patients(path, layout.sizes)
     check_every_byte(path)
     sha256 = sha256_of(path)
-    store_key = f"datasets/{sha256}.npz"
-    lesions_store_key = _put_beside(lesions_path(path), f"datasets/{sha256}_lesions.csv", storage)
-    patients_store_key = _put_beside(patients_path(path), f"datasets/{sha256}_patients.csv", storage)
+    store_key = dataset_file(f"{sha256}.npz")
+    lesions_store_key = _put_beside(lesions_path(path), dataset_file(f"{sha256}_lesions.csv"), storage)
+    patients_store_key = _put_beside(patients_path(path), dataset_file(f"{sha256}_patients.csv"), storage)
     storage.put_file(path, store_key)
     counts = {split: class_counts(labels) for split, labels in layout.labels.items()}
     return RegisteredDataset(

@@ -92,8 +92,8 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
 
 
 def epochs_of(trial: "Trial", spec: ExperimentSpec) -> int:
-    """How many epochs a trial trains unless it stops early."""
-    return trial.spec.get("epochs") or spec.epochs
+    """`TrialSpec.most_epochs` of a row, whatever else an earlier version stored in its spec."""
+    return TrialSpec.model_construct(**trial.spec).most_epochs(spec.epochs)
 
 
 def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | None":

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from models_store.contract.specs import ExperimentSpec, SelectionSpec
 from models_store.experiment.selection import Policy, policy_for, ranked
+from models_store.wording import target
 
 
 class Finished(Protocol):
@@ -88,7 +89,7 @@ class Ranking:
 
     def _label(self, metric: str) -> str:
         labels = {"val_recall": "recall", "val_f2": "F2", "val_auc": "ROC AUC"}
-        return labels.get(metric, f"specificity at recall {self.target_recall:.2f}")
+        return labels.get(metric, f"specificity at recall {target(self.target_recall)}")
 
 
 def _exact(trial: Finished, metric: str) -> float:

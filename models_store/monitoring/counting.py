@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from models_store.database import now
@@ -14,22 +14,25 @@ from models_store.tables import LiveRecallRow, Model, OutcomeRow, PredictionRow,
 
 # Predictions without an outcome change the share verified; they are counted again this often.
 COUNTED_FOR = timedelta(hours=1)
+# How many outcomes each model has, corrected ones included; a model without outcomes is left out.
+RECORDED = (
+    select(PredictionRow.model_version, func.count().label("outcomes"))
+    .join(OutcomeRow, OutcomeRow.prediction_id == PredictionRow.id)
+    .group_by(PredictionRow.model_version)
+)
 
 
 def models_to_count(session: Session) -> list[str]:
-    """Models with outcomes that were not counted yet, or not for an hour."""
-    recorded = (
-        select(PredictionRow.model_version, func.count().label("outcomes"))
-        .join(OutcomeRow, OutcomeRow.prediction_id == PredictionRow.id)
-        .group_by(PredictionRow.model_version)
-        .subquery()
+    """Models whose number of outcomes has changed since they were last counted, or that were counted an hour ago."""
+    recorded = RECORDED.subquery()
+    has_changed = func.coalesce(recorded.c.outcomes, 0) != func.coalesce(LiveRecallRow.outcomes, 0)
+    is_old = LiveRecallRow.counted_at <= now(session) - COUNTED_FOR
+    chosen = (
+        select(Model.version)
+        .outerjoin(recorded, recorded.c.model_version == Model.version)
+        .outerjoin(LiveRecallRow, LiveRecallRow.model_version == Model.version)
     )
-    fresh = and_(
-        LiveRecallRow.model_version == recorded.c.model_version,
-        LiveRecallRow.outcomes == recorded.c.outcomes,
-        LiveRecallRow.counted_at > now(session) - COUNTED_FOR,
-    )
-    return list(session.scalars(select(recorded.c.model_version).where(~select(LiveRecallRow).where(fresh).exists())))
+    return list(session.scalars(chosen.where(or_(has_changed, is_old))))
 
 
 def count(session: Session, version: str) -> RecallAlert | None:
@@ -76,8 +79,8 @@ def _promised(model: Model) -> tuple[float | None, float | None]:
 
 
 def _recorded(session: Session, version: str) -> int:
-    chosen = select(func.count()).select_from(OutcomeRow).join(PredictionRow)
-    return session.scalar(chosen.where(PredictionRow.model_version == version)) or 0
+    row = session.execute(RECORDED.where(PredictionRow.model_version == version)).one_or_none()
+    return 0 if row is None else row.outcomes
 
 
 def _alert(session: Session, version: str) -> RecallAlert | None:

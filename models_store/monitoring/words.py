@@ -1,7 +1,7 @@
 """What the outcomes of a model show, in sentences that page, API, log and webhook share."""
 
 from models_store.monitoring.live_recall import FEWEST_VERIFIED, LiveRecall
-from models_store.wording import percent, rate
+from models_store.wording import interval, measured_percent, percent, rate, target
 
 ASSUMPTION = "The correction assumes that malignant and benign images with the same label are verified equally often."
 
@@ -14,7 +14,7 @@ def sentences(live: LiveRecall) -> list[str]:
 def promise(live: LiveRecall) -> str:
     if live.target_recall is None:
         return "The model promises no recall, so that none is tested."
-    promised = f"The promised recall of at least {live.target_recall:.2f}"
+    promised = f"The promised recall of at least {target(live.target_recall)}"
     if live.evidence is None:
         return f"{promised} is not tested: too few images are verified."
     against = f"evidence against it {live.evidence:.3g}, the alert is raised at {live.alert_at:.3g}"
@@ -24,7 +24,7 @@ def promise(live: LiveRecall) -> str:
 def _verified(live: LiveRecall) -> str:
     parts = (
         f"{calls.verified:,} of {calls.images:,} images called {label}"
-        + ("" if calls.share is None else f" ({percent(calls.share)})")
+        + ("" if calls.share is None else f" ({measured_percent(calls.share)})")
         for label, calls in (("malignant", live.malignant), ("benign", live.benign))
     )
     return f"Verified: {' and '.join(parts)}."
@@ -33,8 +33,8 @@ def _verified(live: LiveRecall) -> str:
 def _recall(live: LiveRecall) -> list[str]:
     shown = live.estimate
     if shown is not None:
-        interval = f"exact {percent(live.confidence)} interval {shown.low:.3f} to {shown.high:.3f}"
-        recall = f"Live recall is {rate(shown.recall)} ({interval})."
+        limits = f"exact {percent(live.confidence)} interval {interval(vars(shown))}"
+        recall = f"Live recall is {rate(shown.recall)} ({limits})."
         if rate(shown.recall) == rate(shown.among_verified):
             return [recall]
         without = f"among verified images alone it is {rate(shown.among_verified)}"

@@ -30,7 +30,7 @@ def with_prunable(session: Session, settings: Settings) -> list[str]:
             Experiment.id, Experiment.result["winner"].as_string(), Experiment.result["members"].as_json(), Trial.name
         )
         .join(Trial)
-        .where(or_(*over), Experiment.deleted_at.is_(None), Trial.checkpoint_key.is_not(None))
+        .where(or_(*over), Experiment.deleted_at.is_(None), Trial.checkpoint_sha256.is_not(None))
     )
     found = {
         experiment_id
@@ -41,10 +41,13 @@ def with_prunable(session: Session, settings: Settings) -> list[str]:
 
 
 def prunable(session: Session, experiment_id: str) -> list[Trial]:
-    """Trials of an ended experiment whose checkpoint its final model was not made from."""
+    """Trials of an ended experiment whose checkpoint its final model was not made from.
+
+    The sha256 stays on record until the file is removed.
+    """
     trials = trials_of(session, experiment_id)
     needed = _needed(session.get_one(Experiment, experiment_id), trials)
-    return [trial for trial in trials if trial.checkpoint_key is not None and trial.name not in needed]
+    return [trial for trial in trials if trial.checkpoint_sha256 is not None and trial.name not in needed]
 
 
 def _needed(experiment: Experiment, trials: Sequence[Trial]) -> set[str]:

@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models_store.database import Database, now
+from models_store.store.folders import trial_checkpoints
 from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
 
@@ -34,7 +35,7 @@ def _keys(session: Session, experiment_id: str) -> list[str]:
             keys.append(row.store_key)
         else:
             trials = session.scalars(select(Trial.id).where(Trial.experiment_id == experiment_id))
-            keys += [f"trials/{trial_id}" for trial_id in trials]
+            keys += [trial_checkpoints(trial_id) for trial_id in trials]
     return keys
 
 

@@ -32,13 +32,20 @@ def take_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None
 
 
 def delivered(session: Session, delivery_id: str) -> None:
+    """Records nothing where a retry of the experiment deleted the delivery while it was sent."""
     delivery = _delivery(session, delivery_id)
-    delivery.state, delivery.delivered_at, delivery.last_error = "delivered", now(session), None
+    if delivery is not None:
+        delivery.state, delivery.delivered_at, delivery.last_error = "delivered", now(session), None
 
 
 def not_delivered(session: Session, delivery_id: str, error: str) -> None:
-    """Puts the delivery off, each time for twice as long, or gives it up after `MOST_ATTEMPTS`."""
+    """Puts the delivery off, each time for twice as long, or gives it up after `MOST_ATTEMPTS`.
+
+    Records nothing where a retry of the experiment deleted the delivery while it was sent.
+    """
     delivery = _delivery(session, delivery_id)
+    if delivery is None:
+        return
     delivery.last_error = error
     if delivery.attempts >= MOST_ATTEMPTS:
         delivery.state = "given_up"
@@ -51,8 +58,10 @@ def _longest_due(session: Session, kind: type[Kind], moment: datetime) -> Kind |
     return session.scalar(due.with_for_update(skip_locked=True))
 
 
-def _delivery(session: Session, delivery_id: str) -> Delivery | RecallAlert:
-    return session.get(RecallAlert, delivery_id) or session.get_one(Delivery, delivery_id)
+def _delivery(session: Session, delivery_id: str) -> Delivery | RecallAlert | None:
+    """Locked, so that no retry deletes it before this transaction ends."""
+    alert = session.get(RecallAlert, delivery_id, with_for_update=True)
+    return alert or session.get(Delivery, delivery_id, with_for_update=True)
 
 
 def _next_attempt(moment: datetime, attempts: int) -> datetime:

@@ -146,7 +146,6 @@ def _open_phase(session: Session, experiment: Experiment, opened: OpenPhase) -> 
             experiment_id=experiment.id,
             phase=opened.phase,
             position=position,
-            priority=experiment.priority,
             created_at=moment,
             **vars(trial),
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from models_store.contract.outcomes import Epoch
 from models_store.contract.specs import ExperimentSpec
@@ -94,7 +94,8 @@ def refresh_progress(session: Session, experiment_id: str) -> None:
     """Share of the experiment's trials that are done, a running one counted by its epochs. Never moves back."""
     experiment = lock(session, experiment_id)
     spec = ExperimentSpec.model_construct(**experiment.spec)  # a spec of an older version must not hold up a record
-    trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id))
+    chosen = select(Trial).where(Trial.experiment_id == experiment_id)
+    trials = session.scalars(chosen.options(load_only(Trial.status, Trial.epochs_done, Trial.spec)))
     done = sum(
         min(trial.epochs_done / epochs_of(trial, spec), 1.0) if trial.status in UNFINISHED else 1.0 for trial in trials
     )

@@ -11,7 +11,8 @@ from models_store.datasets.labels import CLASS_NAMES
 from models_store.scoring.out_of_distribution import FeatureDistribution
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 
-# An ensemble with eight views took 5.8 GB for 256 images of 64 pixels, and 0.5 GB for so many, in the same time.
+# An ensemble with eight views used 5.8 GB for 256 images of 64 pixels in one run, and 0.5 GB in runs of this many
+# pixels, which took as long.
 PIXELS_AT_ONCE = 64 * 28 * 28
 IMAGE, PROBABILITY, FEATURES, DIAGNOSES = "image", "probability_malignant", "features", "diagnoses"
 # Older graphs take float32 in [0, 1] and give `probabilities` (N, 2) that are not calibrated yet.
@@ -23,7 +24,7 @@ class ImagesRefused(ValueError):
 
 
 class Scores(NamedTuple):
-    """What one run says of N images.
+    """The answers of one run for N images.
 
     `probabilities` of malignant, float64 (N,). `unlikeness`, the out-of-distribution scores, float64 (N,): above 1 is
     out of distribution, None without a distribution. `diagnoses`, the probabilities of the seven diagnoses in the order
@@ -79,7 +80,7 @@ class Scorer:
         return self._calibrated(answered)
 
     def judge(self, images: NDArray[np.uint8]) -> Scores:
-        """Everything that the model says of the images, from one run."""
+        """Every answer of the model for the images, from one run."""
         names = [self._probability]
         names += [FEATURES] if self.distribution else []
         names += [DIAGNOSES] if self.has_diagnoses else []

@@ -1,4 +1,4 @@
-"""Where the store keeps each kind of file."""
+"""Where the store keeps each kind of file: the keys of all of them begin here."""
 
 from datetime import UTC, datetime
 
@@ -10,6 +10,26 @@ FOLDERS = {
     "datasets": "datasets",
     "prediction_images": "predictions",
 }
+
+
+def model_bundle(version: str) -> str:
+    """The folder of the bundle of a model."""
+    return f"{FOLDERS['models']}/{version}"
+
+
+def trial_checkpoints(trial_id: str) -> str:
+    """The folder of the checkpoints of every attempt at a trial."""
+    return f"{FOLDERS['checkpoints']}/{trial_id}"
+
+
+def trial_resume_points(trial_id: str) -> str:
+    """The folder of the resume points of a trial."""
+    return f"{FOLDERS['resume_points']}/{trial_id}"
+
+
+def dataset_file(name: str) -> str:
+    """The key of a file of a registered data set."""
+    return f"{FOLDERS['datasets']}/{name}"
 
 
 def prediction_image(prediction_id: str, created_at: datetime) -> str:

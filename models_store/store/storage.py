@@ -87,8 +87,7 @@ class Storage:
 
     def size(self, prefix: str) -> int:
         """Bytes of all files under `prefix`."""
-        root = self._path(prefix)
-        return int(self._files.du(root)) if self._files.exists(root) else 0
+        return sum(file["size"] for file in self._files.find(self._path(prefix), detail=True).values())
 
     def delete(self, key: str) -> None:
         """Removes a file, or everything under a prefix; what is already gone is no error."""

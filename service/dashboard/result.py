@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from models_store import group_gaps, wording
+from models_store import wording
 from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
+from models_store.wording import groups
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Services
 from service.models.downloads import ALTERED
@@ -100,7 +101,7 @@ def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, se
         leak_free=None if test["leak_free"] is None else wording.figure_rows(test["leak_free"]),
         new_lesions=wording.new_lesions(test, record.model.dataset),
         rest_of_test_set=None if test["leak_free"] is None else wording.rest_of_test_set(test),
-        groupings=group_gaps.described(test.get("groupings", ())),
+        groupings=groups.described(test.get("groupings", ())),
         seven=test.get("seven"),
         plots=result_plots(test),
         bundle=read_bundle_contents(services.storage, record.model, services.settings.cache_root),

@@ -54,7 +54,7 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
         epochs, final_epochs = by_table | recorded, recorded | by_table  # Phase 3 never runs on a GPU
         shortest, longest = experiment_seconds(
             spec,
-            [(trial.epochs or spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
+            [trial.most_epochs(spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
             [final_epochs[each] for each in networks],
             costs().start_seconds,
             slots,

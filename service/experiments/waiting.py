@@ -87,7 +87,7 @@ def work_left(spec: ExperimentSpec, trials: Sequence[Trial], epochs: Mapping[Net
     phase = max((trial.phase for trial in trials), default=1)
     left = [trial for trial in trials if trial.status in UNFINISHED]
     screened = [
-        (trial.epochs or spec.epochs, epochs.get(Network(trial.architecture, trial.input_size), inf))
+        (trial.most_epochs(spec.epochs), epochs.get(Network(trial.architecture, trial.input_size), inf))
         for trial in screening(spec).values()
     ]
     _, dearest = finalists(spec, [seconds for _, seconds in screened])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
-from models_store.estimate_rows import net_benefit_sentence
 from models_store.wording import DIAGNOSES, interval, rate
+from models_store.wording.estimates import net_benefit_sentence
 from service.presentation.drawing import (
     CHANCE,
     COLOURS,

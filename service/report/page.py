@@ -7,10 +7,11 @@ import plotly.offline
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from models_store import estimate_rows, group_gaps, wording
+from models_store import wording
 from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
+from models_store.wording import estimates, groups
 from service.presentation import descriptions, plots
 from service.presentation.experiment import BundleContents, ExperimentRecord, read_bundle_contents, read_record
 from service.presentation.templates import TEMPLATES
@@ -69,14 +70,14 @@ def _test_results(model: Model | None) -> dict[str, Any]:
         "precision_recall": plots.precision_recall(test) if has_curve else None,
         "operating_points": _operating_points(test),
         "reliability": plots.reliability(test),
-        "likelihood_ratios": estimate_rows.likelihood_rows(test),
-        "calibration_estimates": estimate_rows.calibration_rows(test),
-        "net_benefit": estimate_rows.net_benefit_rows(test),
+        "likelihood_ratios": estimates.likelihood_rows(test),
+        "calibration_estimates": estimates.calibration_rows(test),
+        "net_benefit": estimates.net_benefit_rows(test),
         "decision_curve": plots.decision_curve(test) if test.get("decision_curve") else None,
         "diagnoses": plots.diagnoses(test),
         "new_lesions": wording.new_lesions(test, model.dataset),
         "rest_of_test_set": test["leak_free"] and wording.rest_of_test_set(test),
-        "groupings": group_gaps.described(test.get("groupings", ())),
+        "groupings": groups.described(test.get("groupings", ())),
         "seven": test.get("seven"),
     }
 

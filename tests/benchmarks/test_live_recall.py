@@ -13,8 +13,13 @@ from benchmarks.live_recall import HEADING, SCENARIOS, Scenario, draw, follow, m
 STREAMS = 60
 
 
-def test_a_fall_to_080_is_found_within_150_outcomes_in_most_streams() -> None:
+def test_a_recall_of_080_is_found_within_150_outcomes_in_most_streams() -> None:
     assert measure(SCENARIOS[0], STREAMS, seed=1).soon > 0.8
+
+
+def test_alert_before_a_fall_of_recall_is_not_counted_as_found_soon_after_it() -> None:
+    found_early = measure(Scenario(0.70, 500, later=0.70, falls_at=400), STREAMS, seed=1)
+    assert (found_early.alerts, found_early.soon, found_early.median) == (1.0, 0.0, None)
 
 
 @pytest.mark.parametrize("verified_benign", [1.0, 0.2])
@@ -40,12 +45,12 @@ def test_periods_of_a_stream_add_up_to_all_of_its_lesions() -> None:
 
 def test_report_replaces_its_section_and_keeps_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"# Title\n\nText.\n\n{HEADING}\n\nold\n")
+    page.write_text(f"# Title\n\nText.\n\n{HEADING}\n\nstale\n")
     short = tuple(replace(scenario, malignant=120, falls_at=0, later=None) for scenario in SCENARIOS[-2:])
     monkeypatch.setattr(live_recall, "SCENARIOS", short)
     monkeypatch.setattr(sys, "argv", ["live_recall", "--streams", "3", "--report", str(page)])
     live_recall.main()
     text = page.read_text()
     assert text.startswith("# Title\n\nText.\n")
-    assert "old" not in text
+    assert "stale" not in text
     assert text.count("| 90 %, 20 % |") == 2

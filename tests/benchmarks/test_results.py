@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.published import EARLIER_LOOKS, PUBLISHED
-from benchmarks.results_page import Result, page
+from benchmarks.results_page import Result, page, read_result
 from models_store.contract.figures import Evaluation
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.scoring.paired import auc_difference
@@ -69,6 +69,20 @@ def test_every_look_at_a_test_set_is_listed_in_order() -> None:
     first, second = written.index("| 2026-01-01 09:30"), written.index("| 2026-01-02 10:00")
     assert first < second
     assert all(look in written for look in EARLIER_LOOKS)
+
+
+def test_scores_of_a_run_are_read_from_its_bundle_as_they_were_written(tmp_path: Path) -> None:
+    final, bundle = a_final_record(images=200), tmp_path / "laptop" / "grouped-0_28"
+    bundle.mkdir(parents=True)
+    final.tested.write(bundle / "test_scores.csv")
+    for name, content in (("metrics", final.evaluation), ("calibration", final.calibration), ("run", {})):
+        (bundle / f"{name}.json").write_text(json.dumps(content))
+
+    result = read_result(bundle)
+
+    assert (result.preset, result.split, result.pixels) == ("laptop", "grouped-0", 28)
+    np.testing.assert_array_equal(result.scores, final.tested.scores)
+    np.testing.assert_array_equal(result.malignant, final.tested.malignant)
 
 
 def test_a_result_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

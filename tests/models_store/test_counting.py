@@ -91,6 +91,17 @@ def test_model_is_counted_after_each_outcome_and_again_after_an_hour(database: D
     assert to_count(database) == [version]
 
 
+def test_model_whose_last_outcome_was_removed_is_counted_again(database: Database, version: str) -> None:
+    store_verified(database, version, IN_DOUBT)
+    count(database, version)
+    with database.write() as session:
+        session.execute(delete(PredictionRow))
+    assert to_count(database) == [version]
+    count(database, version)
+    assert figures(database, version)["sentences"][0].startswith("Verified: 0 of 0 images called malignant")
+    assert to_count(database) == []
+
+
 def test_promise_in_doubt_raises_one_alert_that_stays(database: Database, version: str) -> None:
     ids = store_verified(database, version, IN_DOUBT)
     alert = count(database, version)
@@ -138,7 +149,9 @@ def test_seldom_verified_benign_calls_are_corrected_for_in_words(database: Datab
     )
     count(database, version)
     told = figures(database, version)["sentences"]
-    assert told[0] == "Verified: 80 of 80 images called malignant (100 %) and 40 of 200 images called benign (20 %)."
+    assert (
+        told[0] == "Verified: 80 of 80 images called malignant (100.0 %) and 40 of 200 images called benign (20.0 %)."
+    )
     assert told[1].startswith("Live recall is 0.800 (exact 95 % interval ")
     assert told[2] == "It is corrected for the shares verified; among verified images alone it is 0.952."
     assert told[3].startswith("The correction assumes")

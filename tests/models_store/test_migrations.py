@@ -134,6 +134,16 @@ def test_figures_of_a_test_set_are_kept_with_the_model_and_come_back_on_the_way_
     assert stored() == ({"winner": "x", "test": figures}, figures)
 
 
+def test_trials_have_the_priority_of_their_experiment_again_on_the_way_down(empty: Database) -> None:
+    migrations.upgrade(empty)
+    fill(empty)
+    with empty.write() as session:
+        session.execute(text("UPDATE experiments SET priority = 7"))
+    migrations.downgrade(empty, "0012")
+    with empty.read() as session:
+        assert session.execute(text("SELECT priority FROM trials")).scalars().all() == [7]
+
+
 def test_migrations_build_exactly_what_the_tables_say(empty: Database, database: Database) -> None:
     """Also what Alembic's own check leaves out: keys, checks, defaults and what a deletion takes with it."""
     Table.metadata.create_all(empty.engine)

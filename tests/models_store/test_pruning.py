@@ -1,5 +1,6 @@
 """What is removed once its time is over, and what never is."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -100,6 +101,20 @@ def test_checkpoints_stay_for_as_long_as_the_setting_says(database: Database, st
     assert prune(database, storage, keeping(checkpoints=1)).checkpoints > 0
 
 
+def test_checkpoint_that_the_store_could_not_remove_goes_next_time(
+    database: Database, storage: Storage, finished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = let_members_be(database, finished)
+    stored = set(storage.keys("trials"))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", lambda key: (Path("/no folder") / key).unlink())
+        with pytest.raises(FileNotFoundError):
+            prune(database, storage, keeping())
+    assert set(storage.keys("trials")) == stored
+    assert prune(database, storage, keeping()).checkpoints == len(stored) - 1
+    assert with_checkpoint(database, storage) == {winner}
+
+
 @pytest.mark.parametrize(("status", "removed"), [("running", False), ("failed", False), ("cancelled", True)])
 def test_what_an_unfinished_or_failed_experiment_needs_stays(
     database: Database, storage: Storage, tmp_path: Path, status: str, removed: bool
@@ -140,15 +155,48 @@ def test_old_logs_and_events_go_with_their_setting_alone(database: Database, sto
     assert rows() == (0, 0)
 
 
+class BusyStorage(Storage):
+    """Others write to the database whenever a file is removed, which would wait for a transaction that writes."""
+
+    def __init__(self, url: str, database: Database) -> None:
+        super().__init__(url)
+        self._database = database
+
+    def delete(self, key: str) -> None:
+        with self._database.write() as session:
+            now(session)
+        super().delete(key)
+
+
+def test_no_transaction_that_writes_is_open_while_files_are_removed(
+    database: Database, storage: Storage, tmp_path: Path, finished: str
+) -> None:
+    winner, trained = let_members_be(database, finished), storage.keys("trials")
+    _store_predictions(database, storage, tmp_path, ages_days=(1, 21))
+    pruned = prune(database, BusyStorage(storage.url, database), keeping(predictions=20))
+    assert (pruned.checkpoints, pruned.predictions) == (len(trained) - 1, 1)
+    assert with_checkpoint(database, storage) == {winner}
+
+
 @pytest.mark.usefixtures("finished")
 def test_old_predictions_go_with_their_images(
     database: Database, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models_store.retention.pruning.PORTION", 2)
+    _store_predictions(database, storage, tmp_path, ages_days=(1, 19, 21, 22, 23))
+    assert prune(database, storage, keeping(predictions=20), dry_run=True).predictions == 3
+    assert prune(database, storage, keeping(predictions=20)).predictions == 3
+    with database.read() as session:
+        assert set(session.scalars(select(PredictionRow.id))) == {"prd_0", "prd_1"}
+    assert {key.rpartition("/")[2] for key in storage.keys("predictions")} == {"prd_0", "prd_1"}
+    assert prune(database, storage, keeping(predictions=None)) == Pruned(**NOTHING)
+
+
+def _store_predictions(database: Database, storage: Storage, tmp_path: Path, ages_days: Sequence[int]) -> None:
     (tmp_path / "image").write_bytes(b"pixels")
     with database.write() as session:
         version = session.scalars(select(Model.version)).one()
-        for number, age_days in enumerate((1, 19, 21, 22, 23)):
+        for number, age_days in enumerate(ages_days):
             moment = now(session) - timedelta(days=age_days)
             row = PredictionRow(
                 id=f"prd_{number}",
@@ -164,12 +212,6 @@ def test_old_predictions_go_with_their_images(
             )
             session.add(row)
             storage.put_file(tmp_path / "image", prediction_image(row.id, moment))
-    assert prune(database, storage, keeping(predictions=20), dry_run=True).predictions == 3
-    assert prune(database, storage, keeping(predictions=20)).predictions == 3
-    with database.read() as session:
-        assert set(session.scalars(select(PredictionRow.id))) == {"prd_0", "prd_1"}
-    assert {key.rpartition("/")[2] for key in storage.keys("predictions")} == {"prd_0", "prd_1"}
-    assert prune(database, storage, keeping(predictions=None)) == Pruned(**NOTHING)
 
 
 @pytest.mark.both_databases

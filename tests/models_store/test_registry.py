@@ -28,7 +28,6 @@ def stored(session: Session) -> str:
         name="final",
         kind="finalize",
         queue="cpu",
-        priority=5,
         spec={},
         created_at=moment,
     )

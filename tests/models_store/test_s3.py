@@ -83,8 +83,10 @@ def test_bundle_whose_upload_was_cut_short_is_none(store: Storage, bundle: Path,
 def test_what_another_process_stored_or_removed_is_seen_at_once(store: Storage, bundle: Path) -> None:
     other = Storage(store.url)
     assert store.keys("models") == []
+    assert store.size("models") == 0
     bundles.upload(bundle, other, "models/1")
     assert store.keys("models") == sorted(f"models/1/{name}" for name in (*COMPLETED_FILES, "manifest.json"))
+    assert store.size("models") == sum(path.stat().st_size for path in bundle.iterdir())
     other.delete("models/1")
     assert not store.exists("models/1/model.onnx")
     assert store.keys("models") == []

@@ -48,6 +48,14 @@ def test_deleted_file_is_gone_and_deleting_again_is_no_error(store: Storage, loc
         assert not store.exists("models/1/a")
 
 
+def test_size_of_a_folder_is_that_of_its_files_at_any_depth(store: Storage, local: Path) -> None:
+    for key in ("models/1/a", "models/1/b/c", "models/10/a"):
+        store.put_file(local, key)
+    assert store.size("models/1") == 2 * len(b"weights")
+    assert store.size("models") == 3 * len(b"weights")
+    assert store.size("trials") == 0
+
+
 @pytest.mark.parametrize("key", ["/etc/passwd", "../secret", "models/../../secret", "models/.."])
 def test_key_outside_the_store_is_refused(store: Storage, local: Path, key: str) -> None:
     for use in (store.exists, store.delete, lambda key: store.put_file(local, key)):

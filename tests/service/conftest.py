@@ -103,7 +103,6 @@ def make_model(database: Database, storage: Storage, tmp_path: Path) -> MakeMode
                 name="final",
                 kind="finalize",
                 queue="cpu",
-                priority=5,
                 spec={},
                 status="succeeded",
                 created_at=datetime.now(UTC),

@@ -189,6 +189,16 @@ def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(scripted: Sc
     assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "SpecInvalid")
 
 
+def test_pruning_that_fails_is_logged_and_counted(
+    sweeper: Sweeper, messages: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages.delete(broker.SWEEP_FAILURES)
+    monkeypatch.setattr("models_store.retention.pruning.prune", lambda *_: 1 / 0)
+    sweeper.sweep()
+    assert "what is no longer kept was left aside by this sweep" in caplog.text
+    assert broker.sweep_failures(messages) == 1
+
+
 def test_sweep_that_fails_unexpectedly_is_not_the_last(
     sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

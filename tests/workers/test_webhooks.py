@@ -119,6 +119,29 @@ def test_delivery_that_one_sweeper_took_is_not_taken_by_another(sender: Scripted
     assert webhooks._next(sender.worker) is None
 
 
+@pytest.mark.parametrize("answer", [204, 503])
+def test_webhook_about_an_end_that_is_retried_while_it_is_sent_is_dropped(
+    sender: ScriptedWorker, receiver: Receiver, answer: int
+) -> None:
+    # Given an experiment that failed and whose webhook is on its way
+    receiver.answer = answer
+    sender.set_script(final={"end": "refused"})
+    experiment_id = sender.submit()
+    sender.run_all()
+    message = webhooks._next(sender.worker)
+    assert message is not None
+
+    # When the experiment is retried before the receiver answers
+    with sender.database.write() as session:
+        runs.retry(session, experiment_id)
+    webhooks._send(sender.worker, receiver.url, WEBHOOK_SECRET, message)
+
+    # Then the answer is recorded nowhere
+    assert len(receiver.received) == 1
+    with sender.database.read() as session:
+        assert session.scalars(select(Delivery)).all() == []
+
+
 def test_webhook_waits_for_an_address(scripted: ScriptedWorker) -> None:
     ended(scripted)
     assert webhooks.send_due(scripted.worker) == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from models_store import estimate_rows, group_gaps, wording
+from models_store import wording
 from models_store.contract.catalog import (
     ARCHITECTURES,
     CLASS_WEIGHTS,
@@ -23,6 +23,7 @@ from models_store.contract.figures import Evaluation
 from models_store.contract.recipes import RECIPES
 from models_store.contract.records import About, AnswerTime, CalibrationRecord
 from models_store.contract.specs import TrialSpec
+from models_store.wording import estimates, groups
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
 LICENCE_OF_THE_DATA = "cc-by-nc-4.0"
@@ -92,13 +93,13 @@ def model_card(
         at_the_prevalence=wording.figure_rows(figures, ("ppv", "npv")),
         leak_free=None if evaluation.leak_free is None else wording.figure_rows(figures["leak_free"]),
         at_half=wording.figure_rows(figures["at_half"]),
-        likelihood_ratios=estimate_rows.likelihood_rows(figures),
-        calibration_estimates=estimate_rows.calibration_rows(figures),
-        net_benefit=estimate_rows.net_benefit_rows(figures),
-        net_benefit_sentence=estimate_rows.net_benefit_sentence(figures) if evaluation.decision_curve else None,
+        likelihood_ratios=estimates.likelihood_rows(figures),
+        calibration_estimates=estimates.calibration_rows(figures),
+        net_benefit=estimates.net_benefit_rows(figures),
+        net_benefit_sentence=estimates.net_benefit_sentence(figures) if evaluation.decision_curve else None,
         new_lesions=wording.new_lesions(figures, about.dataset),
         rest_of_test_set=None if evaluation.leak_free is None else wording.rest_of_test_set(figures),
-        groupings=group_gaps.described([_in_a_table(grouping) for grouping in figures["groupings"]]),
+        groupings=groups.described([_in_a_table(grouping) for grouping in figures["groupings"]]),
         seven=figures["seven"],
     )
 
@@ -122,7 +123,7 @@ def _architecture(about: About) -> str:
 
 
 def _epochs(about: About) -> str:
-    epochs = about.trial.epochs or about.epochs
+    epochs = about.trial.most_epochs(about.epochs)
     if RECIPES[about.trial.recipe].stops_early:
         return f"at most {epochs} epochs, stopped after {about.patience} without a better one"
     return f"{epochs} epochs, of which the last eligible one is kept"

@@ -82,7 +82,7 @@ def train_trial(
     if checkpoint is not None:
         load_weights_from(model, checkpoint)
     schedule = Schedule(
-        epochs=trial.epochs or spec.epochs,
+        epochs=trial.most_epochs(spec.epochs),
         patience=spec.patience,
         batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,

@@ -12,6 +12,7 @@ from models_store.datasets.sources import resolve
 from models_store.files import sha256_of
 from models_store.settings import Settings
 from models_store.store import bundles
+from models_store.store.folders import model_bundle, trial_checkpoints
 from models_store.store.signatures import Signer
 from models_store.store.storage import Storage
 from models_store.version import commit
@@ -38,7 +39,8 @@ def do_training_job(job: Job, trial: TrialSpec, settings: Settings, storage: Sto
         ended = _train(job, trial, settings, storage, folder)
     if ended.best is None or ended.checkpoint is None:
         return Collapsed(reason=ended.collapsed or "", environment=environment())
-    checkpoint = StoredFile(key=f"trials/{job.trial_id}/{job.fence}/best.keras", sha256=sha256_of(ended.checkpoint))
+    key = f"{trial_checkpoints(job.trial_id)}/{job.fence}/best.keras"
+    checkpoint = StoredFile(key=key, sha256=sha256_of(ended.checkpoint))
     storage.put_file(ended.checkpoint, checkpoint.key)
     return Trained(
         best_epoch=ended.best.number,
@@ -104,8 +106,8 @@ def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storag
         candidate = Candidate(final.winner, final.trial, checkpoint, job.experiment_id, others)
         sealed = SealedTestSet(dataset)
         model = finalize(candidate, job.experiment, dataset, sealed, bundle, environment=where, signer=signer)
-        bundles.upload(bundle, storage, f"models/{version}")
-    return Finalized(version=version, store_key=f"models/{version}", model=model, environment=where)
+        bundles.upload(bundle, storage, model_bundle(version))
+    return Finalized(version=version, store_key=model_bundle(version), model=model, environment=where)
 
 
 def dataset_of(job: Job, settings: Settings, storage: Storage) -> Path:

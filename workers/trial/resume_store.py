@@ -11,6 +11,7 @@ import numpy as np
 
 from models_store.contract.outcomes import ResumePoint
 from models_store.files import sha256_of
+from models_store.store.folders import trial_resume_points
 from models_store.store.storage import Storage
 from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE
 
@@ -30,7 +31,7 @@ def upload(folder: Path, trial_id: str, storage: Storage) -> ResumePoint:
     try:
         with tarfile.open(packed, "w") as archive:
             archive.add(folder / RESUME_FOLDER, arcname=RESUME_FOLDER)
-        key = f"{prefix_of(trial_id)}/{uuid.uuid4().hex}.tar"
+        key = f"{trial_resume_points(trial_id)}/{uuid.uuid4().hex}.tar"
         storage.put_file(packed, key)
         return ResumePoint(key=key, sha256=sha256_of(packed), epochs=epochs_behind(folder))
     finally:
@@ -61,10 +62,6 @@ def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
         if content is not None:
             with content, (folder / Path(member.name).name).open("wb") as file:
                 shutil.copyfileobj(content, file)
-
-
-def prefix_of(trial_id: str) -> str:
-    return f"resume/{trial_id}"
 
 
 class UploadClock:

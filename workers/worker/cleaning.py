@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.runs import UNFINISHED
+from models_store.store.folders import model_bundle, trial_checkpoints, trial_resume_points
 from models_store.tables import Model, Trial
-from workers.trial import resume_store
 from workers.trial.protocol import model_version
 from workers.worker.context import Worker, trial_folder
 
@@ -27,11 +27,11 @@ def remove_stored(worker: Worker, trial_id: str) -> None:
     with worker.database.read() as session:
         trial = session.get_one(Trial, trial_id)
         bundle = session.scalar(select(Model.store_key).where(Model.trial_id == trial_id))
-    stored = [resume_store.prefix_of(trial_id)]
+    stored = [trial_resume_points(trial_id)]
     try:
-        stored += [key for key in worker.storage.keys(f"trials/{trial_id}") if key != trial.checkpoint_key]
+        stored += [key for key in worker.storage.keys(trial_checkpoints(trial_id)) if key != trial.checkpoint_key]
         if trial.kind == "finalize":
-            made = (f"models/{model_version(trial_id, fence)}" for fence in range(1, trial.fence + 1))
+            made = (model_bundle(model_version(trial_id, fence)) for fence in range(1, trial.fence + 1))
             stored += [key for key in made if key != bundle]
         for key in stored:
             worker.storage.delete(key)

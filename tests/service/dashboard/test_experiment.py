@@ -33,7 +33,7 @@ def tiles_in(page: str) -> list[tuple[str, str]]:
 
 def add_trial(database: Database, experiment_id: str, **columns: Any) -> str:
     with database.write() as session:
-        fields = {"phase": 1, "position": 9, "name": "CNN_v1/W3", "kind": "train", "queue": "cpu", "priority": 5}
+        fields = {"phase": 1, "position": 9, "name": "CNN_v1/W3", "kind": "train", "queue": "cpu"}
         trial = Trial(experiment_id=experiment_id, spec={}, created_at=datetime.now(UTC), **(fields | columns))
         session.add(trial)
         session.flush()

@@ -48,7 +48,6 @@ def record_epochs(session: Session, seconds: Sequence[float], **spec: Any) -> No
         name="CNN_v1/W3",
         kind="train",
         queue="cpu",
-        priority=5,
         spec={"architecture": "CNN_v1"} | spec,
         created_at=datetime.now(UTC),
         epochs_done=len(seconds),

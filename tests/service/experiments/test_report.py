@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from migrations import migrated
-from models_store import estimate_rows, wording
+from models_store import wording
 from models_store.database import Database
 from models_store.experiment import phases
 from models_store.runs import ExperimentNotFound
 from models_store.store.storage import Storage
 from models_store.tables import Experiment, Model, Trial
+from models_store.wording import estimates
 from service.presentation.experiment import ranked
 from service.report import REPORT_POLICY, report_page
 from tests.finished_experiment import (
@@ -192,7 +193,7 @@ def test_likelihood_ratios_calibration_and_net_benefit_equal_the_record(finished
         assert shown[label][1] == wording.interval(recorded["interval"], decimals=2)
     assert shown["Expected calibration error (ECE)"][1] == wording.interval(final.evaluation["ece_interval"])
     caption = "Net benefit per image at some threshold probabilities; treating none has 0"
-    assert tables[caption][1] == list(estimate_rows.net_benefit_rows(final.evaluation)[0])
+    assert tables[caption][1] == list(estimates.net_benefit_rows(final.evaluation)[0])
 
 
 def test_the_report_of_an_older_record_omits_what_it_lacks(

@@ -83,8 +83,8 @@ def test_threshold_and_guarantee_are_quoted(final: FinalRecord) -> None:
     assert final.calibration["guarantee"]["sentence"] in text
     assert "at least 95 % of the thresholds" in text
     verdict = wording.verdict(final.calibration["guarantee"], final.evaluation).sentence
-    assert verdict in text
     assert verdict in final.card().split("## Intended use")[0]
+    assert final.card().count(verdict) == 1
     assert "Among thresholds with the same specificity on the calibration images the lowest was chosen" in text
     assert "NO GUARANTEE" not in final.card()
 
@@ -214,8 +214,9 @@ def test_card_tells_the_cut_of_the_likeness_or_that_it_is_not_known(final: Final
 
 
 def test_card_states_what_an_answer_costs_and_on_which_machine(final: FinalRecord) -> None:
-    told = section(final.card(), "Cost of an answer")
-    assert "**1.25 ms** for one image: the median of 31 runs on one thread (fabricated, 2 CPUs)" in told
+    told = " ".join(section(final.card(), "Cost of an answer").split())
+    assert "**1.25 ms** for one image: the median of 31 runs on one thread of the machine that tested the model" in told
+    assert "(fabricated, 2 CPUs)" in told
     assert "It runs one network once." in told
     member = {"name": "CNN_v1/W3", "trial": final.about["trial"]}
     averaged = replace(final, about=final.about | {"views": 8, "members": [member] * 3})

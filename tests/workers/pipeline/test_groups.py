@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models_store.contract.figures import Grouping
-from models_store.group_gaps import gap_sentences
+from models_store.wording.groups import gap_sentences
 from workers.pipeline.evaluation.figures import ScoresMismatch
 from workers.pipeline.evaluation.groups import groupings
 from workers.pipeline.evaluation.intervals import clopper_pearson

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models_store.contract.figures import Estimate, Interval
+from workers.pipeline.evaluation.figures import at_threshold
 from workers.pipeline.evaluation.intervals import BINS, CHUNK, RESAMPLES, bootstrap, resampled_calibration_error
 from workers.pipeline.evaluation.recalibration import Recalibration
 
@@ -70,9 +71,9 @@ def _likelihood_ratios(
     weights: NDArray[Any], malignant: NDArray[np.bool_], called: NDArray[np.bool_]
 ) -> dict[str, Floats]:
     """Ratios (B,) of samples given by weights (B, N); NaN where one divides by zero."""
+    rates = at_threshold(weights, malignant, called)
+    recall, specificity = rates["recall"], rates["specificity"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = weights @ (malignant & called) / (weights @ malignant)
-        specificity = weights @ (~malignant & ~called) / (weights @ ~malignant)
         ratios = {
             "positive_likelihood_ratio": recall / (1 - specificity),
             "negative_likelihood_ratio": (1 - recall) / specificity,

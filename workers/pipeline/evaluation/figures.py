@@ -1,5 +1,6 @@
 """Recall first: the figures of one decision rule on one sample, with their uncertainty."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def measure(
     ranking = rank(scores, is_malignant)
 
     def statistics(weights: NDArray[Any]) -> dict[str, Floats]:
-        return areas(ranking, weights) | _at_threshold(weights, is_malignant, called, prevalence)
+        rates = at_threshold(weights, is_malignant, called)
+        return areas(ranking, weights) | rates | _predictive_values(rates, prevalence)
 
     values = statistics(np.ones((1, len(scores))))
     counts = _confusion(is_malignant, called)
@@ -52,22 +54,26 @@ def exact_intervals(counts: Confusion) -> dict[str, Interval | None]:
     return {name: clopper_pearson(*rate) if rate[1] else None for name, rate in rates.items()}
 
 
-def _at_threshold(
-    weights: NDArray[Any], malignant: NDArray[np.bool_], called: NDArray[np.bool_], prevalence: float
-) -> dict[str, Floats]:
-    """Rates (B,) of samples given by weights (B, N), from their weighted confusion counts."""
+def at_threshold(weights: NDArray[Any], malignant: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Rates (B,) of samples given by weights (B, N), from their weighted confusion counts; NaN where not defined."""
     tp, fp = weights @ (malignant & called).astype(float), weights @ (~malignant & called).astype(float)
     fn, tn = weights @ (malignant & ~called).astype(float), weights @ (~malignant & ~called).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall, specificity = tp / (tp + fn), tn / (tn + fp)
-        true_calls, false_calls = prevalence * recall, (1 - prevalence) * (1 - specificity)
-        true_clears, false_clears = (1 - prevalence) * specificity, prevalence * (1 - recall)
         return {
-            "recall": recall,
-            "specificity": specificity,
+            "recall": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
             "precision": tp / (tp + fp),
             "f1": 2 * tp / (2 * tp + fp + fn),
             "f2": 5 * tp / (5 * tp + fp + 4 * fn),
+        }
+
+
+def _predictive_values(rates: Mapping[str, Floats], prevalence: float) -> dict[str, Floats]:
+    recall, specificity = rates["recall"], rates["specificity"]
+    true_calls, false_calls = prevalence * recall, (1 - prevalence) * (1 - specificity)
+    true_clears, false_clears = (1 - prevalence) * specificity, prevalence * (1 - recall)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
             "ppv": true_calls / (true_calls + false_calls),
             "npv": true_clears / (true_clears + false_clears),
         }

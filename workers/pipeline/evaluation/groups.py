@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models_store.contract.figures import GroupFigures, Grouping, Interval
-from models_store.group_gaps import ENOUGH_IMAGES, gap
+from models_store.wording.groups import ENOUGH_IMAGES, gap
 from workers.pipeline.evaluation.figures import ScoresMismatch
 from workers.pipeline.evaluation.intervals import clopper_pearson
 

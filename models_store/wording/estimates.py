@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models_store.wording import interval, percent, rate, signed
+from models_store.wording.numbers import interval, percent, rate, signed
 
 SHOWN_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 LIKELIHOOD_RATIOS = {
