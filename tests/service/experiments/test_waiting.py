@@ -153,10 +153,10 @@ def test_experiment_whose_spec_cannot_be_read_hides_only_the_starts_behind_it(
 def test_page_list_and_command_line_show_the_place(client: TestClient, database: Database) -> None:
     submitted(database)
     second = submitted(database)
-    assert "number 2 in the queue</strong>; starts within" in client.get(f"/experiments/{second}").text
-    assert "number 2 in the queue, starts within" in client.get("/").text
+    assert "number 2 in the queue</strong>; expected to start in" in client.get(f"/experiments/{second}").text
+    assert "number 2 in the queue, expected to start in" in client.get("/").text
     shown = ExperimentRead.model_validate(client.get(f"/v1/experiments/{second}").json())
-    assert "queued, number 2 in the queue, starts by" in "\n".join(experiment_lines(shown))
+    assert "queued, number 2 in the queue, expected to start at" in "\n".join(experiment_lines(shown))
     assert "no. 2" in listed(shown)
 
 
@@ -167,7 +167,7 @@ def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None
     assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
     submitted(database)
     estimated = client.post("/experiments/estimate", data=form, headers=fragment).text
-    assert "1 experiment is ahead in the queue, so this one starts in 1.7 min at the latest" in estimated
+    assert "1 experiment is ahead in the queue, so this one is expected to start in about 1.7 min" in estimated
 
 
 def test_time_taken_counts_work_and_not_waiting(client: TestClient, database: Database) -> None:
