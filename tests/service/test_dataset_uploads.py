@@ -141,11 +141,14 @@ def test_file_that_claims_more_than_it_may_unpack_to_is_refused(
         answer = client.post(ADDRESS, files={"file": (tmp_path / "bomb.npz").read_bytes()})
     assert (answer.status_code, kind(answer)) == (422, "dataset-invalid")
     assert "bytes, and 400,000 are accepted" in answer.json()["detail"]
+    assert "dermatriage dataset register --direct" in answer.json()["remedy"]
 
 
 def test_body_beyond_the_limit_is_413(settings: Settings, database: Database, storage: Storage) -> None:
     with small_client(settings, database, storage) as client:
-        assert client.post(ADDRESS, content=b"0" * 100_001).status_code == 413
+        answer = client.post(ADDRESS, content=b"0" * 100_001)
+    assert answer.status_code == 413
+    assert "dermatriage dataset register --direct" in answer.json()["remedy"]
 
 
 def test_encrypted_archive_is_a_damaged_one(client: TestClient, tmp_path: Path) -> None:
