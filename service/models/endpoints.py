@@ -103,9 +103,9 @@ def read_model(version: Identifier, session: Reading, response: Response) -> Mod
     "/{version}", status_code=204, responses=problems("model-not-found", "model-is-champion", "invalid-request")
 )
 def delete_model(version: Identifier, session: Writing, caller: Caller) -> None:
-    """Deletes a model and its bundle, unless it is the champion; asking again changes nothing.
+    """Deletes a model with its bundle, unless it is the champion; asking again changes nothing.
 
-    Its figures stay on the experiment's record, and so does what it predicted and when it was champion.
+    The record stays: its test results, when it was champion and what it predicted.
     """
     registry.delete(session, version, caller)
 
