@@ -137,7 +137,9 @@ class Settings(BaseSettings):
         None, description="PEM file of the public keys whose signatures on bundles are believed; without: none checked."
     )
     require_signatures: bool = Field(False, description="Whether a bundle that nobody signed is refused.")
-    webhook_url: str | None = Field(None, description="Where to POST that an experiment has ended.")
+    webhook_url: str | None = Field(
+        None, description="Where to POST that an experiment ended or a promised recall is in doubt."
+    )
     webhook_secret: str | None = Field(None, repr=False, description="Key of the HMAC-SHA256 that signs each webhook.")
     max_upload_bytes: int = Field(10 * 2**20, ge=1024, description="Largest image accepted by `/predict`, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image accepted by `/predict`, in pixels.")

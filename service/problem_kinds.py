@@ -13,6 +13,8 @@ class ProblemKind:
     remedy: str
 
 
+REGISTER_ON_THE_SERVER = "dermatriage dataset register --direct"
+
 KINDS: dict[str, ProblemKind] = {
     "bad-request": ProblemKind(
         400,
@@ -153,7 +155,8 @@ KINDS: dict[str, ProblemKind] = {
         413,
         "More was sent than is accepted",
         "the request, or a file in it, has more bytes than the settings allow",
-        "Send less, or in several requests: of one image, a JPEG at quality 90 and 2,000 pixels wide is ample.",
+        "Send less, or in several requests: of one image, a JPEG at quality 90 and 2,000 pixels wide is ample. "
+        f"Register a data set that is too large to send on the server: `{REGISTER_ON_THE_SERVER}`.",
     ),
     "image-format-unknown": ProblemKind(
         415,

@@ -192,7 +192,7 @@ class Client(Connection):
         return self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
 
     def delete_model(self, version: str) -> None:
-        """Deletes a model and its bundle, unless it is the champion; asking again changes nothing."""
+        """Deletes a model with its bundle, unless it is the champion; asking again changes nothing."""
         self._ask(requests.deletion("models", version), requests.text)
 
     def predict(self, image: Image, *, explain: bool = False) -> Prediction:

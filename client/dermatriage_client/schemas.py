@@ -61,8 +61,8 @@ class WaitingRead(BaseModel):
 
     position: int = Field(ge=1, description="1 is the next of its queue to start.", examples=[2])
     expected_start: datetime | None = Field(
-        description="If every trial ahead trains all its epochs, so most start earlier; null where no worker listens "
-        "to the queue, or where it is not known how long the trials ahead take.",
+        description="If every trial ahead trains all its epochs and the slowest networks win; null where no worker "
+        "listens to the queue, or where it is not known how long the trials ahead take.",
         examples=["2026-01-05T11:02:40Z"],
     )
 
@@ -201,8 +201,8 @@ class Estimate(BaseModel):
     ahead: int = Field(0, description="Experiments of its queue that go before it.", examples=[2])
     starts_in_seconds: float | None = Field(
         None,
-        description="When its first trial starts at the latest; null where no worker listens to its queue, or where it "
-        "is not known how long the experiments ahead take.",
+        description="When its first trial starts, if every trial ahead trains all its epochs and the slowest networks "
+        "win; null where no worker listens to its queue, or where it is not known how long the experiments ahead take.",
         examples=[5400.0],
     )
     from_records: list[str] = Field(

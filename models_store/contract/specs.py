@@ -1,15 +1,38 @@
 """The contract: an experiment as a person posts it, and a trial as a worker gets it."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, RESIZING, STRATEGIES, STUDY, Unfreeze
 from models_store.contract.recipes import RecipeName
 from models_store.contract.suggestions import suggestion
 
-DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+DATASET_NAME = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+
+
+def _require_dataset_name(value: str) -> str:
+    if re.fullmatch(DATASET_NAME, value) is None:
+        rule = "Use up to 64 lower-case letters, digits, '_', '-' and '.', starting with a letter or digit"
+        raise PydanticCustomError("dataset_name", rule)
+    return value
+
+
+DatasetName = Annotated[
+    str, AfterValidator(_require_dataset_name), WithJsonSchema({"type": "string", "pattern": DATASET_NAME})
+]
 # Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
 LONGEST_TRIAL_MINUTES = 23 * 60
 LONGEST_EXPERIMENT_MINUTES = 90 * 24 * 60

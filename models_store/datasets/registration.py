@@ -89,7 +89,4 @@ def require_free_name(name: str) -> None:
     try:
         TypeAdapter(DatasetName).validate_python(name)
     except ValidationError as error:
-        raise DatasetNameRefused(
-            f"'{name}' is not a data set name",
-            "Use up to 64 lower-case letters, digits, '_', '-' and '.', starting with a letter or digit",
-        ) from error
+        raise DatasetNameRefused(f"'{name}' is not a data set name", error.errors()[0]["msg"]) from error

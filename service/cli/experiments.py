@@ -118,10 +118,10 @@ def retry(
 
 
 def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:
-    """Delete an ended experiment with its model, checkpoints and logs."""
+    """Delete an ended experiment with its model, curves, logs and checkpoints."""
     with connected(url) as client:
         experiment = experiment_id(client, experiment)
-        confirm(f"Delete {experiment} with its model, checkpoints and logs for good?", yes)
+        confirm(f"Delete {experiment} with its model, curves, logs and checkpoints for good?", yes)
         client.delete_experiment(experiment)
     console().print(f"Deleted {experiment}.")
 

@@ -67,10 +67,10 @@ def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
 
 
 def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
-    """Delete a model and its bundle, unless it is the champion."""
+    """Delete a model with its bundle, unless it is the champion."""
     with connected(url) as client:
         version = model_version(client, version)
-        confirm(f"Delete {version} and its bundle for good?", yes)
+        confirm(f"Delete {version} with its bundle for good?", yes)
         client.delete_model(version)
     console().print(f"Deleted {version}.")
 

@@ -89,9 +89,9 @@ def _promise(result: ResultRead) -> Iterator[str]:
 
 
 def waiting_line(waiting: WaitingRead) -> str:
-    """Its place in the queue, and when it starts."""
+    """Its place in the queue, and when it is expected to start."""
     expected = waiting.expected_start
-    starts = "its start cannot be estimated" if expected is None else f"starts by {moment(expected)} at the latest"
+    starts = "its start cannot be estimated" if expected is None else f"expected to start at {moment(expected)}"
     return f"number {waiting.position} in the queue, {starts}"
 
 

@@ -13,7 +13,7 @@ from models_store.tables import Model
 from models_store.wording import groups
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Services
-from service.models.downloads import ALTERED
+from service.models.stored import ALTERED
 from service.models.validation import (
     PATIENTS,
     Outcome,

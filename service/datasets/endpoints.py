@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from dermatriage_client.schemas import DatasetList, DatasetRead, NewSplit
+from models_store.contract.specs import DatasetName
 from models_store.tables import DatasetRow
 from service.datasets.reading import builtin_datasets, show_dataset, show_datasets
 from service.datasets.splitting import make_split
@@ -15,9 +16,8 @@ from service.web.api_docs import problems
 
 router = APIRouter(tags=["data sets"])
 
-PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
-Name = Annotated[str, Path(pattern=PATTERN)]
-NewName = Annotated[str, Query(pattern=PATTERN, description="The name that experiments will use.")]
+Name = Annotated[DatasetName, Path()]
+NewName = Annotated[DatasetName, Query(description="The name that experiments will use.")]
 FILE = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "requestBody": {

@@ -16,6 +16,7 @@ from service.datasets.receiving import receive
 from service.datasets.recording import is_recorded, record
 from service.dependencies import Service
 from service.predictions.admission import Overfull
+from service.problem_kinds import REGISTER_ON_THE_SERVER
 
 # A compressed file may claim any size; photographs shrink by a third.
 EXPANSION = 4
@@ -55,7 +56,7 @@ async def _folder(services: Service) -> AsyncIterator[Path]:
 def _checked_and_stored(services: Service, path: Path, name: str) -> tuple[DatasetRow, bool]:
     most, unpacked = EXPANSION * services.settings.max_dataset_bytes, unpacked_bytes(path)
     if unpacked > most:
-        remedy = "Raise DERMATRIAGE_MAX_DATASET_BYTES, or register it on the server with `dermatriage dataset register`"
+        remedy = f"Raise DERMATRIAGE_MAX_DATASET_BYTES, or register it on the server: `{REGISTER_ON_THE_SERVER}`"
         raise DatasetInvalid(path, f"its arrays take {unpacked:,} bytes, and {most:,} are accepted", remedy)
     registered = register(path, name, storage=services.storage)
     is_new = not is_recorded(services.database, registered)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from models_store.contract.specs import HELD_OUT_SHARE, ExperimentSpec
 from models_store.experiment.phases import MOST_CANDIDATES
 
+# Phase 3 runs on this queue, whatever the queue of the experiment.
+FINAL_QUEUE = "cpu"
 # Export through TensorFlow, calibration and report take about this long for the first network and for each further one.
 FINAL_SECONDS, FURTHER_NETWORK_SECONDS = 60.0, 15.0
 # A training step runs a network forward once, and backward for about twice as long.
@@ -23,11 +25,15 @@ def experiment_seconds(
     """
     first = _spread([start_seconds + training for training in trainings], slots)
     shortest, longest = (
-        first
-        + _spread([start_seconds + winner(trainings)] * len(spec.strategies), slots)
-        + final_seconds(spec, trained)
-        for winner, trained in zip((min, max), finalists(spec, final_epochs), strict=True)
+        first + _spread([start_seconds + winner(trainings)] * len(spec.strategies), slots) + final
+        for winner, final in zip((min, max), final_seconds_between(spec, final_epochs), strict=True)
     )
+    return shortest, longest
+
+
+def final_seconds_between(spec: ExperimentSpec, epochs: Sequence[float]) -> tuple[float, float]:
+    """Phase 3 if the fastest networks win, and if the slowest do; `epochs` are those of Phase 1 on its CPU."""
+    shortest, longest = (final_seconds(spec, trained) for trained in _finalists(spec, epochs))
     return shortest, longest
 
 
@@ -51,11 +57,11 @@ def network_runs(spec: ExperimentSpec, networks: int) -> int:
 
 def answer_milliseconds(spec: ExperimentSpec, single: Sequence[float]) -> tuple[float, float]:
     """If the fastest networks win, and if the slowest do; `single` are those of each network of Phase 1 in one view."""
-    fastest, slowest = (spec.final.views * sum(trained[: spec.final.ensemble]) for trained in finalists(spec, single))
+    fastest, slowest = (spec.final.views * sum(trained[: spec.final.ensemble]) for trained in _finalists(spec, single))
     return fastest, slowest
 
 
-def finalists(spec: ExperimentSpec, costs: Sequence[float]) -> tuple[list[float], list[float]]:
+def _finalists(spec: ExperimentSpec, costs: Sequence[float]) -> tuple[list[float], list[float]]:
     """The costs of all trained networks, once with the cheapest first and once with the dearest.
 
     A network of Phase 2 costs what the winner of Phase 1 costs.

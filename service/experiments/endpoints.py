@@ -153,7 +153,7 @@ def retry_experiment(experiment_id: Identifier, session: Writing) -> ExperimentR
 def delete_experiment(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
     """Deletes an ended experiment with its model and their files; asking again changes nothing.
 
-    It stays on record that its test set was opened, when its model was champion, and what the model predicted.
+    The record stays: whether its test set was opened, when its model was champion and what it predicted.
     """
     runs.delete_experiment(session, experiment_id, caller)
 

@@ -1,7 +1,8 @@
 """Estimates how long an experiment takes on the available workers, and what an answer of its model will cost."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
 from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.experiments.costs import EpochCost, Measurement, around, at_size, costs, measurements_of, with_recipe
-from service.experiments.durations import answer_milliseconds, experiment_seconds, network_runs
+from service.experiments.durations import FINAL_QUEUE, answer_milliseconds, experiment_seconds, network_runs
 
 # Enough trials for a median of every network, and few enough to read at every change of the form.
 LATEST_TRIALS = 300
@@ -39,23 +40,37 @@ class Dataset(NamedTuple):
     image_size: int
 
 
+@dataclass(frozen=True)
+class Epochs:
+    """Seconds of an epoch of each network of an experiment; one that nobody measured is missing.
+
+    `training` are those on the workers of its queue, `final` those on the CPU of Phase 3. `from_table` holds the
+    measurements behind the networks without recorded epochs.
+    """
+
+    training: Mapping[Network, float]
+    final: Mapping[Network, float]
+    recorded: Collection[Network]
+    from_table: Mapping[Network, Sequence[EpochCost]]
+
+
 def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
     """From recorded epochs of the same network, recipe and data set, otherwise from the table of measurements."""
-    dataset = _dataset(session, spec.dataset)
-    trials = screening(spec).values()
-    networks = [Network(trial.architecture, trial.input_size) for trial in trials]
-    recorded = _recorded(session, spec)
-    tabled = _tabled(networks, spec, dataset)
-    from_table = {each: rows for each, rows in tabled.items() if each not in recorded}
-    unknown = _names(each for each in networks if each not in recorded and each not in tabled)
+    trials, networks = screening(spec).values(), _networks(spec)
+    epochs = epochs_of_networks(session, spec)
+    unknown = _names(each for each in networks if each not in epochs.training)
     shortest, longest = None, None
     if not unknown:
-        by_table = _by_table(tabled, dataset)
-        epochs, final_epochs = by_table | recorded, recorded | by_table  # Phase 3 never runs on a GPU
+        seconds = [epochs.training[each] for each in networks]
         shortest, longest = experiment_seconds(
             spec,
+<<<<<<< HEAD
             [trial.most_epochs(spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
             [final_epochs[each] for each in networks],
+=======
+            [(trial.epochs or spec.epochs) * epoch for trial, epoch in zip(trials, seconds, strict=True)],
+            [epochs.final[each] for each in networks],
+>>>>>>> mend-service
             costs().start_seconds,
             slots,
         )
@@ -64,41 +79,49 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
         longest_seconds=longest,
         trials=planned_trials(spec),
         slots=slots,
-        from_records=_names(each for each in networks if each in recorded),
-        from_table=_names(from_table),
+        from_records=_names(each for each in networks if each in epochs.recorded),
+        from_table=_names(epochs.from_table),
         unknown=unknown,
-        machines=_machines(row for rows in from_table.values() for row in rows),
-        notes=_notes(spec, from_table),
-        answer=_answer(spec, networks, dataset),
+        machines=_machines(row for rows in epochs.from_table.values() for row in rows),
+        notes=_notes(spec, epochs.from_table),
+        answer=_answer(spec, networks, _dataset(session, spec.dataset)),
     )
 
 
-def epoch_seconds(session: Session, spec: ExperimentSpec) -> dict[Network, float]:
-    """Of each network of the experiment; one that nobody measured is missing."""
-    dataset = _dataset(session, spec.dataset)
-    networks = [Network(trial.architecture, trial.input_size) for trial in screening(spec).values()]
-    return _by_table(_tabled(networks, spec, dataset), dataset) | _recorded(session, spec)
+def epochs_of_networks(session: Session, spec: ExperimentSpec) -> Epochs:
+    dataset, recorded = _dataset(session, spec.dataset), _recorded(session, spec)
+    rows = {each: _epoch_rows(each, spec, dataset) for each in _networks(spec)}
+    tabled = {
+        each: dataset.images * _at(each, dataset, {_sizes(row): row.seconds_an_image for row in measured})
+        for each, measured in rows.items()
+        if measured
+    }
+    training = tabled | recorded
+    return Epochs(
+        training=training,
+        final=training if spec.queue == FINAL_QUEUE else recorded | tabled,  # the table was measured on CPUs
+        recorded=recorded.keys(),
+        from_table={each: rows[each] for each in tabled if each not in recorded},
+    )
 
 
-def _tabled(networks: Sequence[Network], spec: ExperimentSpec, dataset: Dataset) -> dict[Network, list[EpochCost]]:
-    """The measurements from which the cost of each network follows; a network without any is missing."""
-    return {each: rows for each in networks if (rows := _rows(each, spec, dataset))}
+def _networks(spec: ExperimentSpec) -> list[Network]:
+    """That of each trial of Phase 1."""
+    return [Network(trial.architecture, trial.input_size) for trial in screening(spec).values()]
 
 
-def _by_table(tabled: Mapping[Network, Sequence[EpochCost]], dataset: Dataset) -> dict[Network, float]:
-    """Seconds of an epoch."""
-    return {each: dataset.images * _epoch_seconds(each, rows, dataset) for each, rows in tabled.items()}
-
-
-def _rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:
+def _epoch_rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:
     rows = with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
     return around(rows, dataset.image_size, _seen(network, dataset))
 
 
-def _epoch_seconds(network: Network, rows: Sequence[EpochCost], dataset: Dataset) -> float:
-    """Seconds that an image takes in an epoch."""
-    measured = {(row.image_size, row.input_size): row.seconds_an_image for row in rows}
+def _at(network: Network, dataset: Dataset, measured: Mapping[tuple[int, int], float]) -> float:
+    """The cost of a network on this data set from its costs at other sizes."""
     return at_size(measured, dataset.image_size, _seen(network, dataset))
+
+
+def _sizes(row: Measurement) -> tuple[int, int]:
+    return row.image_size, row.input_size
 
 
 def _seen(network: Network, dataset: Dataset) -> int:
@@ -112,15 +135,8 @@ def _answer(spec: ExperimentSpec, networks: Sequence[Network], dataset: Dataset)
     }
     shortest, longest = None, None
     if all(rows.values()):
-        single = {
-            each: at_size(
-                {(row.image_size, row.input_size): row.milliseconds for row in rows[each]},
-                dataset.image_size,
-                _seen(each, dataset),
-            )
-            for each in networks
-        }
-        shortest, longest = answer_milliseconds(spec, [single[each] for each in networks])
+        single = [_at(each, dataset, {_sizes(row): row.milliseconds for row in rows[each]}) for each in networks]
+        shortest, longest = answer_milliseconds(spec, single)
     used = [row for of_network in rows.values() for row in of_network]
     return AnswerEstimate(
         network_runs=network_runs(spec, len(networks)),

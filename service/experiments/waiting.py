@@ -1,13 +1,13 @@
 """The place of experiments in the queue, when they are expected to start, and the estimate of one behind them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import inf, isfinite
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from dermatriage_client.schemas import Estimate, WaitingRead
 from models_store.contract.specs import ExperimentSpec
@@ -16,8 +16,8 @@ from models_store.experiment.phases import epochs_of, screening
 from models_store.runs import CLAIM_ORDER, UNFINISHED
 from models_store.tables import Experiment, Trial
 from service.experiments.costs import costs
-from service.experiments.durations import final_seconds, finalists
-from service.experiments.estimate import Network, epoch_seconds, estimate
+from service.experiments.durations import FINAL_QUEUE, final_seconds_between
+from service.experiments.estimate import Epochs, Network, epochs_of_networks, estimate
 from service.experiments.forecast import Work, forecast
 from service.system.worker_status import heard_workers, slots
 
@@ -62,26 +62,26 @@ def _starts(session: Session, ids: Sequence[str], room: int) -> dict[str, float]
 
 
 def _works(session: Session, ids: Sequence[str]) -> list[Work]:
-    chosen = select(Experiment.id, Experiment.spec).where(Experiment.id.in_(ids))
-    specs = {row_id: spec for row_id, spec in session.execute(chosen)}
-    trials: dict[str, list[Trial]] = {row_id: [] for row_id in ids}
-    for trial in session.scalars(select(Trial).where(Trial.experiment_id.in_(ids))):
-        trials[trial.experiment_id].append(trial)
-    known: dict[tuple[Any, ...], Mapping[Network, float]] = {}
+    chosen = select(Experiment.id, Experiment.phase, Experiment.spec).where(Experiment.id.in_(ids))
+    experiments = {row_id: (phase, spec) for row_id, phase, spec in session.execute(chosen)}
+    left = _trials_left(session, ids)
+    known: dict[tuple[Any, ...], Epochs] = {}
     works = []
     for row_id in ids:
+        phase, content = experiments[row_id]
         try:
-            spec = ExperimentSpec.model_validate(specs[row_id])
+            spec = ExperimentSpec.model_validate(content)
         except ValidationError:  # the sweeper fails an experiment of a version whose specs nobody reads any more
             works.append(Work((), [[inf]]))
             continue
         alike = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
         if alike not in known:
-            known[alike] = epoch_seconds(session, spec)
-        works.append(work_left(spec, trials[row_id], known[alike]))
+            known[alike] = epochs_of_networks(session, spec)
+        works.append(_work_left(spec, phase, left[row_id], known[alike]))
     return works
 
 
+<<<<<<< HEAD
 def work_left(spec: ExperimentSpec, trials: Sequence[Trial], epochs: Mapping[Network, float]) -> Work:
     """Every trial trains all its epochs, and the networks with the longest ones win."""
     phase = max((trial.phase for trial in trials), default=1)
@@ -94,15 +94,38 @@ def work_left(spec: ExperimentSpec, trials: Sequence[Trial], epochs: Mapping[Net
     final = final_seconds(spec, dearest)
     tuning = costs().start_seconds + max(count * seconds for count, seconds in screened)
     later = {2: [tuning] * len(spec.strategies), 3: [final]}
+=======
+def _trials_left(session: Session, ids: Sequence[str]) -> dict[str, list[Trial]]:
+    columns = (Trial.experiment_id, Trial.kind, Trial.queue, Trial.status, Trial.spec, Trial.epochs_done)
+    chosen = select(Trial).where(Trial.experiment_id.in_(ids), Trial.status.in_(UNFINISHED))
+    trials: dict[str, list[Trial]] = {row_id: [] for row_id in ids}
+    for trial in session.scalars(chosen.options(load_only(*columns))):
+        trials[trial.experiment_id].append(trial)
+    return trials
+
+
+def _work_left(spec: ExperimentSpec, phase: int, left: Sequence[Trial], epochs: Epochs) -> Work:
+    """On the slots of its queue: every trial trains all its epochs, and the networks with the longest ones win.
+
+    Phase 3 takes a slot of another queue unless the experiment's is `FINAL_QUEUE`.
+    """
+    screened = [(trial, Network(trial.architecture, trial.input_size)) for trial in screening(spec).values()]
+    _, final = final_seconds_between(spec, [epochs.final.get(network, inf) for _, network in screened])
+    longest = max((trial.epochs or spec.epochs) * epochs.training.get(network, inf) for trial, network in screened)
+    later = {2: [costs().start_seconds + longest] * len(spec.strategies), 3: [final]}
+    if spec.queue != FINAL_QUEUE:
+        del later[3]
+>>>>>>> mend-service
 
     def seconds_left(trial: Trial) -> float:
         if trial.kind == "finalize":
             return final
         network = Network(trial.spec.get("architecture", ""), trial.spec.get("input_size"))
-        return max(0, epochs_of(trial, spec) - trial.epochs_done) * epochs.get(network, inf)
+        return max(0, epochs_of(trial, spec) - trial.epochs_done) * epochs.training.get(network, inf)
 
-    running = [seconds_left(trial) for trial in left if trial.status != "queued"]
-    waiting = [costs().start_seconds + seconds_left(trial) for trial in left if trial.status == "queued"]
+    here = [trial for trial in left if trial.queue == spec.queue]
+    running = [seconds_left(trial) for trial in here if trial.status != "queued"]
+    waiting = [costs().start_seconds + seconds_left(trial) for trial in here if trial.status == "queued"]
     return Work(running, [waiting, *(seconds for number, seconds in later.items() if number > phase)])
 
 

@@ -20,7 +20,8 @@ from service.dependencies import Identifier, IdPrefix, Reading, Services, Writin
 from service.errors import Problem
 from service.models import downloads
 from service.models.comparing import PairedTest, compare
-from service.models.downloads import ALTERED, altered
+from service.models.downloads import altered
+from service.models.stored import ALTERED
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
@@ -103,9 +104,9 @@ def read_model(version: Identifier, session: Reading, response: Response) -> Mod
     "/{version}", status_code=204, responses=problems("model-not-found", "model-is-champion", "invalid-request")
 )
 def delete_model(version: Identifier, session: Writing, caller: Caller) -> None:
-    """Deletes a model and its bundle, unless it is the champion; asking again changes nothing.
+    """Deletes a model with its bundle, unless it is the champion; asking again changes nothing.
 
-    Its figures stay on the experiment's record, and so does what it predicted and when it was champion.
+    The record stays: its test results, when it was champion and what it predicted.
     """
     registry.delete(session, version, caller)
 

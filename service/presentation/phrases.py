@@ -55,10 +55,10 @@ def about(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def within(when: datetime) -> str:
-    """How long until then at the most, in one unit."""
+def until(when: datetime) -> str:
+    """How long until then, in one unit."""
     seconds = (when - datetime.now(UTC)).total_seconds()
-    return "within a minute" if seconds < MINUTE else f"within {about(seconds)}"
+    return "in less than a minute" if seconds < MINUTE else f"in about {about(seconds)}"
 
 
 def milliseconds(value: float) -> str:
@@ -77,6 +77,6 @@ FILTERS = {
     "ago": ago,
     "duration": duration,
     "about": about,
-    "within": within,
+    "until": until,
     "milliseconds": milliseconds,
 }

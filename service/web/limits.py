@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import SECURITY_HEADERS, Problem
+from service.web.protocols import address
 
 CHARSETS = ("utf-8", "ascii", "iso8859-1")  # Python has some hundred codecs, and several of them are no charset
 
@@ -59,7 +60,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         received, whole = 0, False
-        bounds = self.larger.get(scope["path"], self.usual)
+        bounds = self.larger.get(address(scope), self.usual)
         deadline = asyncio.get_running_loop().time() + bounds.seconds
 
         async def receive_within_limit() -> Message:

@@ -117,6 +117,16 @@ def test_body_that_is_no_upload_is_refused(client: TestClient, content_type: str
     assert answer.json()["remedy"]
 
 
+def test_name_that_is_none_is_refused_with_the_rule(client: TestClient) -> None:
+    rule = "Use up to 64 lower-case letters, digits, '_', '-' and '.', starting with a letter or digit"
+    for refused in (
+        client.post("/v1/datasets", params={"name": "Not a name"}, content=b""),
+        client.get("/v1/datasets/Not a name"),
+        client.post("/v1/experiments", json={"dataset": "Not a name"}),
+    ):
+        assert (refused.status_code, refused.json()["errors"][0]["detail"]) == (422, rule)
+
+
 @pytest.mark.parametrize(("name", "status"), [("Not a name", 422), ("dermamnist", 409)])
 def test_name_is_refused_before_the_body_is_read(client: TestClient, name: str, status: int) -> None:
     assert client.post("/v1/datasets", params={"name": name}, content=b"").status_code == status
@@ -131,11 +141,14 @@ def test_file_that_claims_more_than_it_may_unpack_to_is_refused(
         answer = client.post(ADDRESS, files={"file": (tmp_path / "bomb.npz").read_bytes()})
     assert (answer.status_code, kind(answer)) == (422, "dataset-invalid")
     assert "bytes, and 400,000 are accepted" in answer.json()["detail"]
+    assert "dermatriage dataset register --direct" in answer.json()["remedy"]
 
 
 def test_body_beyond_the_limit_is_413(settings: Settings, database: Database, storage: Storage) -> None:
     with small_client(settings, database, storage) as client:
-        assert client.post(ADDRESS, content=b"0" * 100_001).status_code == 413
+        answer = client.post(ADDRESS, content=b"0" * 100_001)
+    assert answer.status_code == 413
+    assert "dermatriage dataset register --direct" in answer.json()["remedy"]
 
 
 def test_encrypted_archive_is_a_damaged_one(client: TestClient, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dermatriage_client import Client
+from dermatriage_client import Client, Refused
 from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialRead
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.experiments import ExperimentId
@@ -53,8 +53,9 @@ def export(
         if store.holds(found):
             console().print(f"{found.id} is in {to} already.", soft_wrap=True)
             return
-        _write(store, client, found)
-    console().print(f"Wrote {found.id} to {to}; mlflow ui --backend-store-uri {to} shows it.", soft_wrap=True)
+        deleted = _write(store, client, found)
+    lacking = " without the files of its model, which was deleted" if deleted else ""
+    console().print(f"Wrote {found.id} to {to}{lacking}; mlflow ui --backend-store-uri {to} shows it.", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,11 @@ def _store(to: str) -> Store:
     return Store(client, identifier)
 
 
-def _write(store: Store, client: Client, experiment: ExperimentRead) -> None:
+def _write(store: Store, client: Client, experiment: ExperimentRead) -> bool:
+    """Returns whether the model was deleted, so that its files are not there."""
     began = experiment.started_at or experiment.created_at
     ended = experiment.finished_at or began
-    result = experiment.result
+    result, deleted = experiment.result, False
     tags = {ID: experiment.id, NOTE: DISCLAIMER, "dermatriage.status": experiment.status}
     if result is not None:
         tags |= {"dermatriage.winner": result.winner, "dermatriage.model_version": result.model_version}
@@ -127,9 +129,16 @@ def _write(store: Store, client: Client, experiment: ExperimentRead) -> None:
         _write_trial(store, trial, run_id)
     if result is not None:
         store.log(run_id, list(_test_figures(result, ended)))
-        _write_model(store, client, run_id, result.model_version)
+        try:
+            _write_model(store, client, run_id, result.model_version)
+        except Refused as refused:
+            if refused.kind != "model-not-found":
+                raise
+            deleted = True
+            store.client.set_tag(run_id, "dermatriage.model_deleted", "true")
     store.end(run_id, experiment.status, ended)
     store.client.set_tag(run_id, COMPLETE, str(experiment.finished_at))
+    return deleted
 
 
 def _write_trial(store: Store, trial: TrialRead, parent: str) -> None:

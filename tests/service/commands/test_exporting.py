@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from models_store.database import Database
+from models_store.store import registry
 from models_store.store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Trial
 from service.cli import exports
@@ -142,6 +143,24 @@ def test_experiment_that_was_retried_is_exported_again(
     after = {run.info.run_id for run in runs(tmp_path)[1]}
     assert len(after) == len(before)
     assert not after & before
+
+
+def test_experiment_whose_model_was_deleted_is_exported_without_it(
+    dermatriage: Dermatriage, experiment: str, database: Database, tmp_path: Path, store: str
+) -> None:
+    version = dermatriage("show", experiment, "--json").json["experiment"]["result"]["model_version"]
+    with database.write() as session:
+        registry.delete(session, version, "a test")
+
+    ended = dermatriage("export", "mlflow", experiment, "--to", store)
+
+    assert (ended.exit_code, "without the files of its model, which was deleted" in ended.out) == (0, True)
+    client, found = runs(tmp_path)
+    [parent] = [run for run in found if run.data.tags["dermatriage.id"] == experiment]
+    assert (parent.info.status, "test/recall" in parent.data.metrics) == ("FINISHED", True)
+    assert parent.data.tags["dermatriage.model_deleted"] == "true"
+    assert client.list_artifacts(parent.info.run_id, "model") == []
+    assert "already" in dermatriage("export", "mlflow", experiment, "--to", store).out
 
 
 def test_experiment_that_runs_is_refused(dermatriage: Dermatriage, database: Database, tmp_path: Path) -> None:

@@ -39,15 +39,15 @@ def estimated(database: Database, slots: int = 1, **changes: Any) -> Estimate:
         return estimate(session, ExperimentSpec.model_validate(SPEC | changes), slots)
 
 
-def record_epochs(session: Session, seconds: Sequence[float], **spec: Any) -> None:
-    experiment = store_experiment(session, a_spec(dataset="synthetic"), "running", 1)
+def record_epochs(session: Session, seconds: Sequence[float], queue: str = "cpu", **spec: Any) -> None:
+    experiment = store_experiment(session, a_spec(dataset="synthetic"), "failed", 1)
     trial = Trial(
         experiment_id=experiment.id,
         phase=1,
         position=0,
         name="CNN_v1/W3",
         kind="train",
-        queue="cpu",
+        queue=queue,
         spec={"architecture": "CNN_v1"} | spec,
         created_at=datetime.now(UTC),
         epochs_done=len(seconds),
@@ -160,8 +160,31 @@ def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(databa
         record_epochs(session, (100.0, 300.0))
     found, elsewhere = estimated(database), estimated(database, dataset="dermamnist")
     assert (found.from_records, found.from_table) == (["CNN_v1"], [])
-    assert found.shortest_seconds == found.longest_seconds == pytest.approx(10 * 200 + 6 + 60 + IMAGES * 0.002 / 3)
+    assert found.shortest_seconds == found.longest_seconds == pytest.approx(10 * 200 + 6 + 60 + 200 / 3)
     assert elsewhere.from_table == ["CNN_v1"]
+
+
+@pytest.mark.usefixtures("table")
+def test_phase_3_of_an_experiment_on_gpus_costs_what_the_table_says_of_a_cpu(database: Database) -> None:
+    with database.write() as session:
+        record_epochs(session, (3.0,), queue="gpu")
+    found = estimated(database, queue="gpu")
+    assert (found.from_records, found.from_table) == (["CNN_v1"], [])
+    assert found.longest_seconds == pytest.approx(10 * 3 + 6 + 60 + IMAGES * 0.002 / 3)
+
+
+def test_next_experiment_starts_when_the_estimate_of_the_one_before_is_over(
+    client: TestClient, database: Database, table: Costs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.experiments.waiting.costs", lambda: table)
+    monkeypatch.setattr("service.experiments.waiting.slots", lambda _heard, _queue: 1)
+    with database.write() as session:
+        record_epochs(session, (100.0, 300.0))
+    spec = SPEC | {"strategies": ["LowLR"]}
+    first = client.post("/v1/experiments/estimate", json=spec).json()
+    client.post("/v1/experiments", json=spec)
+    second = client.post("/v1/experiments/estimate", json=spec).json()
+    assert second["starts_in_seconds"] == pytest.approx(first["longest_seconds"])
 
 
 @pytest.mark.both_databases

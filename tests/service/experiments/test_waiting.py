@@ -17,7 +17,7 @@ from models_store.settings import Settings
 from service.cli.results import experiment_lines, listed
 from service.experiments import waiting
 from service.experiments.durations import final_seconds
-from service.experiments.estimate import Network
+from service.experiments.estimate import Epochs, Network
 from service.experiments.forecast import Work, forecast
 from service.experiments.waiting import estimate_in_queue
 from tests.some_costs import some_costs
@@ -33,15 +33,16 @@ WHOLE_SECONDS = 3 * (START_SECONDS + 4 * EPOCH_SECONDS) + final_seconds(
 @pytest.fixture(autouse=True)
 def known_durations(monkeypatch: pytest.MonkeyPatch) -> None:
     epochs = {Network(name, None): EPOCH_SECONDS for name in ("CNN_v1", "CNN_v2")}
+    known = Epochs(training=epochs, final=epochs, recorded=(), from_table={})
     monkeypatch.setattr(waiting, "costs", lambda: some_costs({}))
-    monkeypatch.setattr(waiting, "epoch_seconds", lambda _session, _spec: epochs)
+    monkeypatch.setattr(waiting, "epochs_of_networks", lambda _session, _spec: known)
 
 
 @pytest.fixture
 def one_slot(settings: Settings) -> Iterator[None]:
     told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
     with Redis.from_url(settings.broker_url) as broker:
-        tell(broker, Presence(name="one", queues=("cpu",), slots=1, **told))
+        tell(broker, Presence(name="one", queues=("cpu", "gpu"), slots=1, **told))
         yield
         take_back(broker, "one")
 
@@ -106,6 +107,15 @@ def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
     assert (estimated["ahead"], estimated["starts_in_seconds"]) == (2, 2 * WHOLE_SECONDS - START_SECONDS)
 
 
+@pytest.mark.usefixtures("one_slot")
+def test_phase_3_of_an_experiment_on_gpus_keeps_no_gpu_from_those_behind(
+    client: TestClient, database: Database
+) -> None:
+    submitted(database, queue="gpu")
+    estimated = client.post("/v1/experiments/estimate", json=SPEC | {"queue": "gpu"}).json()
+    assert (estimated["ahead"], estimated["starts_in_seconds"]) == (1, 3 * (START_SECONDS + 4 * EPOCH_SECONDS))
+
+
 def test_without_a_worker_nobody_knows_the_start(client: TestClient, database: Database) -> None:
     assert client.get(f"/v1/experiments/{submitted(database)}").json()["waiting"] == {
         "position": 1,
@@ -143,10 +153,10 @@ def test_experiment_whose_spec_cannot_be_read_hides_only_the_starts_behind_it(
 def test_page_list_and_command_line_show_the_place(client: TestClient, database: Database) -> None:
     submitted(database)
     second = submitted(database)
-    assert "number 2 in the queue</strong>; starts within" in client.get(f"/experiments/{second}").text
-    assert "number 2 in the queue, starts within" in client.get("/").text
+    assert "number 2 in the queue</strong>; expected to start in" in client.get(f"/experiments/{second}").text
+    assert "number 2 in the queue, expected to start in" in client.get("/").text
     shown = ExperimentRead.model_validate(client.get(f"/v1/experiments/{second}").json())
-    assert "queued, number 2 in the queue, starts by" in "\n".join(experiment_lines(shown))
+    assert "queued, number 2 in the queue, expected to start at" in "\n".join(experiment_lines(shown))
     assert "no. 2" in listed(shown)
 
 
@@ -157,7 +167,7 @@ def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None
     assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
     submitted(database)
     estimated = client.post("/experiments/estimate", data=form, headers=fragment).text
-    assert "1 experiment is ahead in the queue, so this one starts in 1.7 min at the latest" in estimated
+    assert "1 experiment is ahead in the queue, so this one is expected to start in about 1.7 min" in estimated
 
 
 def test_time_taken_counts_work_and_not_waiting(client: TestClient, database: Database) -> None:
