@@ -24,10 +24,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import correlated_photographs
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.datasets.evidence import miss_rate
 from models_store.files import sha256_of
 from models_store.scoring.scorer import Scorer
 from workers.pipeline.threshold import choose_threshold
-from workers.pipeline.threshold.policies import miss_rate, misses_in_expectation, misses_with_confidence
+from workers.pipeline.threshold.policies import misses_in_expectation, misses_with_confidence
 
 DRAWS = 4_000
 CONFIDENCE = 0.95

@@ -272,6 +272,8 @@ class DatasetRow(Table):
     synthetic: Mapped[bool]
     # Lesions with images in more than one split, and the val and test images of lesions of train; null: nobody knows.
     shared_lesions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # Malignant and benign lesions by split; null: without lesions, or of an earlier version.
+    lesion_counts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     patients_store_key: Mapped[str | None] = mapped_column(String(512))
     made_from: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
