@@ -164,6 +164,19 @@ class Delivery(Deliverable, Table):
     status: Mapped[str] = mapped_column(String(16))
 
 
+class WebhookAddress(Table):
+    """Where webhooks go `since` then: the sha256 of the address, which may hold a secret. The last row counts.
+
+    Null: webhooks are off.
+    """
+
+    __tablename__ = "webhook_addresses"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    url_sha256: Mapped[str | None] = mapped_column(String(64))
+    since: Mapped[datetime]
+
+
 class RecallAlert(Deliverable, Table):
     """That the promise of a model is in doubt: raised once, with the figures of that moment, and never taken back."""
 
