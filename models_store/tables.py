@@ -35,7 +35,8 @@ def new_id(prefix: str) -> str:
 class Experiment(Table):
     """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled.
 
-    The row of a deleted one stays: its test set was opened.
+    `submitted_by` is the name of an API key; null where keys are off, and before it was recorded. The row of a
+    deleted one stays: its test set was opened.
     """
 
     __tablename__ = "experiments"
@@ -57,6 +58,7 @@ class Experiment(Table):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     events: Mapped[int] = mapped_column(default=0)
+    submitted_by: Mapped[str | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -143,6 +143,7 @@ class ExperimentRead(BaseModel):
                 "progress": 1.0,
                 "spec": examples.SPEC,
                 "attempts": 6,
+                "submitted_by": "clinic",
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": "2026-01-05T11:02:40Z",
@@ -159,6 +160,10 @@ class ExperimentRead(BaseModel):
     progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; only a retry moves it back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
+    submitted_by: str | None = Field(
+        None,
+        description="Name of the API key that submitted it; null where keys are off, and in older records.",
+    )
     created_at: datetime
     started_at: datetime | None = Field(description="When its first trial started; null while it is queued.")
     finished_at: datetime | None

@@ -17,6 +17,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.errors import DatasetUnknown
 from models_store.datasets.evidence import TooLittleEvidence
 from models_store.tables import Experiment
+from service.access.gate import KeyName
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewer, Viewing, show
 from service.datasets.endpoints import split_alone
@@ -61,7 +62,7 @@ def _again(
 
 
 @router.post("/experiments")
-def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
+def submit(viewer: Viewing, session: Writing, form: Posted, submitter: KeyName) -> Response:
     """Queues the experiment and opens its page, or shows the form again with a message next to each wrong field."""
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
@@ -69,7 +70,8 @@ def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
     if spec is None:
         return _page(viewer, session, fields, groups, values, wrong=wrong, status_code=422, key=_key(form))
     # A double click submits one experiment; a changed form from the same page submits another.
-    experiment = runs.submit(session, spec, key=f"form-{_key(form)}-{runs.digest_of(spec)[:16]}")
+    key = f"form-{_key(form)}-{runs.digest_of(spec)[:16]}"
+    experiment = runs.submit(session, spec, key=key, submitted_by=submitter)
     return RedirectResponse(f"/experiments/{experiment.id}", 303)
 
 

@@ -27,7 +27,7 @@ from models_store.contract.suggestions import suggestion
 from models_store.datasets.evidence import ClassMissing, HoldOutImpossible, TooFewMalignantImages, TooLittleEvidence
 from models_store.datasets.sources import BUILTIN_NAMES, is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
-from service.access.gate import KEY_ID, Caller
+from service.access.gate import KEY_ID, Caller, KeyName
 from service.datasets.evidence import require_usable
 from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
@@ -64,6 +64,7 @@ def submit_experiment(
     session: Writing,
     request: Request,
     response: Response,
+    submitter: KeyName,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -75,7 +76,7 @@ def submit_experiment(
 ) -> ExperimentRead:
     """Queues an experiment in three phases. `Location` is where to follow it."""
     _require_dataset(session, spec)
-    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request))
+    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request), submitted_by=submitter)
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
     return show_experiment(session, experiment)
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.tables import Trial
+from models_store.tables import Experiment, Trial
 from tests.service.recorded import fail_trial, succeed_experiment
 
 Dermatriage = Callable[..., Any]
@@ -197,3 +197,19 @@ def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path
 
     assert ended.exit_code == 0
     assert (tmp_path / "experiment.html").read_text().startswith("<!doctype html>")
+
+
+def test_command_line_says_who_submitted(dermatriage: Dermatriage, database: Database) -> None:
+    submitted = dermatriage(*SUBMIT).json["id"]
+    assert " by " not in dermatriage("show", "latest").out.split("Trials")[0]
+    with database.write() as session:
+        session.get_one(Experiment, submitted).submitted_by = "ann"
+    shown = dermatriage("show", "latest").out.splitlines()[2]
+    assert shown.startswith("  submitted ")
+    assert shown.endswith(" by ann")
+    for command in ("status", "experiments"):
+        assert [
+            line
+            for line in dermatriage(command).out.splitlines()
+            if line.startswith(submitted) and line.endswith("ann")
+        ]
