@@ -156,7 +156,7 @@ def _ended(delivery: Delivery, experiment: Experiment, figures: Mapping[str, Any
         "name": experiment.name,
         "status": delivery.status,
         "finished_at": None if finished is None else finished.isoformat(),
-        **{name: result.get(name) for name in ("winner", "model_version", "threshold", "guarantee")},
+        **{name: result.get(name) for name in ("winner", "model_version", "threshold", "guarantee", "promotion")},
         **{name: figures.get(name) for name in ("recall", "specificity")},
         "error": experiment.error,
     }

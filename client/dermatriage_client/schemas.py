@@ -118,6 +118,23 @@ class TestFigures(BaseModel):
     intervals: dict[str, IntervalRead | None] = Field({}, description="95 % intervals by the name of the figure.")
 
 
+class PromotionDecision(BaseModel):
+    """Whether the finished model became champion, and why. What was compared is null where nothing was."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"example": examples.PROMOTION})
+
+    promoted: bool
+    reason: str = Field(description="The rule and the figures of both models on the test set.")
+    policy: str | None = Field(None, description="The setting `PROMOTION_POLICY`, which compares.")
+    champion: str | None = Field(None, description="Version of the champion that it was compared with.")
+    figures: dict[str, float] | None = Field(None, description="Its own figures that were compared.")
+    champion_figures: dict[str, float] | None = None
+
+    @property
+    def sentence(self) -> str:
+        return f"{'Promoted' if self.promoted else 'Not promoted'}: {self.reason}."
+
+
 class ResultRead(BaseModel):
     """What an experiment that succeeded has found."""
 
@@ -128,6 +145,9 @@ class ResultRead(BaseModel):
     threshold: float = Field(description="Malignant is what has at least this probability.")
     guarantee: GuaranteeRead
     test: TestFigures
+    promotion: PromotionDecision | None = Field(
+        None, description="Null where the experiment asks for no promotion, and in older records."
+    )
     warnings: list[str] = Field([], description="What limits the figures, and trials that failed or collapsed.")
 
 
@@ -634,6 +654,7 @@ class ExperimentEnded(BaseModel):
     specificity: float | None
     threshold: float | None
     guarantee: GuaranteeRead | None
+    promotion: PromotionDecision | None = None
     error: FailureRead | None
 
 

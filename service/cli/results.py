@@ -88,6 +88,8 @@ def how_it_failed(experiment: ExperimentRead) -> str:
 def _promise(result: ResultRead) -> Iterator[str]:
     yield f"  {result.guarantee.sentence}"
     yield f"  model        {result.model_version}"
+    if result.promotion is not None:
+        yield f"  {result.promotion.sentence}"
 
 
 def waiting_line(waiting: WaitingRead) -> str:

@@ -144,6 +144,7 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     assert "With 95 % confidence" in shown
     assert "Validly calibrated; recall on the test set is 0.910, above the target of 0.90" in shown
     assert "mdl_1" in shown
+    assert "  Promoted: beats mdl_1b2c3d4e5f60718293a4b5c6d7e8f901 by target_recall" in shown
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial
     assert "no epoch was eligible" in trial
