@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import correlated_photographs, markdown
 from models_store.contract.catalog import CLASS_WEIGHTS
 from models_store.contract.specs import CalibrationSpec, ExperimentSpec, SelectionSpec
+from models_store.datasets.evidence import miss_rate
 from models_store.datasets.layout import read_split
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
@@ -34,7 +35,7 @@ from models_store.wording import measured_percent
 from workers.pipeline.backend import configure
 from workers.pipeline.data import ExperimentData, hold_out
 from workers.pipeline.threshold import choose_threshold
-from workers.pipeline.threshold.policies import miss_rate, misses_in_expectation, misses_with_confidence
+from workers.pipeline.threshold.policies import misses_in_expectation, misses_with_confidence
 
 DRAWS = 4_000
 CONFIDENCE = 0.95

@@ -35,7 +35,8 @@ def new_id(prefix: str) -> str:
 class Experiment(Table):
     """A submitted experiment. `status`: queued, running, succeeded, failed, cancelling, cancelled.
 
-    The row of a deleted one stays: its test set was opened.
+    `submitted_by` is the name of an API key; null where keys are off, and before it was recorded. The row of a
+    deleted one stays: its test set was opened.
     """
 
     __tablename__ = "experiments"
@@ -57,6 +58,7 @@ class Experiment(Table):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     events: Mapped[int] = mapped_column(default=0)
+    submitted_by: Mapped[str | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -161,6 +163,19 @@ class Delivery(Deliverable, Table):
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), unique=True)
     status: Mapped[str] = mapped_column(String(16))
+
+
+class WebhookAddress(Table):
+    """Where webhooks go `since` then: the sha256 of the address, which may hold a secret. The last row counts.
+
+    Null: webhooks are off.
+    """
+
+    __tablename__ = "webhook_addresses"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    url_sha256: Mapped[str | None] = mapped_column(String(64))
+    since: Mapped[datetime]
 
 
 class RecallAlert(Deliverable, Table):
@@ -271,6 +286,8 @@ class DatasetRow(Table):
     synthetic: Mapped[bool]
     # Lesions with images in more than one split, and the val and test images of lesions of train; null if unknown.
     shared_lesions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # Malignant and benign lesions by split; null: without lesions, or of an earlier version.
+    lesion_counts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     patients_store_key: Mapped[str | None] = mapped_column(String(512))
     made_from: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

@@ -206,6 +206,12 @@ KINDS: dict[str, ProblemKind] = {
         "the file of the data set is damaged or not in MedMNIST layout",
         "Register the original file again.",
     ),
+    "too-little-evidence": ProblemKind(
+        422,
+        "The data set cannot carry the experiment",
+        "the data set has too few malignant images or lesions for the guarantee asked for, or a split has none at all",
+        "Lower calibration.target_recall or calibration.confidence, or use a data set with more malignant images.",
+    ),
     "too-many-requests": ProblemKind(
         429,
         "Too many requests",

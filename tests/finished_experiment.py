@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from dermatriage_client import examples
 from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH
 from models_store.contract.figures import Evaluation
 from models_store.contract.records import About, AnswerTime, CalibrationRecord
@@ -194,6 +195,7 @@ def store_finished(
         "threshold": final.calibration["threshold"],
         "guarantee": final.calibration["guarantee"],
         "export": {"max_abs_difference": 1.2e-7, "images": 256, "decisions_differ": 0},
+        "promotion": {**examples.PROMOTION, "promoted": False, "reason": "does not beat <mdl_0> by f2"},
         "warnings": ["the guarantee counts lesions, not images"],
     }
     session.flush()

@@ -52,7 +52,10 @@ def require_secret(settings: Settings) -> None:
 
 
 def send_in_background(worker: Worker) -> Thread:
-    """Sends what is due, again and again, until the worker is asked to stop."""
+    """Sends what is due, again and again, until the worker is asked to stop.
+
+    Ends from before its address was set or changed are not sent.
+    """
     sending = Thread(target=_send_until_stopped, args=(worker,), name="webhooks", daemon=True)
     sending.start()
     return sending
@@ -90,14 +93,24 @@ def signed_headers(secret: str, delivery_id: str, moment: datetime, body: bytes)
     }
 
 
+def note_address(worker: Worker) -> None:
+    with worker.database.write() as session:
+        runs.note_address(session, worker.settings.webhook_url)
+
+
 def _send_until_stopped(worker: Worker) -> None:
-    while not worker.stopping.wait(worker.settings.sweep_seconds):
+    is_noted = False
+    while not worker.stopping.is_set():
         try:
+            if not is_noted:
+                note_address(worker)
+                is_noted = True
             send_due(worker)
         except DatabaseUnreachable as error:
             log.warning("webhooks wait, the database did not answer: %s", error)
         except Exception:
             log.exception("webhooks wait until the next sweep")
+        worker.stopping.wait(worker.settings.sweep_seconds)
 
 
 def _next(worker: Worker) -> Message | None:
@@ -143,7 +156,7 @@ def _ended(delivery: Delivery, experiment: Experiment, figures: Mapping[str, Any
         "name": experiment.name,
         "status": delivery.status,
         "finished_at": None if finished is None else finished.isoformat(),
-        **{name: result.get(name) for name in ("winner", "model_version", "threshold", "guarantee")},
+        **{name: result.get(name) for name in ("winner", "model_version", "threshold", "guarantee", "promotion")},
         **{name: figures.get(name) for name in ("recall", "specificity")},
         "error": experiment.error,
     }

@@ -142,6 +142,15 @@ GUARANTEE: dict[str, Any] = {
     "sentence": "With 95 % confidence, at least 90 % of malignant images like those of the calibration set are called "
     "malignant.",
 }
+PROMOTION: dict[str, Any] = {
+    "promoted": True,
+    "reason": "beats mdl_1b2c3d4e5f60718293a4b5c6d7e8f901 by target_recall (recall up to 0.9, then specificity) on the "
+    "same test set: recall 0.910 against 0.920, specificity 0.700 against 0.640",
+    "policy": "target_recall",
+    "champion": "mdl_1b2c3d4e5f60718293a4b5c6d7e8f901",
+    "figures": {"recall": 0.91, "specificity": 0.70},
+    "champion_figures": {"recall": 0.92, "specificity": 0.64},
+}
 RESULT: dict[str, Any] = {
     "winner": "ConvNet_v1/W0",
     "model_version": VERSION,
@@ -160,6 +169,7 @@ RESULT: dict[str, Any] = {
         "images": 2005,
         "leaking_images": 695,
     },
+    "promotion": PROMOTION,
     "warnings": [],
 }
 WEBHOOK: dict[str, Any] = {
@@ -176,6 +186,7 @@ WEBHOOK: dict[str, Any] = {
     "specificity": RESULT["test"]["specificity"],
     "threshold": RESULT["threshold"],
     "guarantee": GUARANTEE,
+    "promotion": PROMOTION,
     "error": None,
 }
 METRICS: dict[str, Any] = {"val_recall": 0.87, "val_specificity": 0.74, "val_auc": 0.88, "loss": 0.61}

@@ -118,6 +118,23 @@ class TestFigures(BaseModel):
     intervals: dict[str, IntervalRead | None] = Field({}, description="95 % intervals by the name of the figure.")
 
 
+class PromotionDecision(BaseModel):
+    """Whether the finished model became champion, and why. What was compared is null where nothing was."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"example": examples.PROMOTION})
+
+    promoted: bool
+    reason: str = Field(description="The rule and the figures of both models on the test set.")
+    policy: str | None = Field(None, description="The setting `PROMOTION_POLICY`, which compares.")
+    champion: str | None = Field(None, description="Version of the champion that it was compared with.")
+    figures: dict[str, float] | None = Field(None, description="Its own figures that were compared.")
+    champion_figures: dict[str, float] | None = None
+
+    @property
+    def sentence(self) -> str:
+        return f"{'Promoted' if self.promoted else 'Not promoted'}: {self.reason}."
+
+
 class ResultRead(BaseModel):
     """What an experiment that succeeded has found."""
 
@@ -128,6 +145,9 @@ class ResultRead(BaseModel):
     threshold: float = Field(description="Malignant is what has at least this probability.")
     guarantee: GuaranteeRead
     test: TestFigures
+    promotion: PromotionDecision | None = Field(
+        None, description="Null where the experiment asks for no promotion, and in older records."
+    )
     warnings: list[str] = Field([], description="What limits the figures, and trials that failed or collapsed.")
 
 
@@ -143,6 +163,7 @@ class ExperimentRead(BaseModel):
                 "progress": 1.0,
                 "spec": examples.SPEC,
                 "attempts": 6,
+                "submitted_by": "clinic",
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": "2026-01-05T11:02:40Z",
@@ -159,6 +180,10 @@ class ExperimentRead(BaseModel):
     progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; only a retry moves it back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
     attempts: int = Field(description="Trials started, those included that had to be started again.")
+    submitted_by: str | None = Field(
+        None,
+        description="Name of the API key that submitted it; null where keys are off, and in older records.",
+    )
     created_at: datetime
     started_at: datetime | None = Field(description="When its first trial started; null while it is queued.")
     finished_at: datetime | None
@@ -629,6 +654,7 @@ class ExperimentEnded(BaseModel):
     specificity: float | None
     threshold: float | None
     guarantee: GuaranteeRead | None
+    promotion: PromotionDecision | None = None
     error: FailureRead | None
 
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from models_store.contract.specs import DatasetName
+from models_store.datasets import evidence
 from models_store.datasets.describe import class_counts
-from models_store.datasets.errors import DatasetNameRefused
-from models_store.datasets.layout import verify_layout
+from models_store.datasets.errors import DatasetInvalid, DatasetNameRefused
+from models_store.datasets.layout import Layout, verify_layout
 from models_store.datasets.lesions import count_shared_lesions, lesions_path
 from models_store.datasets.npz import check_every_byte
 from models_store.datasets.patients import patients_path, read_patients
@@ -28,8 +29,8 @@ class FileTarget(Protocol):
 class RegisteredDataset:
     """What to record of a data set in the store; `counts` gives the images per split and class name.
 
-    `shared_lesions` holds the fields of `SharedLesions`, and is None without a lesions CSV. `made_from` says which data
-    set a split was made from, and how.
+    `shared_lesions` holds the fields of `SharedLesions` and `lesion_counts` the malignant and benign lesions per split;
+    both are None without a lesions CSV. `made_from` says which data set a split was made from, and how.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RegisteredDataset:
     shared_lesions: dict[str, int] | None = None
     patients_store_key: str | None = None
     made_from: dict[str, Any] | None = None
+    lesion_counts: dict[str, dict[str, int]] | None = None
 
 
 def register(
@@ -53,6 +55,7 @@ def register(
     """
     require_free_name(name)
     layout = verify_layout(path)
+    _require_both_classes(path, layout)
     read_patients(path, layout.sizes)
     check_every_byte(path)
     sha256 = sha256_of(path)
@@ -72,7 +75,26 @@ def register(
         None if layout.lesion_ids is None else asdict(count_shared_lesions(layout.lesion_ids)),
         patients_store_key,
         made_from,
+        _lesion_counts(layout),
     )
+
+
+def _require_both_classes(path: Path, layout: Layout) -> None:
+    """Without malignant or benign images in a split no experiment could end well."""
+    try:
+        for split, labels in layout.labels.items():
+            evidence.require_both_classes(evidence.class_counts(labels), f"split {split}")
+    except evidence.ClassMissing as missing:
+        raise DatasetInvalid(path, missing.finding, missing.remedy) from missing
+
+
+def _lesion_counts(layout: Layout) -> dict[str, dict[str, int]] | None:
+    if layout.lesion_ids is None:
+        return None
+    return {
+        split: asdict(evidence.class_counts(labels, layout.lesion_ids[split]))
+        for split, labels in layout.labels.items()
+    }
 
 
 def _put_beside(local: Path, key: str, storage: FileTarget) -> str | None:

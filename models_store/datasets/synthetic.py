@@ -1,6 +1,7 @@
 """A generated data set in MedMNIST layout: seven lesion-like classes in the official proportions."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.datasets.drawing import Lesions, imagine, photograph
+from models_store.datasets.evidence import Evidence, class_counts
 from models_store.datasets.labels import CLASS_NAMES, SPLITS
 from models_store.datasets.layout import SYNTHETIC_MEMBER
 from models_store.datasets.lesions import LesionRow, lesions_path, write_lesions
@@ -16,6 +18,7 @@ from models_store.datasets.lesions import LesionRow, lesions_path, write_lesions
 GENERATOR_VERSION = "v1"
 
 Counts = tuple[int, int, int]
+BySplit = dict[str, NDArray[np.int64]]
 OFFICIAL_SIZES: Counts = (7007, 1003, 2005)
 # A third at 224 pixels, where the official number of images would take 1.5 GB of memory.
 REDUCED_SIZES: Counts = (2335, 334, 668)
@@ -43,15 +46,12 @@ def generate(path: Path, *, image_size: int = 28, counts: Counts = OFFICIAL_SIZE
     About a tenth of the images shows a lesion again that another image, of any split, shows too.
     """
     rng = np.random.default_rng(seed)
-    sizes = dict(zip(SPLITS, counts, strict=True))
-    labels = {split: _labels(split, size, rng) for split, size in sizes.items()}
-    everything = np.concatenate([labels[split] for split in SPLITS])
-    lesion_of, lesion_labels = _shared_lesions(everything, rng)
+    labels, lesion_of, lesion_labels = _drawn(counts, rng)
     lesions = imagine(lesion_labels, rng)
 
     arrays: dict[str, NDArray[Any]] = {SYNTHETIC_MEMBER: np.array(f"generator {GENERATOR_VERSION}, seed {seed}")}
     rows: list[LesionRow] = []
-    for split, lesion_ids in zip(SPLITS, np.split(lesion_of, np.cumsum(counts)[:-1]), strict=True):
+    for split, lesion_ids in lesion_of.items():
         arrays[f"{split}_images"] = np.concatenate(list(_photographs(lesions, lesion_ids, image_size, rng)))
         arrays[f"{split}_labels"] = labels[split][:, None].astype(np.uint8)
         rows += [_row(split, index, lesion_id) for index, lesion_id in enumerate(lesion_ids)]
@@ -59,6 +59,22 @@ def generate(path: Path, *, image_size: int = 28, counts: Counts = OFFICIAL_SIZE
     with path.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
     write_lesions(lesions_path(path), rows)
+
+
+@cache
+def evidence_of_synthetic(name: str) -> Evidence:
+    """What the splits of a set of `SYNTHETIC_SETS` hold; no image is drawn for it."""
+    labels, lesion_of, _ = _drawn(SYNTHETIC_SETS[name][1], np.random.default_rng(0))
+    images = {split: class_counts(labels[split]) for split in SPLITS}
+    return Evidence(images, {split: class_counts(labels[split], lesion_of[split]) for split in SPLITS}, "lesions")
+
+
+def _drawn(counts: Counts, rng: np.random.Generator) -> tuple[BySplit, BySplit, NDArray[np.int64]]:
+    """Return class id and lesion of each image, by split, and the label of each lesion."""
+    labels = {split: _labels(split, size, rng) for split, size in zip(SPLITS, counts, strict=True)}
+    lesion_of, lesion_labels = _shared_lesions(np.concatenate(list(labels.values())), rng)
+    parts = np.split(lesion_of, np.cumsum(counts)[:-1])
+    return labels, dict(zip(SPLITS, parts, strict=True)), lesion_labels
 
 
 def _labels(split: str, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

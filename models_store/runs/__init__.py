@@ -9,7 +9,7 @@ deadlocking, and an experiment's events are numbered in the order of their commi
 
 from models_store.runs.claiming import CLAIM_ORDER, claim_next
 from models_store.runs.deleting import ExperimentUnfinished, delete_experiment
-from models_store.runs.deliveries import delivered, not_delivered, take_due
+from models_store.runs.deliveries import delivered, not_delivered, note_address, take_due
 from models_store.runs.experiments import (
     advance,
     cancel,
@@ -73,6 +73,7 @@ __all__ = [
     "forget_epochs",
     "heartbeat",
     "not_delivered",
+    "note_address",
     "reclaim_expired",
     "record",
     "release",

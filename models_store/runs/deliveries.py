@@ -1,13 +1,14 @@
 """The outbox of webhooks: enqueued in the transaction that they tell about, sent by the sweeper, with backoff."""
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from models_store.database import now
-from models_store.tables import Delivery, RecallAlert
+from models_store.tables import Delivery, RecallAlert, WebhookAddress
 
 MOST_ATTEMPTS = 10
 FIRST_RETRY_SECONDS = 10.0
@@ -19,6 +20,23 @@ def enqueue_delivery(session: Session, experiment_id: str, status: str) -> None:
     moment = now(session)
     session.add(Delivery(experiment_id=experiment_id, status=status, due_at=moment, created_at=moment))
     session.flush()
+
+
+def note_address(session: Session, url: str | None) -> None:
+    """Records where webhooks go from now on; None: nowhere.
+
+    Where that changes, the ends so far are skipped: who turns webhooks on asks for none of them. Alerts are still sent,
+    because each is raised only once and stands.
+    """
+    digest = None if url is None else hashlib.sha256(url.encode()).hexdigest()
+    known = session.scalar(select(WebhookAddress).order_by(WebhookAddress.number.desc()).limit(1))
+    if known is not None and known.url_sha256 == digest:
+        return
+    # An earlier version recorded no address: what it began to send shows that webhooks were on.
+    goes_on = known is None and url is not None and session.scalar(select(exists().where(Delivery.attempts > 0)))
+    if not goes_on:
+        session.execute(update(Delivery).where(Delivery.state == "pending").values(state="skipped"))
+    session.add(WebhookAddress(url_sha256=digest, since=now(session)))
 
 
 def take_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None:

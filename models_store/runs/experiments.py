@@ -17,10 +17,12 @@ from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, lock, no
 from models_store.tables import Experiment, Trial
 
 
-def submit(session: Session, spec: ExperimentSpec, *, key: str | None = None) -> Experiment:
+def submit(
+    session: Session, spec: ExperimentSpec, *, key: str | None = None, submitted_by: str | None = None
+) -> Experiment:
     """Stores a new experiment with the trials of its first phase, or returns the one that the same key stored before.
 
-    It stays queued until a worker claims one of them.
+    It stays queued until a worker claims one of them. `submitted_by` is the name of the API key, if there is one.
     """
     digest = digest_of(spec)
     known = _submitted_before(session, key, digest)
@@ -32,6 +34,7 @@ def submit(session: Session, spec: ExperimentSpec, *, key: str | None = None) ->
         spec=spec.model_dump(mode="json"),
         idempotency_key=key,
         idempotency_digest=digest,
+        submitted_by=submitted_by,
         created_at=now(session),
     )
     try:

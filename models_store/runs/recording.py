@@ -1,5 +1,6 @@
 """How the end of an attempt becomes rows, in one transaction."""
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
@@ -9,7 +10,7 @@ from models_store.contract.outcomes import Exit, Failed, Finalized, Outcome
 from models_store.contract.records import TestSetAlreadyOpened
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import now
-from models_store.experiment.promotion import DEFAULT_POLICY, PromotionPolicy, beats
+from models_store.experiment.promotion import DEFAULT_POLICY, Contender, Promotion, PromotionPolicy, decide
 from models_store.runs.experiments import finish_experiment
 from models_store.runs.journal import Claim
 from models_store.runs.trials import cancelled_meanwhile, confirm_cancelled, fail_trial, finish_trial, release
@@ -75,8 +76,10 @@ def _record_final(session: Session, claim: Claim, final: Finalized, promotion_po
     model = _model(final, created_at=now(session), **made_by)
     session.add(model)
     session.flush()
-    finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, final))
-    _promote(session, _spec(session, claim), model, promotion_policy)
+    promotion = _promotion(session, _spec(session, claim), model, promotion_policy)
+    finish_experiment(session, claim.experiment_id, _experiment_result(session, claim, final, promotion))
+    if promotion is not None and promotion.promoted:
+        registry.promote(session, model.version, actor=f"experiment {model.experiment_id}", reason=promotion.reason)
 
 
 def _model(final: Finalized, **columns: Any) -> Model:
@@ -100,7 +103,7 @@ def _model(final: Finalized, **columns: Any) -> Model:
     )
 
 
-def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict[str, Any]:
+def _experiment_result(session: Session, claim: Claim, final: Finalized, promotion: Promotion | None) -> dict[str, Any]:
     """The result as it is stored; the test figures are the model's."""
     unsuccessful = session.scalars(
         select(Trial)
@@ -118,6 +121,7 @@ def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict
         "test_opening": model["opening"],
         "export": model["export"],
         "answer": model["answer"],
+        "promotion": None if promotion is None else asdict(promotion),
         "warnings": [
             *final.model.warnings,
             *(f"{trial.name} {trial.status}: {(trial.error or {}).get('message', '')}" for trial in unsuccessful),
@@ -125,28 +129,15 @@ def _experiment_result(session: Session, claim: Claim, final: Finalized) -> dict
     }
 
 
-def _promote(session: Session, spec: ExperimentSpec, model: Model, policy: PromotionPolicy) -> None:
-    """Promotes only if the spec asks for it and, for `if_better`, the model beats the champion on the same data set.
-
-    A champion of another data set is not comparable and stays.
-    """
-    if spec.promote == "never":
-        return
+def _promotion(session: Session, spec: ExperimentSpec, model: Model, policy: PromotionPolicy) -> Promotion | None:
     champion = registry.champion(session)
-    if spec.promote == "if_better" and champion is not None:
-        if champion.dataset_sha256 != model.dataset_sha256:
-            return
-        if not beats(policy, model.metrics, champion.metrics, spec.calibration.target_recall):
-            return
-        reason = f"beats {champion.version} by {policy} on {model.dataset}: {_recall_first(model.metrics)}"
-    else:
-        reason = f"asked for by the experiment: {_recall_first(model.metrics)}"
-    registry.promote(session, model.version, actor=f"experiment {model.experiment_id}", reason=reason)
+    current = None if champion is None else _contender(champion)
+    return decide(spec.promote, policy, _contender(model), current, spec.calibration.target_recall)
+
+
+def _contender(model: Model) -> Contender:
+    return Contender(model.version, model.dataset_sha256, model.metrics)
 
 
 def _spec(session: Session, claim: Claim) -> ExperimentSpec:
     return ExperimentSpec.model_validate(session.get_one(Experiment, claim.experiment_id).spec)
-
-
-def _recall_first(metrics: dict[str, Any]) -> str:
-    return f"test recall {metrics['recall']:.3f}, specificity {metrics['specificity']:.3f}"

@@ -226,4 +226,10 @@ async def caller(request: Request) -> str:
     return str(request.scope.get(CALLER, "local"))
 
 
+async def key_name(request: Request) -> str | None:
+    """The name of the caller's key; None where keys are off."""
+    return str(request.scope[CALLER]) if KEY_ID in request.scope else None
+
+
 Caller = Annotated[str, Depends(caller)]
+KeyName = Annotated[str | None, Depends(key_name)]

@@ -9,7 +9,7 @@ from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
-LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted")
+LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted", "by")
 SELECTION = {"val_recall": "recall", "val_specificity": "specificity", "val_auc": "AUC"}
 
 
@@ -36,14 +36,16 @@ def listed(experiment: ExperimentRead) -> tuple[str, ...]:
         "" if recall is None else f"{recall:.3f}",
         "" if result is None else result.winner,
         moment(experiment.created_at),
+        experiment.submitted_by or "",
     )
 
 
 def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
     """What it is and how it went; the figures of the test set, where it was opened."""
-    spec = experiment.spec
+    spec, by = experiment.spec, experiment.submitted_by
     yield f"{experiment.id}  {spec.get('name', '')}".rstrip()
     yield f"  {_standing(experiment)}"
+    yield f"  submitted {moment(experiment.created_at)}{'' if by is None else f' by {by}'}"
     yield f"  {spec['dataset']}: {', '.join(spec['architectures'])} with {', '.join(spec['class_weights'])}"
     if experiment.error is not None:
         yield f"  {experiment.error.kind}: {experiment.error.message}"
@@ -86,6 +88,8 @@ def how_it_failed(experiment: ExperimentRead) -> str:
 def _promise(result: ResultRead) -> Iterator[str]:
     yield f"  {result.guarantee.sentence}"
     yield f"  model        {result.model_version}"
+    if result.promotion is not None:
+        yield f"  {result.promotion.sentence}"
 
 
 def waiting_line(waiting: WaitingRead) -> str:

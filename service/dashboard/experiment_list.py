@@ -51,6 +51,7 @@ class Row:
     recall: float | None
     specificity: float | None
     leader: Leader | None
+    submitted_by: str | None
     created_at: datetime
     waiting: WaitingRead | None
 
@@ -129,6 +130,7 @@ def _matching(status: str | None, text: str) -> Select[Any]:
         Experiment.phase,
         Experiment.progress,
         Experiment.created_at,
+        Experiment.submitted_by,
         Experiment.spec,
     )
     query = select(Experiment).where(Experiment.deleted_at.is_(None)).options(load_only(*columns))
@@ -179,6 +181,7 @@ def _row(
         recall=recall,
         specificity=specificity,
         leader=None if first is None else Leader(first.name, ranking.figure(first)),
+        submitted_by=row.submitted_by,
         created_at=row.created_at,
         waiting=waiting,
     )

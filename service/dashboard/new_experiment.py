@@ -15,10 +15,13 @@ from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.datasets.errors import DatasetUnknown
+from models_store.datasets.evidence import TooLittleEvidence
 from models_store.tables import Experiment
+from service.access.gate import KeyName
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewer, Viewing, show
 from service.datasets.endpoints import split_alone
+from service.datasets.evidence import require_usable
 from service.datasets.notices import notices
 from service.dependencies import Reading, Services, Writing
 from service.experiments.catalog import read_catalog
@@ -59,15 +62,16 @@ def _again(
 
 
 @router.post("/experiments")
-def submit(viewer: Viewing, session: Writing, form: Posted) -> Response:
+def submit(viewer: Viewing, session: Writing, form: Posted, submitter: KeyName) -> Response:
     """Queues the experiment and opens its page, or shows the form again with a message next to each wrong field."""
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
-    spec, wrong = _validated(given, fields, groups)
+    spec, wrong = _validated(session, given, fields, groups)
     if spec is None:
         return _page(viewer, session, fields, groups, values, wrong=wrong, status_code=422, key=_key(form))
     # A double click submits one experiment; a changed form from the same page submits another.
-    experiment = runs.submit(session, spec, key=f"form-{_key(form)}-{runs.digest_of(spec)[:16]}")
+    key = f"form-{_key(form)}-{runs.digest_of(spec)[:16]}"
+    experiment = runs.submit(session, spec, key=key, submitted_by=submitter)
     return RedirectResponse(f"/experiments/{experiment.id}", 303)
 
 
@@ -91,7 +95,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
     """Only the estimate for the page's script, otherwise the whole form with the estimate."""
     fields, groups = sections(datasets(session))
     given, values = parsed(form, all_fields(fields, groups))
-    spec, wrong = _validated(given, fields, groups)
+    spec, wrong = _validated(session, given, fields, groups)
     estimated = None if spec is None else estimate_in_queue(session, spec, services.settings.broker_url)
     if FRAGMENT in request.headers:
         return show(
@@ -99,6 +103,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
             viewer,
             page="new_experiment",
             estimated=estimated,
+            wrong=wrong,
             queue=None if spec is None else spec.queue,
         )
     return _page(viewer, session, fields, groups, values, wrong=wrong, estimated=estimated, key=_key(form))
@@ -120,7 +125,7 @@ def _key(form: FormData) -> str:
 
 
 def _validated(
-    given: dict[str, Any], fields: Sequence[Field], groups: Sequence[Group]
+    session: Session, given: dict[str, Any], fields: Sequence[Field], groups: Sequence[Group]
 ) -> tuple[ExperimentSpec | None, dict[str, str]]:
     try:
         spec = ExperimentSpec.model_validate(given)
@@ -128,6 +133,10 @@ def _validated(
         return None, mistakes(error, all_fields(fields, groups))
     if not _is_offered(spec.dataset, fields):
         return None, {"dataset": f"there is no data set {spec.dataset!r}"}
+    try:
+        require_usable(session, spec)
+    except TooLittleEvidence as missing:
+        return None, {"": f"{missing}."}
     return spec, {}
 
 

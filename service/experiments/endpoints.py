@@ -24,9 +24,11 @@ from models_store import runs
 from models_store.contract.catalog import PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.contract.suggestions import suggestion
+from models_store.datasets.evidence import ClassMissing, HoldOutImpossible, TooFewMalignantImages, TooLittleEvidence
 from models_store.datasets.sources import BUILTIN_NAMES, is_builtin
 from models_store.tables import DatasetRow, Experiment, Trial, TrialLog
-from service.access.gate import KEY_ID, Caller
+from service.access.gate import KEY_ID, Caller, KeyName
+from service.datasets.evidence import require_usable
 from service.dependencies import Identifier, IdPrefix, Reading, Services, Writing
 from service.errors import Problem, unprocessable
 from service.experiments import events
@@ -45,17 +47,24 @@ EXAMPLES: dict[str, Example] = {
     for name, preset in PRESETS.items()
 }
 
+POINTERS: dict[type[TooLittleEvidence], str] = {
+    ClassMissing: "/dataset",
+    HoldOutImpossible: "/calibration/share",
+    TooFewMalignantImages: "/calibration/target_recall",
+}
+
 
 @router.post(
     "/v1/experiments",
     status_code=202,
-    responses=problems("content-too-large", "invalid-request", "idempotency-key-reused"),
+    responses=problems("content-too-large", "invalid-request", "too-little-evidence", "idempotency-key-reused"),
 )
 def submit_experiment(
     spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)],
     session: Writing,
     request: Request,
     response: Response,
+    submitter: KeyName,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -66,18 +75,20 @@ def submit_experiment(
     ] = None,
 ) -> ExperimentRead:
     """Queues an experiment in three phases. `Location` is where to follow it."""
-    _require_dataset(session, spec.dataset)
-    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request))
+    _require_dataset(session, spec)
+    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request), submitted_by=submitter)
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
     return show_experiment(session, experiment)
 
 
-@router.post("/v1/experiments/estimate", responses=problems("content-too-large", "invalid-request"))
+@router.post(
+    "/v1/experiments/estimate", responses=problems("content-too-large", "invalid-request", "too-little-evidence")
+)
 def read_estimate(
     spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)], session: Reading, services: Services
 ) -> Estimate:
     """How long the experiment would take on the workers there are, and what its answers would cost. Submits nothing."""
-    _require_dataset(session, spec.dataset)
+    _require_dataset(session, spec)
     return estimate_in_queue(session, spec, services.settings.broker_url)
 
 
@@ -225,9 +236,11 @@ def _trial(session: Session, trial_id: str) -> Trial:
     return trial
 
 
-def _require_dataset(session: Session, name: str) -> None:
+def _require_dataset(session: Session, spec: ExperimentSpec) -> None:
+    """Raises `Problem` where there is no such data set, or where the experiment is certain to fail on it."""
+    name = spec.dataset
     if is_builtin(name) or session.get(DatasetRow, name) is not None:
-        return
+        return _require_evidence(session, spec)
     known = (*BUILTIN_NAMES, *session.scalars(select(DatasetRow.name).order_by(DatasetRow.name)))
     missing = f"no data set is called {name!r}; {suggestion(name, known)}"
     raise unprocessable(
@@ -236,3 +249,11 @@ def _require_dataset(session: Session, name: str) -> None:
         "URL`, or choose one from GET /v1/catalog.",
         Finding(detail=missing, pointer="/dataset"),
     )
+
+
+def _require_evidence(session: Session, spec: ExperimentSpec) -> None:
+    try:
+        require_usable(session, spec)
+    except TooLittleEvidence as missing:
+        finding = Finding(detail=missing.finding, pointer=POINTERS[type(missing)])
+        raise Problem("too-little-evidence", missing.finding, f"{missing.remedy}.", errors=[finding]) from missing

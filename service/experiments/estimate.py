@@ -64,13 +64,8 @@ def estimate(session: Session, spec: ExperimentSpec, slots: int) -> Estimate:
         seconds = [epochs.training[each] for each in networks]
         shortest, longest = experiment_seconds(
             spec,
-<<<<<<< HEAD
-            [trial.most_epochs(spec.epochs) * epochs[each] for trial, each in zip(trials, networks, strict=True)],
-            [final_epochs[each] for each in networks],
-=======
-            [(trial.epochs or spec.epochs) * epoch for trial, epoch in zip(trials, seconds, strict=True)],
+            [trial.most_epochs(spec.epochs) * epoch for trial, epoch in zip(trials, seconds, strict=True)],
             [epochs.final[each] for each in networks],
->>>>>>> mend-service
             costs().start_seconds,
             slots,
         )

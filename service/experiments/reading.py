@@ -67,7 +67,7 @@ def _test_figures(session: Session, key: InstrumentedAttribute[str], ids: Sequen
 def _experiment(
     row: Experiment, attempts: int, figures: dict[str, Any] | None, waiting: WaitingRead | None
 ) -> ExperimentRead:
-    columns = ("id", "status", "phase", "progress", "spec", "created_at", "started_at", "finished_at")
+    columns = ("id", "status", "phase", "progress", "spec", "submitted_by", "created_at", "started_at", "finished_at")
     return ExperimentRead(
         **{name: getattr(row, name) for name in columns},
         attempts=attempts,

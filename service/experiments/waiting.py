@@ -81,20 +81,6 @@ def _works(session: Session, ids: Sequence[str]) -> list[Work]:
     return works
 
 
-<<<<<<< HEAD
-def work_left(spec: ExperimentSpec, trials: Sequence[Trial], epochs: Mapping[Network, float]) -> Work:
-    """Every trial trains all its epochs, and the networks with the longest ones win."""
-    phase = max((trial.phase for trial in trials), default=1)
-    left = [trial for trial in trials if trial.status in UNFINISHED]
-    screened = [
-        (trial.most_epochs(spec.epochs), epochs.get(Network(trial.architecture, trial.input_size), inf))
-        for trial in screening(spec).values()
-    ]
-    _, dearest = finalists(spec, [seconds for _, seconds in screened])
-    final = final_seconds(spec, dearest)
-    tuning = costs().start_seconds + max(count * seconds for count, seconds in screened)
-    later = {2: [tuning] * len(spec.strategies), 3: [final]}
-=======
 def _trials_left(session: Session, ids: Sequence[str]) -> dict[str, list[Trial]]:
     columns = (Trial.experiment_id, Trial.kind, Trial.queue, Trial.status, Trial.spec, Trial.epochs_done)
     chosen = select(Trial).where(Trial.experiment_id.in_(ids), Trial.status.in_(UNFINISHED))
@@ -111,11 +97,10 @@ def _work_left(spec: ExperimentSpec, phase: int, left: Sequence[Trial], epochs: 
     """
     screened = [(trial, Network(trial.architecture, trial.input_size)) for trial in screening(spec).values()]
     _, final = final_seconds_between(spec, [epochs.final.get(network, inf) for _, network in screened])
-    longest = max((trial.epochs or spec.epochs) * epochs.training.get(network, inf) for trial, network in screened)
+    longest = max(trial.most_epochs(spec.epochs) * epochs.training.get(network, inf) for trial, network in screened)
     later = {2: [costs().start_seconds + longest] * len(spec.strategies), 3: [final]}
     if spec.queue != FINAL_QUEUE:
         del later[3]
->>>>>>> mend-service
 
     def seconds_left(trial: Trial) -> float:
         if trial.kind == "finalize":

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from dermatriage_client import examples
 from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
@@ -92,6 +93,7 @@ def succeed_experiment(database: Database, experiment_id: str) -> None:
             )
         )
     result = {"winner": "CNN_v1/LowLR", "model_version": "mdl_1", "threshold": 0.31, "guarantee": GUARANTEE}
+    result["promotion"] = examples.PROMOTION
     end_experiment(database, experiment_id, "succeeded", result=result)
 
 

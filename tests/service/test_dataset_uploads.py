@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from models_store.database import Database
-from models_store.datasets.labels import SPLITS
+from models_store.datasets.labels import CLASS_NAMES, SPLITS
+from models_store.datasets.lesions import lesions_path
 from models_store.datasets.synthetic import generate
 from models_store.settings import Settings
 from models_store.store.storage import Storage
@@ -40,6 +41,17 @@ def parts(path: Path, **others: bytes) -> dict[str, Any]:
 
 def kind(answer: Any) -> str:
     return str(answer.json()["type"]).rpartition("/")[2]
+
+
+def relabelled(source: Path, target: Path, **labels: int) -> Path:
+    """The data set `source` with one class id for all images of each split that is named, and its lesions."""
+    with np.load(source) as archive:
+        arrays = dict(archive)
+    for split, label in labels.items():
+        arrays[f"{split}_labels"] = np.full_like(arrays[f"{split}_labels"], label)
+    np.savez(target, **arrays)
+    lesions_path(target).write_bytes(lesions_path(source).read_bytes())
+    return target
 
 
 def left_behind(settings: Settings) -> list[Path]:
@@ -194,3 +206,29 @@ def test_registering_takes_the_scope_submit(
 def small_client(settings: Settings, database: Database, storage: Storage) -> TestClient:
     app = create_app(settings.model_copy(update={"max_dataset_bytes": 100_000}), database=database, storage=storage)
     return TestClient(app, raise_server_exceptions=False)
+
+
+def test_split_without_malignant_images_is_refused_at_registration(
+    client: TestClient, clinic: Path, tmp_path: Path
+) -> None:
+    benign = relabelled(clinic, tmp_path / "benign.npz", val=CLASS_NAMES.index("nv"))
+    problem = client.post(ADDRESS, files=parts(benign)).json()
+    assert (problem["status"], problem["type"]) == (422, "/problems/dataset-invalid")
+    assert "the split val has 0 malignant of 30 images, and at least 1 is needed" in problem["detail"]
+    assert "malignant and benign images in train, val and test" in problem["remedy"]
+
+
+def test_too_few_malignant_lesions_for_the_guarantee_are_refused_at_submission_with_what_would_do(
+    client: TestClient, clinic: Path
+) -> None:
+    client.post(ADDRESS, files=parts(clinic))
+    spec = {"dataset": "clinic", "architectures": ["CNN_v1"], "strategies": []}
+    for address in ("/v1/experiments", "/v1/experiments/estimate"):
+        problem = client.post(address, json=spec).json()
+        assert (problem["status"], problem["type"]) == (422, "/problems/too-little-evidence")
+        assert "needs at least 29 malignant lesions in the calibration part" in problem["detail"]
+        assert "there are 6" in problem["detail"]
+        assert problem["remedy"].startswith("Lower calibration.target_recall to 0.6 or calibration.confidence to 0.46")
+        assert problem["errors"][0]["pointer"] == "/calibration/target_recall"
+    for lowered in ({"target_recall": 0.6}, {"confidence": 0.46}):
+        assert client.post("/v1/experiments", json=spec | {"calibration": lowered}).status_code == 202

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from models_store import runs
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.store.storage import Storage
@@ -208,6 +209,27 @@ def test_change_is_recorded_under_the_name_of_the_key(
     _, text = make(database, "admin")
     moved = stranger.post(f"/v1/models/{version}/promote", json={"reason": "test"}, headers=bearer(text))
     assert moved.json()["actor"] == "robot"
+
+
+def test_experiment_names_the_key_that_submitted_it_and_a_retry_by_another_keeps_the_name(
+    stranger: TestClient, database: Database
+) -> None:
+    with database.write() as session:
+        ann, ben = (keys.create(session, name, ["read", "submit"])[1] for name in ("ann", "ben"))
+    spec = {"dataset": "synthetic", "architectures": ["CNN_v1"], "strategies": []}
+    first = stranger.post("/v1/experiments", json=spec, headers=bearer(ann)).json()
+    assert first["submitted_by"] == "ann"
+    with database.write() as session:
+        runs.fail_experiment(session, first["id"], {"kind": "TrialCrashed", "message": "test"})
+        (trial,) = runs.trials_of(session, first["id"])
+        trial.status = "failed"
+    retried = stranger.post(f"/v1/experiments/{first['id']}/retry", headers=bearer(ben))
+    assert (retried.status_code, retried.json()["submitted_by"]) == (202, "ann")
+    assert stranger.post("/v1/experiments", json=spec, headers=bearer(ben)).json()["submitted_by"] == "ben"
+
+
+def test_without_keys_nobody_is_on_record_as_the_submitter(client: TestClient) -> None:
+    assert client.post("/v1/experiments", json={"dataset": "synthetic"}).json()["submitted_by"] is None
 
 
 def test_caller_that_asks_too_often_is_told_when_to_come_back(

@@ -132,6 +132,17 @@ def test_finished_model_is_promoted_as_the_spec_asks(
         found = registry.champion(session)
         assert found is not None
         assert found.version == versions[champion]
+    (result,) = [
+        scripted.experiment(each.experiment_id).result for each in scripted.models() if each.version == versions[1]
+    ]
+    assert result is not None
+    if promote == "never":
+        assert result["promotion"] is None
+    else:
+        assert result["promotion"]["promoted"] is (champion == 1)
+    if promote == "if_better":
+        assert result["promotion"]["champion"] == versions[0]
+        assert result["promotion"]["champion_figures"] == {"recall": 0.91, "specificity": 0.70}
 
 
 def test_champion_of_another_data_set_is_not_compared_and_stays(scripted: ScriptedWorker) -> None:

@@ -148,6 +148,47 @@ def test_webhook_waits_for_an_address(scripted: ScriptedWorker) -> None:
     assert delivery(scripted).state == "pending"
 
 
+def test_turning_webhooks_on_sends_ends_from_then_on_and_no_backlog(sender: ScriptedWorker, receiver: Receiver) -> None:
+    # Given an experiment that ended while webhooks were off
+    off = sender.with_settings(webhook_url=None)
+    webhooks.note_address(off.worker)
+    ended(off)
+    # When they are turned on, also by a second sweeper
+    for _ in range(2):
+        webhooks.note_address(sender.worker)
+    later = ended(sender)
+    webhooks.note_address(sender.worker)
+    # Then only what ended since is sent
+    assert webhooks.send_due(sender.worker) == 1
+    assert [json.loads(body)["experiment"] for _, body in receiver.received] == [later]
+    with sender.database.read() as session:
+        assert sorted(session.scalars(select(Delivery.state))) == ["delivered", "skipped"]
+
+
+def test_a_changed_address_gets_nothing_that_was_meant_for_the_one_before(
+    sender: ScriptedWorker, receiver: Receiver
+) -> None:
+    elsewhere = sender.with_settings(webhook_url="http://127.0.0.1:9/gone", webhook_secret=WEBHOOK_SECRET)
+    webhooks.note_address(elsewhere.worker)
+    ended(elsewhere)
+    webhooks.send_due(elsewhere.worker)
+    webhooks.note_address(sender.worker)
+    make_due(sender)
+    assert webhooks.send_due(sender.worker) == 0
+    assert receiver.received == []
+
+
+def test_an_upgrade_loses_no_webhook_where_webhooks_were_on(sender: ScriptedWorker, receiver: Receiver) -> None:
+    receiver.answer = 503
+    ended(sender)
+    webhooks.send_due(sender.worker)  # as an earlier version did, which recorded no address
+    webhooks.note_address(sender.worker)
+    receiver.answer = 200
+    make_due(sender)
+    assert webhooks.send_due(sender.worker) == 1
+    assert delivery(sender).state == "delivered"
+
+
 def test_address_without_a_secret_is_refused(sender: ScriptedWorker) -> None:
     settings = sender.worker.settings.model_copy(update={"webhook_secret": None})
     with pytest.raises(WebhookSecretMissing, match="DERMATRIAGE_WEBHOOK_SECRET"):
@@ -190,7 +231,6 @@ def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
 
 def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a receiver that answers only when it is allowed to
-    ended(sender)
     asked, allowed = Flag(), Flag()
 
     def wait(*_: object) -> None:
@@ -201,6 +241,8 @@ def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: 
     hasty = sender.with_settings(
         webhook_url=sender.worker.settings.webhook_url, webhook_secret=WEBHOOK_SECRET, sweep_seconds=0.01
     ).worker
+    webhooks.note_address(hasty)
+    ended(sender)
     sending = webhooks.send_in_background(hasty)
     assert asked.wait(20)
 

@@ -33,7 +33,7 @@ def app(scripted: ScriptedWorker) -> FastAPI:
 
 def succeeded(scripted: ScriptedWorker) -> str:
     scripted.set_script(every={"end": "succeeded"})
-    experiment_id = scripted.submit(name="screening", architectures=["CNN_v1"], strategies=[])
+    experiment_id = scripted.submit(name="screening", architectures=["CNN_v1"], strategies=[], promote="always")
     scripted.run_all()
     return experiment_id
 
@@ -68,6 +68,8 @@ def test_webhook_has_the_figures_of_the_result_and_a_link(sender: ScriptedWorker
     )
     assert told.guarantee is not None
     assert told.guarantee.sentence == result["guarantee"]["sentence"]
+    assert told.promotion is not None
+    assert told.promotion.sentence.startswith("Promoted: asked for by the experiment: test recall")
     assert told.recall is not None
     assert told.specificity is not None
 

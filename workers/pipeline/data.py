@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,17 @@ from sklearn.model_selection import train_test_split
 
 from models_store.contract.records import DataSizes, PartSize, TestSetAlreadyOpened
 from models_store.contract.specs import CalibrationSpec
+from models_store.datasets.evidence import (
+    Unit,
+    class_counts,
+    held_out_counts,
+    hold_out_impossible,
+    require_both_classes,
+    require_enough,
+)
 from models_store.datasets.layout import Split, read_split
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class HoldOutImpossible(ValueError):
-    """A split cannot be divided so that both parts hold malignant and benign images."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def experiment_data(path: Path, calibration: CalibrationSpec, seed: int) -> Expe
     """Read the `train` and `val` splits of a MedMNIST file and divide them as `calibration` says.
 
     The parts are stratified by malignancy, no lesion is on both sides, and the same seed gives the same parts. Raises
-    `HoldOutImpossible`, and `DatasetInvalid` for a file that cannot be read.
+    `HoldOutImpossible` or `ClassMissing`, and `DatasetInvalid` for a file that cannot be read.
     """
     train, validation = read_split(path, "train"), read_split(path, "val")
     if calibration.reuse:
@@ -52,7 +55,7 @@ def experiment_data(path: Path, calibration: CalibrationSpec, seed: int) -> Expe
         train, selection = hold_out(train, calibration.share, seed)
         calibrating = validation
     for part, name in ((train, "train"), (selection, "selection"), (calibrating, "calibration")):
-        _require_both_classes(part, name)
+        require_both_classes(class_counts(part.labels), f"{name} part")
     return ExperimentData(
         train,
         selection,
@@ -62,6 +65,13 @@ def experiment_data(path: Path, calibration: CalibrationSpec, seed: int) -> Expe
         selection_images_of_train_lesions=_images_of_lesions_in(train, selection),
         calibration_images_of_train_lesions=_images_of_lesions_in(train, calibrating),
     )
+
+
+def require_calibration(data: ExperimentData, calibration: CalibrationSpec) -> None:
+    """Raises `TooFewMalignantImages` before hours of training where no threshold could be chosen after it."""
+    part = data.calibration
+    unit: Unit = "images" if part.lesion_ids is None else "lesions"
+    require_enough(class_counts(part.labels, part.lesion_ids).malignant, calibration, unit)
 
 
 def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -78,13 +88,12 @@ def held_out(split: Split, share: float, seed: int) -> NDArray[np.bool_]:
     lesion_of_image = _lesions(split)
     malignant = np.zeros(lesion_of_image.max() + 1, dtype=bool)
     malignant[lesion_of_image[split.malignant.astype(bool)]] = True
-    try:
-        _, held = train_test_split(np.arange(len(malignant)), test_size=share, stratify=malignant, random_state=seed)
-    except ValueError as cause:
-        raise _impossible(share, malignant) from cause
+    units = class_counts(split.labels, split.lesion_ids)
+    held_out_counts(units, share)
+    _, held = train_test_split(np.arange(len(malignant)), test_size=share, stratify=malignant, random_state=seed)
     taken: NDArray[np.bool_] = np.isin(lesion_of_image, held)
     if any(len(np.unique(malignant[lesion_of_image[side]])) < 2 for side in (taken, ~taken)):
-        raise _impossible(share, malignant)
+        raise hold_out_impossible(share, units)
     return taken
 
 
@@ -110,23 +119,6 @@ def _images_of_lesions_in(train: Split, part: Split) -> int | None:
     if train.lesion_ids is None or part.lesion_ids is None:
         return None
     return int(np.isin(part.lesion_ids, train.lesion_ids).sum())
-
-
-def _impossible(share: float, malignant: NDArray[np.bool_]) -> HoldOutImpossible:
-    return HoldOutImpossible(
-        f"cannot hold {share:.0%} out: {int(malignant.sum())} malignant and {int((~malignant).sum())} benign lesions "
-        "do not leave both kinds on both sides; use another share, more images, or reuse: true, which voids the "
-        "guarantee"
-    )
-
-
-def _require_both_classes(part: Split, name: str) -> None:
-    malignant: Any = part.malignant.sum()
-    if malignant in (0, len(part.labels)):
-        raise HoldOutImpossible(
-            f"the {name} part has {malignant} malignant of {len(part.labels)} images; it needs malignant and benign "
-            "ones: use a data set, or a share, that gives both"
-        )
 
 
 def sizes(data: ExperimentData) -> DataSizes:

@@ -39,7 +39,14 @@ from models_store.store.signatures import Signer
 from workers.pipeline.answer_time import time_answers
 from workers.pipeline.calibration import calibrate_probabilities, fit_distribution
 from workers.pipeline.card import model_card
-from workers.pipeline.data import ExperimentData, Opening, SealedTestSet, experiment_data, sizes
+from workers.pipeline.data import (
+    ExperimentData,
+    Opening,
+    SealedTestSet,
+    experiment_data,
+    require_calibration,
+    sizes,
+)
 from workers.pipeline.ensemble import Network, choose_members
 from workers.pipeline.evaluation.evaluation import evaluate, pictured
 from workers.pipeline.export import PARITY_IMAGES, check_parity, onnx_network, parity_warning
@@ -75,9 +82,11 @@ def train_trial(
 ) -> TrainingOutcome:
     """Trains one trial of Phase 1 or 2, continuing where `folder` holds a resume point.
 
-    `checkpoint` is the file of `trial.starts_from`. Raises `WeightsUnavailable` or `DatasetInvalid`.
+    `checkpoint` is the file of `trial.starts_from`. Raises `WeightsUnavailable`, `DatasetInvalid` or
+    `TooLittleEvidence`.
     """
     data = experiment_data(dataset, spec.calibration, spec.seed)
+    require_calibration(data, spec.calibration)
     model = build_model(trial, data.image_size, base_weights=_base_weights(trial, spec, weights_root), seed=trial.seed)
     if checkpoint is not None:
         load_weights_from(model, checkpoint)

@@ -1,6 +1,7 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from models_store.datasets.errors import (
     DatasetUnavailable,
     DatasetUnknown,
 )
+from models_store.datasets.evidence import class_counts
 from models_store.datasets.layout import read_split, verify_layout
 from models_store.datasets.lesions import SharedLesions, count_shared_lesions
 from models_store.datasets.patients import patients_path
@@ -65,6 +67,19 @@ def test_damaged_patients_file_is_refused_before_anything_is_uploaded(small: Pat
     assert not store.root.exists()
 
 
+@pytest.mark.parametrize(("label", "missing"), [(5, "malignant"), (4, "benign")])
+def test_split_without_malignant_or_benign_images_is_refused_before_anything_is_uploaded(
+    rewrite: Callable[[Callable[[dict[str, Any]], None]], Path], store: Store, label: int, missing: str
+) -> None:
+    def only_one_class(arrays: dict[str, Any]) -> None:
+        arrays["test_labels"] = np.full_like(arrays["test_labels"], label)
+
+    with pytest.raises(DatasetInvalid, match=f"split test has 0 {missing} of 40 images, and at least 1 is needed"):
+        register(rewrite(only_one_class), "clinic_28", storage=store)
+
+    assert not store.root.exists()
+
+
 def test_registration_records_what_the_file_holds(generated: Path, store: Store) -> None:
     registered = register(generated, "clinic_28", storage=store)
 
@@ -74,6 +89,10 @@ def test_registration_records_what_the_file_holds(generated: Path, store: Store)
     assert registered.image_size == 28
     assert registered.counts["train"]["mel"] == 11
     assert registered.synthetic
+    layout = verify_layout(generated)
+    assert layout.lesion_ids is not None
+    assert registered.lesion_counts is not None
+    assert registered.lesion_counts["val"] == vars(class_counts(layout.labels["val"], layout.lesion_ids["val"]))
     assert registered.shared_lesions is not None
     assert registered.shared_lesions.keys() == {"lesions", "val_images", "test_images"}
     assert registered.made_from is None

@@ -38,7 +38,7 @@ def test_server_that_answers_gets_the_data_set_whatever_the_folder(
     registered = dermatriage(*REGISTER)
     described = dermatriage("dataset", "describe", "clinic")
     split = dermatriage("dataset", "split", "clinic", "--seed", "3")
-    submitted = dermatriage("submit", "--preset", "demo", "--dataset", "clinic", "--json")
+    submitted = dermatriage("submit", "--dataset", "clinic", "--set", "calibration.policy=youden", "--json")
 
     assert f"on {server}." in registered.out
     assert "dermatriage dataset split clinic --seed 0" in registered.out

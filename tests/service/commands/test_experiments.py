@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.tables import Trial
+from models_store.tables import Experiment, Trial
 from tests.service.recorded import fail_trial, succeed_experiment
 
 Dermatriage = Callable[..., Any]
@@ -144,6 +144,7 @@ def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed
     assert "With 95 % confidence" in shown
     assert "Validly calibrated; recall on the test set is 0.910, above the target of 0.90" in shown
     assert "mdl_1" in shown
+    assert "  Promoted: beats mdl_1b2c3d4e5f60718293a4b5c6d7e8f901 by target_recall" in shown
     [trial] = [line for line in shown.splitlines() if line.startswith("CNN_v1/W3")]
     assert "collapsed" in trial
     assert "no epoch was eligible" in trial
@@ -197,3 +198,19 @@ def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path
 
     assert ended.exit_code == 0
     assert (tmp_path / "experiment.html").read_text().startswith("<!doctype html>")
+
+
+def test_command_line_says_who_submitted(dermatriage: Dermatriage, database: Database) -> None:
+    submitted = dermatriage(*SUBMIT).json["id"]
+    assert " by " not in dermatriage("show", "latest").out.split("Trials")[0]
+    with database.write() as session:
+        session.get_one(Experiment, submitted).submitted_by = "ann"
+    shown = dermatriage("show", "latest").out.splitlines()[2]
+    assert shown.startswith("  submitted ")
+    assert shown.endswith(" by ann")
+    for command in ("status", "experiments"):
+        assert [
+            line
+            for line in dermatriage(command).out.splitlines()
+            if line.startswith(submitted) and line.endswith("ann")
+        ]

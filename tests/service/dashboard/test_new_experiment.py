@@ -204,6 +204,20 @@ def test_button_makes_the_split_and_chooses_it_in_a_form_that_keeps_the_rest(
     assert 'name="key" value="k1"' in made.text
 
 
+def test_form_says_before_and_after_submission_that_the_data_set_has_too_few_malignant_lesions(
+    client: TestClient, database: Database
+) -> None:
+    chosen = FORM | {"calibration.target_recall": "0.99"}
+    said = client.post("/experiments/estimate", data=chosen, headers={"X-Fragment": "1"}).text
+    answer = client.post("/experiments", data=chosen)
+    assert answer.status_code == 422
+    for text in (said, answer.text):
+        assert "np_sensitivity needs at least 299 malignant lesions in the calibration part" in text
+        assert "Lower calibration.target_recall to 0.98" in text
+    with database.read() as session:
+        assert session.query(Experiment).count() == 0
+
+
 def test_split_of_a_data_set_that_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
     answer = client.post("/experiments/split", data=FORM | {"split": "nowhere"})
     assert answer.status_code == 404

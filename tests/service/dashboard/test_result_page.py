@@ -42,6 +42,8 @@ def test_recall_comes_first_and_the_test_set_opening_is_shown(
     assert final.calibration["guarantee"]["sentence"] in shown
     assert verdict(final.calibration["guarantee"], final.evaluation).sentence in shown
     assert DISCLAIMER in shown
+    assert "Not promoted: does not beat <mdl_0> by f2." in shown
+    assert "Not promoted: does not beat <mdl_0> by f2." in words(client.get(f"/experiments/{experiment_id}").text)
     assert "Other openings none recorded" in shown
     assert str(final.calibration["threshold"]) in shown
     assert "a <b>bold</b> name" in shown

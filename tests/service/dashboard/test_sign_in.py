@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.store.storage import Storage
-from models_store.tables import SignIn
+from models_store.tables import Experiment, SignIn
 from service.access import keys, sessions
 from service.access.keys import Scope
 from service.access.sessions import COOKIE
@@ -177,3 +177,25 @@ def test_a_key_that_may_submit_may_use_the_form(guarded: FastAPI, database: Data
     with TestClient(guarded, headers=headers, follow_redirects=False) as client:
         assert client.post("/experiments", data=SPEC | {"class_weights": ["W3"]}).status_code == 303
         assert client.post("/models/rollback", data={}).status_code == 403
+
+
+def test_pages_name_who_submitted_and_the_run_again_is_its_own_submitters(
+    browser: TestClient, database: Database
+) -> None:
+    _, text = make(database, "read", "submit")
+    token = sign_in(browser, text)
+    form = {
+        "dataset": "synthetic",
+        "architectures": ["CNN_v1"],
+        "class_weights": ["W3"],
+        "key": "k",
+        "form_token": token,
+    }
+    page = browser.post("/experiments", data=form).headers["Location"]
+    assert "</time> by Ada</p>" in browser.get(page).text
+    assert "<small>by Ada</small>" in browser.get("/").text
+    with database.write() as session:
+        session.get_one(Experiment, page.rpartition("/")[2]).submitted_by = "Ben"
+    again = browser.post("/experiments", data=form | {"key": "another"}).headers["Location"]
+    assert "</time> by Ada</p>" in browser.get(again).text
+    assert "</time> by Ben</p>" in browser.get(page).text

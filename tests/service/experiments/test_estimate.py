@@ -12,6 +12,7 @@ from dermatriage_client.schemas import Estimate
 from models_store.contract.catalog import ARCHITECTURES, PRESETS
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
+from models_store.datasets.describe import class_counts
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
 from service.experiments.costs import Costs
 from service.experiments.estimate import estimate
@@ -100,7 +101,7 @@ def test_registered_data_set_counts_with_its_own_images(database: Database, tabl
         described = {
             "synthetic": False,
             "created_at": datetime.now(UTC),
-            "counts": {"train": {"benign": 90, "mel": 10}},
+            "counts": {"train": class_counts([5] * 90 + [4] * 10)},
         }
         session.add(DatasetRow(name="clinic", sha256="0" * 64, store_key="d.npz", image_size=64, **described))
     found = estimated(database, dataset="clinic")

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from models_store.contract.records import ThresholdDecision
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
-from workers.pipeline.threshold import PrecisionOutOfReach, ScoresUnusable, TooFewMalignantImages, choose_threshold
-from workers.pipeline.threshold.policies import (
-    misses_in_expectation,
-    misses_with_confidence,
-    positives_needed_in_expectation,
-    positives_needed_with_confidence,
+from models_store.datasets.evidence import (
+    TooFewMalignantImages,
+    needed_in_expectation,
+    needed_with_confidence,
 )
+from workers.pipeline.threshold import PrecisionOutOfReach, ScoresUnusable, choose_threshold
+from workers.pipeline.threshold.policies import misses_in_expectation, misses_with_confidence
 
 RANKING_POLICIES: tuple[CalibrationPolicy, ...] = (
     "np_sensitivity",
@@ -70,15 +70,18 @@ def test_conformal_risk_control_allows_this_many_misses(positives: int, target: 
     assert misses_in_expectation(positives, target) == allowed
 
 
-@pytest.mark.parametrize(("target", "needed"), [(0.90, 29), (0.95, 59), (0.99, 299)])
-def test_this_many_malignant_images_are_the_least_that_suffice(target: float, needed: int) -> None:
-    assert positives_needed_with_confidence(target, 0.95) == needed
-    assert misses_with_confidence(needed - 1, target, 0.95) == -1
+RATES = [0.01, 0.3, 0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995]
 
 
-@pytest.mark.parametrize(("target", "needed"), [(0.90, 9), (0.95, 19), (0.5, 1)])
-def test_conformal_risk_control_needs_fewer(target: float, needed: int) -> None:
-    assert positives_needed_in_expectation(target) == needed
+@pytest.mark.parametrize("target", RATES)
+def test_with_as_many_units_as_are_needed_no_miss_is_allowed_and_with_one_less_no_threshold(target: float) -> None:
+    for confidence in (0.05, *RATES, 0.999):
+        needed = needed_with_confidence(target, confidence)
+        assert misses_with_confidence(needed, target, confidence) >= 0
+        assert needed == 1 or misses_with_confidence(needed - 1, target, confidence) == -1
+    needed = needed_in_expectation(target)
+    assert misses_in_expectation(needed, target) >= 0
+    assert needed == 1 or misses_in_expectation(needed - 1, target) == -1
 
 
 @pytest.mark.parametrize(("policy", "misses"), [("np_sensitivity", 12), ("conformal_risk_control", 18)])
@@ -253,7 +256,7 @@ def test_unusable_arrays_are_refused_with_the_reason(scores: object, malignant: 
 
 
 def test_too_few_malignant_images_say_how_many_are_needed() -> None:
-    with pytest.raises(TooFewMalignantImages, match=r"at least 59 malignant .* there are 58"):
+    with pytest.raises(TooFewMalignantImages, match=r"at least 59 malignant images .* there are 58"):
         choose_threshold(*a_sample(malignant=58), spec("np_sensitivity", target_recall=0.95))
 
 

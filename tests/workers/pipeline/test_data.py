@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from models_store.contract.specs import CalibrationSpec
+from models_store.datasets.evidence import (
+    ClassCounts,
+    ClassMissing,
+    HoldOutImpossible,
+    TooFewMalignantImages,
+    class_counts,
+    held_out_counts,
+)
 from models_store.datasets.layout import Split
 from tests.workers.pipeline.small_experiment import MELANOMA, NEVUS, small_split
-from workers.pipeline.data import HoldOutImpossible, experiment_data, hold_out, scaled
+from workers.pipeline.data import experiment_data, hold_out, require_calibration, scaled
 
 
 def split_of(labels: list[int], lesion_ids: list[str] | None = None) -> Split:
@@ -77,7 +85,7 @@ def test_the_same_seed_holds_out_the_same_images_and_another_seed_others() -> No
     ],
 )
 def test_a_side_without_malignant_or_benign_images_is_an_error(labels: list[int], share: float) -> None:
-    with pytest.raises(HoldOutImpossible, match="use another share, more images"):
+    with pytest.raises(HoldOutImpossible, match="Use another share, more images"):
         hold_out(split_of(labels), share, seed=0)
 
 
@@ -109,8 +117,31 @@ def test_a_split_of_one_kind_is_an_error_also_where_nothing_is_held_out(dataset:
     arrays["val_labels"] = np.full_like(arrays["val_labels"], NEVUS)
     np.savez(tmp_path / "benign.npz", **arrays)
 
-    with pytest.raises(HoldOutImpossible, match="the selection part has 0 malignant of 60 images"):
+    with pytest.raises(ClassMissing, match="the selection part has 0 malignant of 60 images"):
         experiment_data(tmp_path / "benign.npz", CalibrationSpec(reuse=True), seed=0)
+
+
+@pytest.mark.parametrize(("malignant", "benign"), [(3, 18), (8, 33), (28, 61), (98, 409)])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.6])
+def test_what_is_held_out_was_counted_before_the_draw(malignant: int, benign: int, share: float) -> None:
+    split = split_of([MELANOMA] * malignant + [NEVUS] * benign)
+    try:
+        counted = held_out_counts(ClassCounts(malignant, benign), share)
+    except HoldOutImpossible:
+        with pytest.raises(HoldOutImpossible):
+            hold_out(split, share, seed=3)
+        return
+
+    assert class_counts(hold_out(split, share, seed=3)[1].labels) == counted
+
+
+def test_too_few_malignant_lesions_for_the_guarantee_are_refused_before_training(dataset: Path) -> None:
+    data = experiment_data(dataset, CalibrationSpec(), seed=0)
+    found = int(data.calibration.malignant.sum())
+
+    with pytest.raises(TooFewMalignantImages, match=f"needs at least 59 malignant images .* there are {found}"):
+        require_calibration(data, CalibrationSpec(target_recall=0.95))
+    require_calibration(data, CalibrationSpec(target_recall=0.95, fallback="youden"))
 
 
 def test_real_lesions_are_kept_apart_and_the_leakage_from_train_is_counted(real_data: Path) -> None:

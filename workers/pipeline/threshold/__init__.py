@@ -2,6 +2,6 @@
 
 from workers.pipeline.threshold.decision import choose_threshold
 from workers.pipeline.threshold.operating_points import ScoresUnusable
-from workers.pipeline.threshold.policies import PrecisionOutOfReach, TooFewMalignantImages
+from workers.pipeline.threshold.policies import PrecisionOutOfReach
 
-__all__ = ["PrecisionOutOfReach", "ScoresUnusable", "TooFewMalignantImages", "choose_threshold"]
+__all__ = ["PrecisionOutOfReach", "ScoresUnusable", "choose_threshold"]

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from models_store.contract.records import Guarantee, Kind, ThresholdDecision
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
+from models_store.datasets.evidence import TooFewMalignantImages, Unit, require_enough_for
 from workers.pipeline.threshold.operating_points import Floats, OperatingPoints, ScoresUnusable, operating_points
-from workers.pipeline.threshold.policies import POLICIES, Choice, TooFewMalignantImages
+from workers.pipeline.threshold.policies import POLICIES, Choice
 
 
 def choose_threshold(
@@ -29,7 +30,8 @@ def choose_threshold(
     is_malignant = _as_labels(malignant)
     points = operating_points(values, is_malignant)
     units = _malignant_units(values, is_malignant, lesion_ids)
-    policy, choice, reasons = _choose(points, units, spec)
+    unit: Unit = "images" if lesion_ids is None else "lesions"
+    policy, choice, reasons = _choose(points, units, spec, unit)
     if spec.reuse:
         reasons.append("the threshold was chosen on images that also chose the epoch")
     called = values >= choice.threshold
@@ -55,7 +57,7 @@ def choose_threshold(
         precision=true_positives / int(called.sum()) if called.any() else None,
         void=void_reason is not None,
         void_reason=void_reason,
-        guarantee=_guarantee(policy, choice, len(units), seen_misses, void_reason, spec, lesion_ids is not None),
+        guarantee=_guarantee(policy, choice, len(units), seen_misses, void_reason, spec, unit),
         scores_sha256=scores_sha256(values, is_malignant),
     )
 
@@ -88,19 +90,21 @@ def _malignant_units(scores: Floats, malignant: NDArray[np.bool_], lesion_ids: A
 
 
 def _choose(
-    points: OperatingPoints, units: Floats, spec: CalibrationSpec
+    points: OperatingPoints, units: Floats, spec: CalibrationSpec, unit: Unit
 ) -> tuple[CalibrationPolicy, Choice, list[str]]:
     """The policy asked for or, where it cannot promise and the spec names one, its fallback with the reason."""
     try:
-        return spec.policy, POLICIES[spec.policy](points, units, spec), []
+        require_enough_for(spec.policy, len(units), spec, unit)
     except TooFewMalignantImages as too_few:
         if spec.fallback is None:
             raise
+        require_enough_for(spec.fallback, len(units), spec, unit)
         reason = (
-            f"{spec.policy} needs {too_few.needed} malignant calibration images and there were {too_few.found}, so "
+            f"{spec.policy} needs {too_few.needed} malignant calibration {unit} and there were {too_few.found}, so "
             f"the fallback {spec.fallback} chose the threshold"
         )
         return spec.fallback, POLICIES[spec.fallback](points, units, spec), [reason]
+    return spec.policy, POLICIES[spec.policy](points, units, spec), []
 
 
 def _guarantee(
@@ -110,9 +114,8 @@ def _guarantee(
     seen_misses: int,
     void_reason: str | None,
     spec: CalibrationSpec,
-    by_lesion: bool,
+    unit: Unit,
 ) -> Guarantee:
-    unit = "lesions" if by_lesion else "images"
     kind, sentence = promise(policy, unit, spec.target_recall, spec.confidence)
     if choice.allowed_misses is not None:
         sentence += (
@@ -133,7 +136,7 @@ def _guarantee(
     )
 
 
-def promise(policy: CalibrationPolicy, unit: str, target_recall: float, confidence: float) -> tuple[Kind, str]:
+def promise(policy: CalibrationPolicy, unit: Unit, target_recall: float, confidence: float) -> tuple[Kind, str]:
     """The kind of promise a policy makes, and its sentence for a reader who is no statistician."""
     population = f"malignant {unit} like those of the calibration set"
     if policy == "np_sensitivity":

@@ -2,7 +2,8 @@
 
 Among thresholds with the same specificity on the calibration set, every policy but `fixed` takes the lowest: a higher
 one misses malignant images and spares no benign one. A promise about recall still holds, because lowering the threshold
-can only raise recall.
+can only raise recall. `models_store/datasets/evidence.py` says how many malignant images a policy needs; with fewer it
+is never called.
 """
 
 import math
@@ -13,19 +14,8 @@ import numpy as np
 from scipy.stats import binom
 
 from models_store.contract.specs import CalibrationPolicy, CalibrationSpec
+from models_store.datasets.evidence import RATE_DIGITS, miss_rate
 from workers.pipeline.threshold.operating_points import Floats, OperatingPoints, ScoresUnusable
-
-
-class TooFewMalignantImages(ValueError):
-    """The calibration set cannot carry the promise asked of it."""
-
-    def __init__(self, policy: str, found: int, needed: int, target_recall: float) -> None:
-        self.found, self.needed = found, needed
-        super().__init__(
-            f"{policy} needs at least {needed} malignant calibration images (one a lesion) to promise a recall of "
-            f"{target_recall:g}, and there are {found}; enlarge the calibration share, lower the target or the "
-            "confidence, or name a weaker policy as `fallback`"
-        )
 
 
 class PrecisionOutOfReach(ValueError):
@@ -47,20 +37,12 @@ Policy = Callable[[OperatingPoints, Floats, CalibrationSpec], Choice]
 
 def np_sensitivity(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
     """Highest specificity at a recall of at least the target with the stated confidence (Neyman-Pearson)."""
-    allowed = misses_with_confidence(len(units), spec.target_recall, spec.confidence)
-    if allowed < 0:
-        needed = positives_needed_with_confidence(spec.target_recall, spec.confidence)
-        raise TooFewMalignantImages("np_sensitivity", len(units), needed, spec.target_recall)
-    return _after_misses(points, units, allowed)
+    return _after_misses(points, units, misses_with_confidence(len(units), spec.target_recall, spec.confidence))
 
 
 def conformal_risk_control(points: OperatingPoints, units: Floats, spec: CalibrationSpec) -> Choice:
     """Highest specificity at an expected miss rate, over calibration samples, of at most 1 - target."""
-    allowed = misses_in_expectation(len(units), spec.target_recall)
-    if allowed < 0:
-        needed = positives_needed_in_expectation(spec.target_recall)
-        raise TooFewMalignantImages("conformal_risk_control", len(units), needed, spec.target_recall)
-    return _after_misses(points, units, allowed)
+    return _after_misses(points, units, misses_in_expectation(len(units), spec.target_recall))
 
 
 def recall_at_precision(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
@@ -127,15 +109,6 @@ def _maximise(points: OperatingPoints, objective: Floats) -> Choice:
     return Choice(points.threshold(index), points.margin(index), float(objective[index]))
 
 
-# 0.1 * 10 is 1.0 but (1 - 0.9) * 10 is not: rounding the rate first keeps such bounds on the right side.
-RATE_DIGITS = 12
-
-
-def miss_rate(target_recall: float) -> float:
-    """The false-negative rate, alpha, that a target recall allows."""
-    return round(1.0 - target_recall, RATE_DIGITS)
-
-
 def misses_with_confidence(positives: int, target_recall: float, confidence: float) -> int:
     """Most misses `k` among `positives` such that recall >= target holds with the stated confidence; -1 if none do.
 
@@ -157,20 +130,3 @@ def misses_in_expectation(positives: int, target_recall: float) -> int:
     and Schuster, "Conformal risk control", ICLR 2024, theorem 1.
     """
     return math.floor(round(miss_rate(target_recall) * (positives + 1), RATE_DIGITS)) - 1
-
-
-def positives_needed_with_confidence(target_recall: float, confidence: float) -> int:
-    """Fewest malignant images for which `misses_with_confidence` allows a threshold: 29 at 0.90, 59 at 0.95."""
-    alpha, delta = miss_rate(target_recall), round(1.0 - confidence, RATE_DIGITS)
-    positives = max(1, math.floor(math.log(delta) / math.log1p(-alpha)) - 1)
-    while misses_with_confidence(positives, target_recall, confidence) < 0:
-        positives += 1
-    return positives
-
-
-def positives_needed_in_expectation(target_recall: float) -> int:
-    """Fewest malignant images for which `misses_in_expectation` allows a threshold: 9 at 0.90, 19 at 0.95."""
-    positives = max(1, math.floor(1.0 / miss_rate(target_recall)) - 2)
-    while misses_in_expectation(positives, target_recall) < 0:
-        positives += 1
-    return positives
