@@ -82,7 +82,7 @@ def test_promise_that_is_kept_raises_no_alert(client: TestClient, counted: Count
 def test_recall_is_withheld_in_words_where_few_benign_calls_are_verified(client: TestClient, counted: Counted) -> None:
     counted(WITHHELD)
     page = client.get("/system").text
-    assert "5 of 100 images called benign (5 %)" in page
+    assert "5 of 100 images called benign (5.0 %)" in page
     assert "Recall is withheld" in page
     assert "1.000" not in page
     assert {name for name, *_ in metrics(client)} == {"dermatriage_verified_share", "dermatriage_promise_in_doubt"}
