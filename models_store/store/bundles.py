@@ -65,7 +65,7 @@ class StoredBundle:
     """
 
     def __init__(self, storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> None:
-        self._storage, self._store_key, self._folder = storage, store_key, folder
+        self._storage, self._store_key, self.folder = storage, store_key, folder
         storage.get_verified(f"{store_key}/{MANIFEST}", manifest_sha256, folder / MANIFEST)
         if storage.trusted.keys and signer_of(folder) is not None:
             storage.get_file(f"{store_key}/{SIGNATURE}", folder / SIGNATURE)
@@ -99,8 +99,8 @@ class StoredBundle:
         """Where the verified copy of a file is."""
         if name not in self.files:
             raise NotInBundle(f"the manifest of {self._store_key} does not list {name}; the bundle is not complete")
-        self._storage.get_verified(f"{self._store_key}/{name}", self.files[name], self._folder / name)
-        return self._folder / name
+        self._storage.get_verified(f"{self._store_key}/{name}", self.files[name], self.folder / name)
+        return self.folder / name
 
     def _read(self, name: str, kind: type[T]) -> T:
         try:

@@ -12,7 +12,7 @@ from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Identifier, Reading, Services
-from service.models.downloads import ALTERED
+from service.models.stored import ALTERED
 from service.models.validation import (
     PATIENTS,
     Outcome,

@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models_store.scoring.paired import Difference, auc_difference, proportion_difference
-from models_store.store.bundles import BundleUnreadable, NotInBundle, StoredBundle
+from models_store.store.bundles import NotInBundle
 from models_store.store.scored_test_set import ScoredTestSet
 from models_store.store.storage import Storage
 from models_store.tables import Model
 from models_store.wording import FIGURES, FigureRow, figure_rows, p_value, signed
-from service.models.downloads import ALTERED
+from service.models.stored import ALTERED, opened
 
 Figure = Literal["recall", "specificity", "roc_auc"]
 SIGNIFICANCE = 0.05
@@ -148,13 +146,13 @@ def _proportions(figure: Figure, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> 
 
 
 def _scores(model: Model, letter: str, storage: Storage) -> ScoredTestSet:
-    with TemporaryDirectory() as folder:
-        try:
-            return StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).test_scores
-        except (NotInBundle, BundleUnreadable) as error:
-            raise NotTested(
-                f"Both name the same test set, but the bundle of {letter} ({model.version}) keeps no score of each "
-                f"test image, so no difference can be tested: {error}. Run its experiment again: new models keep them."
-            ) from error
-        except ALTERED as error:
-            raise NotTested(f"The test scores of {letter} ({model.version}) cannot be read: {error}.") from error
+    try:
+        with opened(model, storage) as bundle:
+            return bundle.test_scores
+    except NotInBundle as error:
+        raise NotTested(
+            f"Both name the same test set, but the bundle of {letter} ({model.version}) keeps no score of each "
+            f"test image, so no difference can be tested: {error}. Run its experiment again: new models keep them."
+        ) from error
+    except ALTERED as error:
+        raise NotTested(f"The test scores of {letter} ({model.version}) cannot be read: {error}.") from error

@@ -3,26 +3,23 @@
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from models_store.store.bundles import MANIFEST, SIGNATURE, BundleAltered, StoredBundle, signer_of
-from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
+from models_store.store.bundles import MANIFEST, SIGNATURE, signer_of
+from models_store.store.storage import Storage, StoredFileAltered
 from models_store.tables import Model
 from service.errors import Problem
+from service.models.stored import ALTERED, opened
 
 CHUNK_BYTES = 2**20
-ALTERED = (BundleAltered, StoredFileAltered, StoredFileMissing)
 
 
 def card(model: Model, storage: Storage) -> str:
     """The model card in Markdown. Raises `Problem` if the store does not hold what was written."""
-    with TemporaryDirectory() as folder:
-        try:
-            bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder))
+    try:
+        with opened(model, storage) as bundle:
             return bundle.path("card.md").read_text(encoding="utf-8")
-        except ALTERED as changed:
-            raise altered(changed) from changed
+    except ALTERED as changed:
+        raise altered(changed) from changed
 
 
 def zipped_bytes(model: Model, storage: Storage) -> int:
@@ -35,9 +32,9 @@ def zipped_bytes(model: Model, storage: Storage) -> int:
 
 def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
     """The whole bundle as a zip, straight from the store. Raises `StoredFileAltered` and the like on the way."""
-    with TemporaryDirectory() as folder:
-        digests = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).files
-        signature = {} if signer_of(Path(folder)) is None else {SIGNATURE: None}
+    with opened(model, storage) as bundle:
+        digests = bundle.files
+        signature = {} if signer_of(bundle.folder) is None else {SIGNATURE: None}
     written = _Written()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
         for name, sha256 in {**digests, **signature, MANIFEST: model.manifest_sha256}.items():

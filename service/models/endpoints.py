@@ -20,7 +20,8 @@ from service.dependencies import Identifier, IdPrefix, Reading, Services, Writin
 from service.errors import Problem
 from service.models import downloads
 from service.models.comparing import PairedTest, compare
-from service.models.downloads import ALTERED, altered
+from service.models.downloads import altered
+from service.models.stored import ALTERED
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page

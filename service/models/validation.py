@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, Field
 
 from models_store.contract.records import Scored
-from models_store.store.bundles import BundleUnreadable, NotInBundle, StoredBundle
+from models_store.store.bundles import BundleUnreadable, NotInBundle
 from models_store.store.storage import Storage
 from models_store.tables import Model
+from service.models.stored import opened
 
 
 class ValidationNotKept(LookupError):
@@ -44,11 +43,11 @@ def read_validation(model: Model, storage: Storage) -> ValidationRead:
 
     Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `StoredBundle`.
     """
-    with TemporaryDirectory() as folder:
-        try:
-            found = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).validation
-        except (NotInBundle, BundleUnreadable) as error:
-            raise ValidationNotKept(f"the scores of {model.version} are not there to read: {error}") from error
+    try:
+        with opened(model, storage) as bundle:
+            found = bundle.validation
+    except (NotInBundle, BundleUnreadable) as error:
+        raise ValidationNotKept(f"the scores of {model.version} are not there to read: {error}") from error
     return ValidationRead(
         version=model.version,
         threshold=model.threshold,

@@ -13,9 +13,10 @@ from models_store.contract.records import DataSizes
 from models_store.contract.specs import ExperimentSpec
 from models_store.experiment.ranking import Ranking
 from models_store.runs import find_experiment, trials_of
-from models_store.store.bundles import BundleAltered, StoredBundle
-from models_store.store.storage import Storage, StoredFileAltered, StoredFileMissing
+from models_store.store.bundles import StoredBundle
+from models_store.store.storage import Storage
 from models_store.tables import EpochRow, Experiment, Model, TestOpening, Trial
+from service.models.stored import ALTERED
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def read_bundle_contents(storage: Storage, model: Model, cache_root: Path) -> Bu
         try:
             bundle = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(name))
             return BundleContents(data=bundle.about.data, misses=bundle.misses)
-        except (BundleAltered, StoredFileMissing, StoredFileAltered) as missing:
+        except ALTERED as missing:
             return BundleContents(missing=str(missing))
 
 

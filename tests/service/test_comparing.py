@@ -67,18 +67,37 @@ def test_a_bundle_without_test_scores_says_so(
 ) -> None:
     # Given a model whose bundle is from before test scores were kept
     older, newer = store(a_final_record(images=200)), store(a_final_record(images=200))
-    manifest = tmp_path / "manifest.json"
     files = bundles.read_json(tmp_path / "bundle0" / "manifest.json")["files"]
-    bundles.write_json(manifest, {"files": {name: sha for name, sha in files.items() if name != bundles.TEST_SCORES}})
-    storage.put_file(manifest, f"models/{older}/manifest.json")
-    with database.write() as session:
-        session.get_one(Model, older).manifest_sha256 = bundles.sha256_of(manifest)
+    kept = {name: sha256 for name, sha256 in files.items() if name != bundles.TEST_SCORES}
+    replace_manifest(database, storage, tmp_path / "manifest.json", older, kept)
     # When it is compared with a newer one
     found = compared(client, older, newer)
     # Then the answer says which of them prevents the test, and what helps
     assert found["differences"] == []
     assert f"the bundle of A ({older}) keeps no score of each test image" in found["not_tested"]
     assert "Run its experiment again" in found["not_tested"]
+
+
+def test_test_scores_of_another_version_are_not_called_missing(
+    client: TestClient, store: Store, database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    other, newer = store(a_final_record(images=200)), store(a_final_record(images=200))
+    scores = tmp_path / bundles.TEST_SCORES
+    scores.write_text("image\n0\n")
+    storage.put_file(scores, f"models/{other}/{bundles.TEST_SCORES}")
+    files = bundles.read_json(tmp_path / "bundle0" / "manifest.json")["files"]
+    changed = files | {bundles.TEST_SCORES: bundles.sha256_of(scores)}
+    replace_manifest(database, storage, tmp_path / "manifest.json", other, changed)
+    reason = compared(client, other, newer)["not_tested"]
+    assert reason.startswith(f"The test scores of A ({other}) cannot be read: ")
+    assert "of another version" in reason
+
+
+def replace_manifest(database: Database, storage: Storage, manifest: Path, version: str, files: dict[str, str]) -> None:
+    bundles.write_json(manifest, {"files": files})
+    storage.put_file(manifest, f"models/{version}/manifest.json")
+    with database.write() as session:
+        session.get_one(Model, version).manifest_sha256 = bundles.sha256_of(manifest)
 
 
 def test_an_unknown_model_is_not_found(client: TestClient) -> None:
