@@ -135,7 +135,8 @@ class SystemRead(BaseModel):
     )
     versions: Versions
     workers_heard: bool = Field(
-        description="False while the broker is away: only leases tell of workers then.", examples=[True]
+        description="False while the broker does not answer; then only workers that hold a lease are listed.",
+        examples=[True],
     )
     workers: list[WorkerRead]
     queues: list[QueueRead]
