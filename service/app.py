@@ -20,7 +20,7 @@ from service.dashboard import routes as dashboard
 from service.datasets import endpoints as datasets
 from service.dependencies import Service
 from service.errors import add_handlers
-from service.experiments import catalog, webhooks
+from service.experiments import catalog
 from service.experiments import endpoints as experiments
 from service.models import endpoints as models
 from service.predictions import batch, outcomes
@@ -35,7 +35,7 @@ from service.protocols import spoken
 from service.system import endpoints as system
 from service.system import health, prometheus
 from service.system.disk import DiskUse
-from service.web import api_docs, requests
+from service.web import api_docs, requests, webhook_docs
 from service.web.limits import BodyLimit, Bounds, PlainText, SecurityHeaders
 from service.web.requests import Observe
 
@@ -61,7 +61,7 @@ def create_app(
         version=version("dermatriage"),
         description=api_docs.DESCRIPTION,
         lifespan=_lifespan,
-        webhooks=webhooks.router,
+        webhooks=webhook_docs.router,
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,

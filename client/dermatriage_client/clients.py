@@ -299,7 +299,7 @@ class Client(Connection):
                 file.writelines(response.iter_bytes())
         finally:
             response.close()
-        return str(response.headers.get("etag", "")).strip('"')
+        return requests.manifest_sha256(response)
 
     def _repeated(self, call: Call, do: Callable[..., Answer], *args: Any, **named: Any) -> Answer:
         return RetryingCaller(**self._bounds(call))(self.retries.pause, do, *args, **named)
@@ -514,7 +514,7 @@ class AsyncClient(Connection):
                     file.write(chunk)
         finally:
             await response.aclose()
-        return str(response.headers.get("etag", "")).strip('"')
+        return requests.manifest_sha256(response)
 
     async def _repeated(self, call: Call, do: Callable[..., Awaitable[Answer]], *args: Any, **named: Any) -> Answer:
         return await AsyncRetryingCaller(**self._bounds(call))(self.retries.pause, do, *args, **named)

@@ -77,6 +77,10 @@ def get(*parts: str, **params: Any) -> Call:
     return Call("GET", path(*parts), {"params": {name: value for name, value in params.items() if value is not None}})
 
 
+def post(*parts: str, repeatable: bool = True, **sent: Any) -> Call:
+    return Call("POST", path(*parts), sent, repeatable)
+
+
 def predictions(
     since: datetime | None, until: datetime | None, model: str | None, label: Label | None, page_size: int
 ) -> dict[str, Any]:
@@ -87,21 +91,20 @@ def predictions(
 
 
 def submission(spec: BaseModel | Mapping[str, Any], key: str | None) -> Call:
-    headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-    return Call("POST", path("experiments"), {"json": _posted(spec), "headers": headers})
+    return post("experiments", json=_posted(spec), headers={"Idempotency-Key": key or uuid.uuid4().hex})
 
 
 def estimation(spec: BaseModel | Mapping[str, Any]) -> Call:
-    return Call("POST", path("experiments", "estimate"), {"json": _posted(spec)})
+    return post("experiments", "estimate", json=_posted(spec))
 
 
 def cancellation(experiment_id: str) -> Call:
-    return Call("POST", path("experiments", experiment_id, "cancel"))
+    return post("experiments", experiment_id, "cancel")
 
 
 def another_try(experiment_id: str) -> Call:
     """Sent twice, the second would be refused, because the experiment has not failed any more."""
-    return Call("POST", path("experiments", experiment_id, "retry"), repeatable=False)
+    return post("experiments", experiment_id, "retry", repeatable=False)
 
 
 def deletion(*parts: str) -> Call:
@@ -109,7 +112,7 @@ def deletion(*parts: str) -> Call:
 
 
 def pruning(dry_run: bool) -> Call:
-    return Call("POST", path("system", "prune"), {"params": {"dry_run": dry_run}})
+    return post("system", "prune", params={"dry_run": dry_run})
 
 
 @contextmanager
@@ -122,17 +125,17 @@ def registration(name: str, parts: Mapping[str, File | None]) -> Iterator[Call]:
             if file is not None
         }
         timeout = httpx.Timeout(60, read=REGISTRATION_SECONDS)
-        yield Call("POST", path("datasets"), {"params": {"name": name}, "files": files, "timeout": timeout})
+        yield post("datasets", params={"name": name}, files=files, timeout=timeout)
 
 
 def splitting(dataset: str, seed: int) -> Call:
-    return Call("POST", path("datasets", dataset, "split"), {"json": {"seed": seed}})
+    return post("datasets", dataset, "split", json={"seed": seed})
 
 
 def move(*parts: str, reason: str, if_match: str | None) -> Call:
     """A promotion or a rollback: sent twice, the history would list two moves."""
     headers = {} if if_match is None else {"If-Match": if_match}
-    return Call("POST", path("models", *parts), {"json": {"reason": reason}, "headers": headers}, repeatable=False)
+    return post("models", *parts, repeatable=False, json={"reason": reason}, headers=headers)
 
 
 def verification(
@@ -146,7 +149,7 @@ def verification(
         "note": note,
         "replaces": replaces,
     }
-    return Call("POST", path("predictions", prediction_id, "outcome"), {"json": sent})
+    return post("predictions", prediction_id, "outcome", json=sent)
 
 
 def judgement(image: Image, explain: bool) -> Call:
@@ -159,12 +162,12 @@ def batches(images: Iterable[Image]) -> Iterator[Call]:
     size = 0
     for name, content in map(_named, images):
         if group and (len(group) == MOST_FILES or size + len(content) > MOST_BYTES):
-            yield Call("POST", "/v1/predict/batch", {"files": group})
+            yield post("predict", "batch", files=group)
             group, size = [], 0
         group.append(("files", (name, content)))
         size += len(content)
     if group:
-        yield Call("POST", "/v1/predict/batch", {"files": group})
+        yield post("predict", "batch", files=group)
 
 
 def of(kind: type[Body]) -> Callable[[httpx.Response], Body]:
@@ -177,7 +180,7 @@ def text(response: httpx.Response) -> str:
 
 
 def datasets(response: httpx.Response) -> list[DatasetRead]:
-    return DatasetList.model_validate_json(response.content).items
+    return of(DatasetList)(response).items
 
 
 def trials(response: httpx.Response) -> list[TrialRead]:
@@ -185,11 +188,16 @@ def trials(response: httpx.Response) -> list[TrialRead]:
 
 
 def outcomes(response: httpx.Response) -> list[OutcomeRead]:
-    return OutcomeHistory.model_validate_json(response.content).items
+    return of(OutcomeHistory)(response).items
 
 
 def tagged(response: httpx.Response) -> TaggedModel:
     return TaggedModel.model_validate({**response.json(), "etag": response.headers["etag"]})
+
+
+def manifest_sha256(response: httpx.Response) -> str:
+    """The ETag of a bundle without its quotes."""
+    return str(response.headers.get("etag", "")).strip('"')
 
 
 def readiness(response: httpx.Response) -> Readiness:

@@ -30,7 +30,7 @@ class Event:
 
     @property
     def is_last(self) -> bool:
-        return self.kind == "experiment" and self.data.get("status") in ENDED and not self.data.get("retried")
+        return ends(self.kind, self.data)
 
 
 @dataclass
@@ -58,6 +58,11 @@ class Events:
             event = Event(int(received.id), received.event, data, datetime.fromisoformat(data["at"]))
             self.seen, self.over = event.number, event.is_last
             yield event
+
+
+def ends(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether nothing happens to the experiment after this event, unless somebody retries it."""
+    return kind == "experiment" and data.get("status") in ENDED and not data.get("retried")
 
 
 def part_of(target: Path) -> Path:

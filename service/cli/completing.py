@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import get_args
 
 import typer
 
 from dermatriage_client import Client, Refused, Retries, ServerUnreachable
-from dermatriage_client.schemas import Status
 from models_store.contract.catalog import ARCHITECTURES, CLASS_WEIGHTS, PRESETS, STRATEGIES
 from service.cli.output import connected
 
@@ -32,10 +30,6 @@ def strategies(incomplete: str) -> Offered:
 
 def class_weights(incomplete: str) -> Offered:
     return _starting(((name, "") for name in CLASS_WEIGHTS), incomplete)
-
-
-def statuses(incomplete: str) -> Offered:
-    return _starting(((status, "") for status in get_args(Status)), incomplete)
 
 
 def datasets(context: typer.Context, incomplete: str) -> Offered:

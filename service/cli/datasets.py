@@ -50,7 +50,7 @@ def describe_dataset(
     """Count classes, duplicates and lesions shared between the splits; of one on a server, what was recorded of it."""
     settings = settings_of(var)
     if not (_is_file(dataset) or is_builtin(dataset)):
-        client = server(url, direct=direct or var is not None)
+        client = server(url, direct, var)
         if client is not None:
             with client:
                 return _tell_record(client.dataset(dataset), as_json)
@@ -73,14 +73,14 @@ def register_dataset(
 ) -> None:
     """Check a file and register it, with the lesions and patients CSV beside it, if there are any."""
     settings = settings_of(var)
-    client = server(url, direct=direct or var is not None or create)
+    client = server(url, direct, var, create=create)
     if client is None:
         registered = register_file(path, name, settings, create=create)
     else:
         with client:
             registered = _send(client, path, name)
     if as_json:
-        return show_json({**registered.model_dump(), "registered_at": _place(client, settings)})
+        return show_json({**registered.model_dump(), "place": _place(client, settings)})
     console().print(f"Registered {name} (sha256 {registered.sha256}) {_place(client, settings)}.", soft_wrap=True)
     return _show_sharing(_shared(registered), name)
 
@@ -96,7 +96,7 @@ def split_dataset(
 ) -> None:
     """Split a data set again by whole lesions, so that no lesion of the test set was trained on."""
     settings = settings_of(var)
-    client = server(url, direct=direct or var is not None)
+    client = server(url, direct, var)
     if client is None:
         made = _split_here(name, seed, settings)
     else:

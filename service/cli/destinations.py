@@ -29,11 +29,11 @@ Direct = Annotated[
 Create = Annotated[bool, typer.Option("--create", help="Make the database if there is none.")]
 
 
-def server(url: str | None, *, direct: bool) -> Client | None:
+def server(url: str | None, direct: bool, var: Path | None, *, create: bool = False) -> Client | None:
     """The server of `url`, or the one of the settings if it answers; None for this machine's database and store."""
-    if direct:
+    if direct or create or var is not None:
         if url != os.environ.get(URL):
-            raise BadInput("--url names a server, and --var and --direct work without one; choose one of them")
+            raise BadInput("--url names a server; --var, --direct and --create work without one: choose one of them")
         return None
     client = connected(url)
     if url is not None or client.healthy():

@@ -3,7 +3,7 @@
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -11,13 +11,13 @@ from rich.markup import escape
 from dermatriage_client import Client
 from dermatriage_client.schemas import Status
 from models_store.experiment.ranking import Ranking
-from service.cli.completing import experiment_ids, statuses
+from service.cli.completing import experiment_ids
 from service.cli.identifiers import HELP, experiment_id
 from service.cli.output import (
     INTERRUPTED,
     AsJson,
-    BadInput,
     Finished,
+    Limit,
     Sure,
     Url,
     confirm,
@@ -33,22 +33,19 @@ from service.cli.results import LISTED, experiment_lines, how_it_failed, listed,
 ExperimentId = Annotated[
     str, typer.Argument(metavar="ID", help=f"Id of the experiment. {HELP}", autocompletion=experiment_ids)
 ]
-OfStatus = Annotated[
-    str | None, typer.Option(help=f"Only those: {', '.join(get_args(Status))}.", autocompletion=statuses)
-]
+OfStatus = Annotated[Status | None, typer.Option(help="Only those.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the experiment to its end.")]
 
 
 def experiments(
     status: OfStatus = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List experiments, newest first."""
-    if status is not None and status not in get_args(Status):
-        raise BadInput(f"there is no status {status!r}; choose from {', '.join(get_args(Status))}")
     with connected(url) as client:
-        found = client.experiments(status=status, page_size=min(limit, 200))  # type: ignore[arg-type]
+        found = client.experiments(status=status, page_size=min(limit, 200))
         newest = list(islice(found, limit))
     if as_json:
         show_json(newest)
@@ -101,7 +98,7 @@ def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -
 
 def retry(
     experiment: ExperimentId,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    watch: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -19,6 +19,7 @@ from service.cli.output import (
     AsJson,
     BadInput,
     Finished,
+    Limit,
     Sure,
     Url,
     confirm,
@@ -36,7 +37,7 @@ Version = Annotated[str, typer.Argument(help=f"Version of the model. {HELP}", au
 
 
 def models(
-    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 50,
+    limit: Limit = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -21,6 +21,7 @@ from models_store.settings import Settings
 URL = "DERMATRIAGE_URL"
 Url = Annotated[str | None, typer.Option("--url", envvar=URL, help="Address of the server.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Limit = Annotated[int, typer.Option(min=1, help="Most that are listed.")]
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.progress import track
@@ -16,7 +16,7 @@ from dermatriage_client import Client
 from dermatriage_client.schemas import BatchLine, Label, PredictionRead
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.completing import versions
-from service.cli.output import AsJson, BadInput, Finished, Url, connected, moment, notes, show_json, show_table
+from service.cli.output import AsJson, BadInput, Finished, Limit, Url, connected, moment, notes, show_json, show_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
@@ -29,7 +29,7 @@ Images = Annotated[
 Since = Annotated[datetime | None, typer.Option(help="Only those answered then or later, in this machine's time.")]
 Until = Annotated[datetime | None, typer.Option(help="Only those answered before.")]
 OfModel = Annotated[str | None, typer.Option(help="Only those of this version.", autocompletion=versions)]
-OfLabel = Annotated[str | None, typer.Option(help=f"Only those: {', '.join(get_args(Label))}.")]
+OfLabel = Annotated[Label | None, typer.Option(help="Only those.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line of CSV an image.")]
 
 
@@ -57,21 +57,13 @@ def predictions(
     until: Until = None,
     model: OfModel = None,
     label: OfLabel = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List recorded predictions, newest first."""
-    if label is not None and label not in get_args(Label):
-        raise BadInput(f"there is no label {label!r}; choose from {', '.join(get_args(Label))}")
     with connected(url) as client:
-        found = client.predictions(
-            since=since,
-            until=until,
-            model=model,
-            label=label,  # type: ignore[arg-type]
-            page_size=min(limit, 200),
-        )
+        found = client.predictions(since=since, until=until, model=model, label=label, page_size=min(limit, 200))
         newest = list(islice(found, limit))
     if as_json:
         show_json(newest)

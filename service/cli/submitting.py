@@ -10,7 +10,7 @@ import typer
 from models_store.contract.catalog import PRESETS
 from models_store.contract.suggestions import suggestion
 from service.cli.completing import architectures, class_weights, datasets, presets, strategies
-from service.cli.experiments import follow_to_the_end
+from service.cli.experiments import Watch, follow_to_the_end
 from service.cli.output import AsJson, BadInput, Url, connected, console, notes, show_json
 
 
@@ -44,7 +44,7 @@ def submit(
     key: Annotated[
         str | None, typer.Option("--idempotency-key", help="Submitting again with the same key submits nothing new.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the experiment to its end.")] = False,
+    watch: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -23,8 +23,8 @@ from service.dashboard.shell import PageRoute, Posted, Viewer, Viewing, show
 from service.datasets.endpoints import split_alone
 from service.datasets.evidence import require_usable
 from service.datasets.notices import notices
+from service.datasets.reading import show_datasets
 from service.dependencies import Reading, Services, Writing
-from service.experiments.catalog import read_catalog
 from service.experiments.waiting import estimate_in_queue
 
 router = APIRouter(route_class=PageRoute)
@@ -111,7 +111,7 @@ def read_estimate(viewer: Viewing, session: Reading, services: Services, form: P
 
 def datasets(session: Session) -> list[Choice]:
     """All data sets that an experiment can use, registered ones first."""
-    found = sorted(read_catalog(session).datasets, key=lambda row: row.source != "registered")
+    found = sorted(show_datasets(session), key=lambda row: row.source != "registered")
     notes = {
         "official": "MedMNIST, downloaded on first use",
         "synthetic": "generated",
@@ -170,7 +170,7 @@ def _page(
         estimated=estimated,
         queue=values.get("queue"),
         presets=PRESETS,
-        notices=notices(read_catalog(session).datasets),
+        notices=notices(show_datasets(session)),
         preset=preset,
         again=again,
         key=key or uuid.uuid4().hex,

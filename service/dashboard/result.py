@@ -65,7 +65,6 @@ class Slider:
 
     @property
     def script_data(self) -> dict[str, Any]:
-        """The data for the page's script."""
         return {
             **self.validation.calibration.model_dump(include={"scores", "malignant"}),
             "lowest_of_lesions": self.lowest_of_lesions,

@@ -68,10 +68,7 @@ async def register_dataset(name: NewName, services: Services, request: Request, 
     the content it was first given. An upload is limited by `MAX_DATASET_BYTES` and `DATASET_UPLOAD_SECONDS`; a larger
     file is registered on the server, by `dermatriage dataset register --direct`.
     """
-    made, is_new = await register_upload(services, request, name)
-    response.headers["Location"] = request.url_for("read_dataset", name=name).path
-    response.status_code = 201 if is_new else 200
-    return show_dataset(made)
+    return _located(*await register_upload(services, request, name), request, response)
 
 
 @router.get("/v1/datasets/{name}", responses=problems("dataset-not-found", "invalid-request"))
@@ -110,7 +107,10 @@ def split_dataset(name: Name, asked: NewSplit, services: Services, request: Requ
 
     It is a data set with a name of its own, at `Location`. The data set needs lesion ids.
     """
-    made, is_new = split_alone(services, name, asked.seed)
+    return _located(*split_alone(services, name, asked.seed), request, response)
+
+
+def _located(made: DatasetRow, is_new: bool, request: Request, response: Response) -> DatasetRead:
     response.headers["Location"] = request.url_for("read_dataset", name=made.name).path
     response.status_code = 201 if is_new else 200
     return show_dataset(made)

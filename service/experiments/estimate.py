@@ -101,7 +101,7 @@ def epochs_of_networks(session: Session, spec: ExperimentSpec) -> Epochs:
 
 
 def _networks(spec: ExperimentSpec) -> list[Network]:
-    """That of each trial of Phase 1."""
+    """One for each trial of Phase 1, in their order."""
     return [Network(trial.architecture, trial.input_size) for trial in screening(spec).values()]
 
 

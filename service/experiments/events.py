@@ -23,6 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dermatriage_client.schemas import ENDED
+from dermatriage_client.streams import ends
 from models_store.database import Database
 from models_store.runs import find_experiment
 from models_store.tables import Event, Experiment
@@ -73,7 +74,7 @@ class Feed:
             try:
                 self._announce(await to_thread.run_sync(self._count, list(self._listeners)))
             except SQLAlchemyError as error:
-                log.warning("the database did not tell of new events, asking again: %s", error)
+                log.warning("the database did not answer whether there are new events, asking again: %s", error)
 
     def close(self) -> None:
         self.closing.set()
@@ -151,7 +152,7 @@ async def _stream(
             for event in events:
                 yield _encoded(event)
                 seen = event.number
-            if events and _ends(events[-1]):
+            if events and ends(events[-1].kind, events[-1].data):
                 return
             if not events and not await _news_came(news, admitted):
                 yield format_sse_event(comment="keep-alive")
@@ -193,10 +194,6 @@ def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
 def _encoded(event: Event) -> bytes:
     data: dict[str, Any] = event.data | {"at": event.created_at.isoformat()}
     return format_sse_event(id=str(event.number), event=event.kind, data_str=json.dumps(data))
-
-
-def _ends(event: Event) -> bool:
-    return event.kind == "experiment" and event.data.get("status") in ENDED and not event.data.get("retried")
 
 
 @contextmanager

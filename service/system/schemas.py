@@ -5,12 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dermatriage_client.examples import EXPERIMENT_ID, VERSION
 from dermatriage_client.schemas import Check
 
-EXPERIMENT_EXAMPLE = "exp_5f0c7a7f6f0b4c1f8d0f3f1f8f6a2b11"
-
-
-MODEL_EXAMPLE = "mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"
 TRIAL_EXAMPLE = "trl_0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a"
 
 
@@ -28,7 +25,7 @@ class RunningTrial(BaseModel):
     """A trial that a worker holds."""
 
     trial_id: str = Field(examples=[TRIAL_EXAMPLE])
-    experiment_id: str = Field(examples=[EXPERIMENT_EXAMPLE])
+    experiment_id: str = Field(examples=[EXPERIMENT_ID])
     name: str = Field(examples=["CNN_v1/W3"])
     phase: int = Field(examples=[1])
     epochs_done: int = Field(examples=[12])
@@ -100,7 +97,7 @@ class LiveEstimate(BaseModel):
 class LiveRecallRead(BaseModel):
     """What the outcomes of one model show, against what it promises. The sweeper counts them."""
 
-    version: str = Field(examples=[MODEL_EXAMPLE])
+    version: str = Field(examples=[VERSION])
     counted_at: datetime = Field(examples=["2026-01-05T12:00:00Z"])
     malignant: CallsRead = Field(description="Images called malignant.")
     benign: CallsRead = Field(description="Images called benign.")
@@ -121,7 +118,7 @@ class EventRead(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    experiment_id: str = Field(examples=[EXPERIMENT_EXAMPLE])
+    experiment_id: str = Field(examples=[EXPERIMENT_ID])
     number: int = Field(examples=[7])
     kind: str = Field(examples=["trial"])
     data: dict[str, Any] = Field(examples=[{"trial_id": TRIAL_EXAMPLE, "status": "succeeded"}])
@@ -138,11 +135,12 @@ class SystemRead(BaseModel):
     )
     versions: Versions
     workers_heard: bool = Field(
-        description="False while the broker is away: only leases tell of workers then.", examples=[True]
+        description="False while the broker does not answer; then only workers that hold a lease are listed.",
+        examples=[True],
     )
     workers: list[WorkerRead]
     queues: list[QueueRead]
-    champion: str | None = Field(description="Version that answers in this process.", examples=[MODEL_EXAMPLE])
+    champion: str | None = Field(description="Version that answers in this process.", examples=[VERSION])
     disk: dict[str, int] | None = Field(
         description="Bytes by kind, measured within the last minutes; null until the first measurement is complete.",
         examples=[{"models": 48_210_331, "checkpoints": 9_113_402, "database": 2_621_440}],

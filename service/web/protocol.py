@@ -181,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if nothing_is_left or self._bytes_before - self._bytes_to_send() >= LEAST_WRITTEN_BYTES:
             self._watch_writing()
             return
-        # A reset instead of an orderly end, for which the kernel would wait as long as the client lets it.
+        # A reset instead of an orderly end, for which the kernel would wait as long as the client takes.
         reset = struct.pack("ii", 1, 0)
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
         self.transport.abort()

@@ -35,12 +35,13 @@ def elsewhere(dermatriage: Dermatriage, tmp_path: Path, monkeypatch: pytest.Monk
 def test_server_that_answers_gets_the_data_set_whatever_the_folder(
     elsewhere: Path, server: str, dermatriage: Dermatriage
 ) -> None:
-    registered = dermatriage(*REGISTER)
+    registered, again = dermatriage(*REGISTER), dermatriage(*REGISTER, "--json")
     described = dermatriage("dataset", "describe", "clinic")
     split = dermatriage("dataset", "split", "clinic", "--seed", "3")
     submitted = dermatriage("submit", "--dataset", "clinic", "--set", "calibration.policy=youden", "--json")
 
     assert f"on {server}." in registered.out
+    assert again.json["place"] == f"on {server}"
     assert "dermatriage dataset split clinic --seed 0" in registered.out
     assert ["test", "40"] in [line.split()[:2] for line in described.out.splitlines()]
     assert split.out.startswith("clinic_new_lesions_3 (sha256")
