@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from models_store.contract.catalog import DISCLAIMER
 from service.cli import experiments, models, outcomes, predicting, pruning, status, submitting
-from service.cli.output import Finished, ending, notes
+from service.cli.output import KEY, URL, Finished, ending, notes
 
 STACK = "service.cli.stack"
 LATER = {
@@ -51,7 +51,8 @@ app = typer.Typer(
     name="dermatriage",
     cls=Verbs,
     help=f"Train, calibrate and serve a screening classifier for skin lesions. {DISCLAIMER}",
-    epilog="Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; "
+    epilog=f"Environment: {URL} is the address of the server, as --url is; {KEY} is the API key, where the server asks "
+    "for one. Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; "
     "3 no server answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,

@@ -1,5 +1,6 @@
 """Describe, register and split data sets: on a server, or on this machine's database and store."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ from service.cli.destinations import (
     settings_of,
     store_name,
 )
-from service.cli.output import AsJson, Url, console, notes, show_json, show_table
+from service.cli.output import AsJson, Url, again, console, notes, show_json, show_table
 from service.datasets.notices import sharing_sentence, split_command
 from service.datasets.reading import show_dataset
 from service.datasets.recording import record
@@ -53,12 +54,13 @@ def describe_dataset(
         client = server(url, direct, var)
         if client is not None:
             with client:
-                return _tell_record(client.dataset(dataset), as_json)
+                return _tell_record(client.dataset(dataset), _split_command(dataset, client, var), as_json)
     description = describe(_file(dataset, settings))
     if as_json:
         return show_json(description.to_json())
     _show(description)
-    return _show_sharing(description.shared_lesions, "NAME" if _is_file(dataset) else dataset)
+    command = _split_command("NAME" if _is_file(dataset) else dataset, None, var, direct=direct)
+    return _show_sharing(description.shared_lesions, command, is_registered=not _is_file(dataset))
 
 
 @app.command("register")
@@ -82,7 +84,7 @@ def register_dataset(
     if as_json:
         return show_json({**registered.model_dump(), "place": _place(client, settings)})
     console().print(f"Registered {name} (sha256 {registered.sha256}) {_place(client, settings)}.", soft_wrap=True)
-    return _show_sharing(_shared(registered), name)
+    return _show_sharing(_shared(registered), _split_command(name, client, var, direct=direct))
 
 
 @app.command("split")
@@ -107,7 +109,7 @@ def split_dataset(
     sizes = ", ".join(f"{split} {sum(classes.values()):,}" for split, classes in (made.counts or {}).items())
     place = _place(client, settings)
     console().print(f"{made.name} (sha256 {made.sha256}) is registered {place}: {sizes} images.", soft_wrap=True)
-    return _show_sharing(_shared(made), made.name)
+    return _show_sharing(_shared(made), _split_command(made.name, client, var, direct=direct))
 
 
 def register_file(path: Path, name: str, settings: Settings, *, create: bool | None = None) -> DatasetRead:
@@ -166,13 +168,13 @@ def _shared(read: DatasetRead) -> SharedLesions | None:
     return None if read.shared_lesions is None else SharedLesions(**read.shared_lesions.model_dump())
 
 
-def _tell_record(read: DatasetRead, as_json: bool) -> None:
+def _tell_record(read: DatasetRead, command: str, as_json: bool) -> None:
     if as_json:
         return show_json(read)
     out = console()
     out.print(f"{read.name}  {read.image_size} x {read.image_size} pixels\nsha256 {read.sha256}", soft_wrap=True)
     _show_splits({split: split_counts(classes) for split, classes in (read.counts or {}).items()}, read.synthetic)
-    return _show_sharing(_shared(read), read.name)
+    return _show_sharing(_shared(read), command)
 
 
 def _show(description: DatasetDescription) -> None:
@@ -203,7 +205,16 @@ def _show_splits(splits: Mapping[str, SplitCounts], synthetic: bool) -> None:
     )
 
 
-def _show_sharing(shared: SharedLesions | None, name: str) -> None:
+def _split_command(name: str, client: Client | None, var: Path | None, *, direct: bool = False) -> str:
+    """How to split the data set in the same place: on this server, or in the database and store of this machine."""
+    command = split_command(name)
+    if client is not None:
+        return again(client, command)
+    place = f" --var {shlex.quote(str(var))}" if var is not None else " --direct" if direct else ""
+    return f"dermatriage {command}{place}"
+
+
+def _show_sharing(shared: SharedLesions | None, command: str, *, is_registered: bool = True) -> None:
     """Say whether the splits share lesions, and how to make a split that does not."""
     out = console()
     if shared is None:
@@ -212,5 +223,5 @@ def _show_sharing(shared: SharedLesions | None, name: str) -> None:
         out.print("lesions shared between splits: none")
     else:
         out.print(f"[bold]{sharing_sentence(shared)}[/bold]", soft_wrap=True)
-        first = "Register the file, then make" if name == "NAME" else "Make"
-        out.print(f"{first} a split without shared lesions: {split_command(name)}", soft_wrap=True)
+        first = "Make" if is_registered else "Register the file, then make"
+        out.print(f"{first} a split without shared lesions: {command}", soft_wrap=True)

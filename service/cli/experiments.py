@@ -20,6 +20,7 @@ from service.cli.output import (
     Limit,
     Sure,
     Url,
+    again,
     confirm,
     connected,
     console,
@@ -47,12 +48,13 @@ def experiments(
     with connected(url) as client:
         found = client.experiments(status=status, page_size=min(limit, 200))
         newest = list(islice(found, limit))
+        first = again(client, "submit --preset demo --dataset synthetic --watch")
     if as_json:
         show_json(newest)
     elif newest:
         show_table(LISTED, map(listed, newest))
     else:
-        notes().print("There is none. Submit one: dermatriage submit --preset demo --dataset synthetic --watch")
+        notes().print(f"There is none. Submit one: {first}", soft_wrap=True)
 
 
 def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
@@ -111,7 +113,8 @@ def retry(
         elif as_json:
             show_json(retried)
         else:
-            console().print(f"{experiment} is {retried.status}. Follow it: dermatriage watch {experiment}")
+            follow_it = again(client, f"watch {experiment}")
+            console().print(f"{experiment} is {retried.status}. Follow it: {follow_it}", soft_wrap=True)
 
 
 def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:
@@ -143,8 +146,9 @@ def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None
         experiment = follow(client, experiment_id, notes() if as_json else console())
     except KeyboardInterrupt:
         notes().print(
-            f"The experiment goes on. Follow it again: dermatriage watch {experiment_id}; "
-            f"stop it: dermatriage cancel {experiment_id}"
+            f"The experiment goes on. Follow it again: {again(client, f'watch {experiment_id}')}; "
+            f"stop it: {again(client, f'cancel {experiment_id}')}",
+            soft_wrap=True,
         )
         raise Finished(INTERRUPTED) from None
     if as_json:

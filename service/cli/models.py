@@ -22,6 +22,7 @@ from service.cli.output import (
     Limit,
     Sure,
     Url,
+    again,
     confirm,
     connected,
     console,
@@ -44,13 +45,14 @@ def models(
     """List model versions, newest first."""
     with connected(url) as client:
         newest = list(islice(client.models(page_size=min(limit, 200)), limit))
+        first = again(client, "submit --preset demo --dataset synthetic --watch")
     if as_json:
         show_json(newest)
     elif newest:
         show_table(LISTED, map(_row, newest))
         notes().print("* the champion, which answers predictions; figures of the test set")
     else:
-        notes().print("There is none. Train one: dermatriage submit --preset demo --dataset synthetic --watch")
+        notes().print(f"There is none. Train one: {first}", soft_wrap=True)
 
 
 def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:

@@ -86,10 +86,18 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def connected(url: str | None, retries: Retries = RETRIES, timeout_seconds: float = 60) -> Client:
     """A client of the given server, or of the one that the settings describe, with the key of DERMATRIAGE_API_KEY."""
-    if url is None:
-        settings = Settings()
-        url = f"http://{settings.host}:{settings.port}"
-    return Client(url, key=os.environ.get(KEY), retries=retries, timeout_seconds=timeout_seconds)
+    return Client(url or _own_url(), key=os.environ.get(KEY), retries=retries, timeout_seconds=timeout_seconds)
+
+
+def again(client: Client, command: str) -> str:
+    """`dermatriage COMMAND` as it reaches the same server from the same terminal."""
+    default = os.environ.get(URL) or _own_url()
+    return f"dermatriage {command}{'' if client.url == default.rstrip('/') else f' --url {client.url}'}"
+
+
+def _own_url() -> str:
+    settings = Settings()
+    return f"http://{settings.host}:{settings.port}"
 
 
 def figure(metrics: Mapping[str, Any], name: str) -> str:
@@ -115,6 +123,7 @@ FAILED, UNUSABLE, UNREACHABLE, NO_KEY = 1, 2, 3, 4
 HOW_TO_START = "Start it with `make up`, or name a running one with --url or DERMATRIAGE_URL."
 HOW_TO_GET_A_KEY = (
     "Make one where the server runs: dermatriage keys create NAME --scope read --scope predict --scope submit\n"
+    "(and --var FOLDER, if `dermatriage up --var FOLDER` runs it).\n"
     f"Then say here: export {KEY}=dt_…"
 )
 

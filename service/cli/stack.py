@@ -1,5 +1,6 @@
 """Run the whole product on this machine: until Ctrl-C, or for one demonstration."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from service.cli.demo import demonstrate
 from service.cli.destinations import database_name, store_name
-from service.cli.output import INTERRUPTED, Finished, console
+from service.cli.output import INTERRUPTED, KEY, Finished, console
 from service.embedded.processes import ParentWatch, interruptible
 from service.embedded.stack import Stack, embedded_stack, settings_under
 
@@ -32,7 +33,7 @@ def up(
         settings = settings.model_copy(update={"port": port})
     try:
         with interruptible(), embedded_stack(settings, var, out.print) as stack:
-            _welcome(stack)
+            _welcome(stack, var)
             while True:
                 stack.check()
                 parent.check()
@@ -56,12 +57,17 @@ def demo(
         raise Finished(INTERRUPTED) from None
 
 
-def _welcome(stack: Stack) -> None:
+def _welcome(stack: Stack, var: Path) -> None:
+    scopes = "--scope read --scope predict --scope submit --scope admin"
+    first_key = (
+        f"  .venv/bin/dermatriage keys create NAME {scopes} --var {shlex.quote(str(var))}\n"
+        f"  export {KEY}=dt_…  # the key that it shows; a browser signs in with it\n"
+    )
     console().print(
         f"\nDermaTriage runs.\n  Dashboard  {stack.url}/\n  API        {stack.url}/docs\n"
         f"  Database   {database_name(stack.settings)}\n  Store      {store_name(stack.settings)}\n"
         f"  Logs       {stack.logs}\n\n"
-        "In another terminal:\n"
+        f"In another terminal:\n{first_key if stack.settings.auth == 'keys' else ''}"
         f"  .venv/bin/dermatriage submit --preset demo --dataset synthetic --watch --url {stack.url}\n"
         "Ctrl-C stops everything.",
         soft_wrap=True,

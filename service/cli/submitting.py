@@ -11,7 +11,7 @@ from models_store.contract.catalog import PRESETS
 from models_store.contract.suggestions import suggestion
 from service.cli.completing import architectures, class_weights, datasets, presets, strategies
 from service.cli.experiments import Watch, follow_to_the_end
-from service.cli.output import AsJson, BadInput, Url, connected, console, notes, show_json
+from service.cli.output import AsJson, BadInput, Url, again, connected, console, notes, show_json
 
 
 def submit(
@@ -72,7 +72,8 @@ def submit(
         elif as_json:
             show_json(submitted)
         else:
-            console().print(f"Submitted {submitted.id}.\nFollow it: dermatriage watch {submitted.id}")
+            follow_it = again(client, f"watch {submitted.id}")
+            console().print(f"Submitted {submitted.id}.\nFollow it: {follow_it}", soft_wrap=True)
 
 
 def _experiment(spec: Path | None, preset: str | None, replaced: dict[str, Any], fields: list[str]) -> dict[str, Any]:

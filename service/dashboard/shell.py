@@ -15,6 +15,7 @@ from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
 from starlette.types import Receive, Scope, Send
 
 from dermatriage_client.problems import MEDIA_TYPE
+from models_store.settings import Settings
 from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
 from service.dashboard.assets import asset
 from service.errors import Problem
@@ -33,10 +34,11 @@ HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "same-orig
 
 @dataclass(frozen=True)
 class Viewer:
-    """The person who opened a page, what they may do, and the token that their forms need."""
+    """The person who opened a page, what they may do, the token that their forms need, and the server's address."""
 
     name: str
     scopes: frozenset[str]
+    address: str
     signed_in: bool = False
     form_token: str = ""
 
@@ -46,10 +48,12 @@ class Viewer:
 
 async def viewer(request: Request) -> Viewer:
     """From the key that the browser signed in with; if keys are off, everyone may do everything."""
-    keys_are_off = request.app.state.service.settings.auth == "off"
+    settings: Settings = request.app.state.service.settings
+    keys_are_off = settings.auth == "off"
     return Viewer(
         name=str(request.scope.get(CALLER, "nobody")),
         scopes=frozenset(("admin",)) if keys_are_off else request.scope.get(SCOPES, frozenset()),
+        address=(settings.public_url or str(request.base_url)).rstrip("/"),
         signed_in=FORM_TOKEN in request.scope,
         form_token=request.scope.get(FORM_TOKEN, ""),
     )

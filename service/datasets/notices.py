@@ -60,7 +60,7 @@ def sharing_sentence(shared: SharedLesions) -> str:
 
 
 def split_command(name: str) -> str:
-    return f"dermatriage dataset split {name} --seed 0"
+    return f"dataset split {name} --seed 0"
 
 
 def _remade(read: DatasetRead, datasets: Sequence[DatasetRead]) -> str | None:

@@ -13,6 +13,11 @@ def code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
+def at_server(text: str, address: str) -> str:
+    """Text whose commands in backticks name the server, so that they work in any folder."""
+    return re.sub(r"`(dermatriage [^`]+)`", lambda command: f"`{command[1]} --url {address}`", text)
+
+
 def moment(when: datetime | None, *, seconds: bool = False) -> str:
     """A date and time in UTC, to the minute or to the second."""
     return "not yet" if when is None else when.astimezone(UTC).strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} UTC")
@@ -73,6 +78,7 @@ def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) 
 
 FILTERS = {
     "code": code,
+    "at_server": at_server,
     "moment": moment,
     "ago": ago,
     "duration": duration,

@@ -19,7 +19,7 @@ from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialR
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.experiments import ExperimentId
 from service.cli.identifiers import experiment_id
-from service.cli.output import BadInput, Url, connected, console
+from service.cli.output import BadInput, Url, again, connected, console
 
 app = typer.Typer(add_completion=False)
 
@@ -48,7 +48,8 @@ def export(
     with connected(url) as client:
         found = client.experiment(experiment_id(client, experiment))
         if found.status not in ENDED:
-            raise BadInput(f"{found.id} is {found.status}; export it when it has ended: dermatriage watch {found.id}")
+            watch = again(client, f"watch {found.id}")
+            raise BadInput(f"{found.id} is {found.status}; export it when it has ended: {watch}")
         store = _store(to)
         if store.holds(found):
             console().print(f"{found.id} is in {to} already.", soft_wrap=True)

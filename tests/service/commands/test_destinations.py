@@ -1,5 +1,6 @@
 """Where `dataset` and `keys` work: on the server that answers, or on a database that is named, never on a new one."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,24 @@ def test_server_and_folder_exclude_each_other(dermatriage: Dermatriage) -> None:
     ended = dermatriage(*REGISTER, "--url", "http://127.0.0.1:9", "--var", "mine")
     assert ended.exit_code == 2
     assert "choose one of them" in ended.err
+
+
+def test_printed_commands_go_where_the_one_before_went(
+    server: str, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DERMATRIAGE_URL")
+    for place in (("--url", server), ("--var", "my folder", "--create")):
+        printed = dermatriage(*REGISTER, *place).out.rpartition("shared lesions: ")[2]
+        assert dermatriage(*shlex.split(printed)[1:]).exit_code == 0
+    submitted = dermatriage("submit", "--dataset", "synthetic", "--url", server)
+    watch = shlex.split(submitted.out.rpartition("Follow it: ")[2])[1:]
+    assert watch[-2:] == ["--url", server]
+    assert dermatriage("cancel", *watch[1:]).exit_code == 0
+    monkeypatch.setenv("DERMATRIAGE_URL", server)
+    assert "--url" not in dermatriage("submit", "--dataset", "synthetic").out
+
+
+def test_help_names_the_variables_of_address_and_key(dermatriage: Dermatriage) -> None:
+    words = " ".join(dermatriage("--help").out.split())
+    assert "DERMATRIAGE_URL is the address of the server" in words
+    assert "DERMATRIAGE_API_KEY is the API key" in words

@@ -147,7 +147,7 @@ def test_a_comparison_states_for_each_model_whether_its_figures_speak_for_new_le
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     first, second = f"mdl_{make_result('leaking')}", f"mdl_{make_result('grouped', grouped)}"
     left, right = client.get(f"/models/compare?a={first}&b={second}").text.split('class="card side-b"')
-    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in left
+    assert "<code>dermatriage dataset split fabricated_28 --seed 0 --url http://testserver</code>" in left
     assert "Every test lesion is new to the network." in right
 
 

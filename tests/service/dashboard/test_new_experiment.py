@@ -184,7 +184,7 @@ def test_data_sets_say_what_limits_their_figures_and_the_command_that_mends_it(
     assert "The images are generated" in page
     assert "1,991 lesions have images in more than one split" in page
     assert "695 test images and 344 validation images" in page
-    assert "<code>dermatriage dataset split leaky --seed 0</code>" in page
+    assert "<code>dermatriage dataset split leaky --seed 0 --url http://testserver</code>" in page
 
 
 def test_button_makes_the_split_and_chooses_it_in_a_form_that_keeps_the_rest(

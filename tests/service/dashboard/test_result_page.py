@@ -80,7 +80,10 @@ def test_the_result_page_says_whether_it_speaks_for_new_lesions(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
     leaking = client.get(f"/experiments/{make_result()}/result").text
-    assert "<code>dermatriage dataset split fabricated_28 --seed 0</code>" in leaking.split("Test results")[0]
+    assert (
+        "<code>dermatriage dataset split fabricated_28 --seed 0 --url http://testserver</code>"
+        in leaking.split("Test results")[0]
+    )
     assert "not an estimate for new lesions" in leaking
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     clean = client.get(f"/experiments/{make_result('grouped', grouped)}/result").text
