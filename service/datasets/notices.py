@@ -60,6 +60,7 @@ def sharing_sentence(shared: SharedLesions) -> str:
 
 
 def split_command(name: str) -> str:
+    """What follows `dermatriage`."""
     return f"dataset split {name} --seed 0"
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from service.models.validation import outcome
 from tests.diagnosing_network import diagnosing_network
 from tests.end_to_end.browser import DESKTOP, PHONE, Visit, visit
 from tests.end_to_end.serving import served
+from tests.end_to_end.stack import eventually
 from tests.finished_experiment import a_final_record, a_spec, store_finished
 from tests.populated_service import populate
 
@@ -163,21 +165,53 @@ def test_slider_computes_the_same_as_the_server(visitor: Visit, gallery: Gallery
         assert visitor.page.evaluate(SAME_ARITHMETIC, case) == expected
 
 
-def test_experiments_are_chosen_in_the_list_and_compared(visitor: Visit, gallery: Gallery) -> None:
-    visitor.open("/")
-    page = visitor.page
-    for experiment_id in gallery.experiments[:2]:
-        page.locator(f"#row-{experiment_id} input").check()
-    page.get_by_role("button", name="Compare the chosen experiments").click()
-    expect(page.get_by_role("heading", name="Compare experiments")).to_be_visible()
-    expect(page.get_by_role("table", name="Test results at the threshold")).to_be_visible()
+def listed(client: httpx.Client, **params: str) -> dict[str, Any]:
+    """One recorded prediction, the newest or that after the cursor."""
+    page: dict[str, Any] = client.get("/v1/predictions", params={"limit": 1, **params}).json()
+    return page
 
 
-def test_report_opens_from_the_result(visitor: Visit, gallery: Gallery) -> None:
+def test_a_clinician_reads_the_result_with_its_limits_and_the_difference_to_another_model(
+    visitor: Visit, gallery: Gallery
+) -> None:
+    page, (first, second, _) = visitor.page, gallery.experiments
     visitor.open(gallery.result)
-    visitor.page.get_by_role("link", name="Report", exact=True).click()
-    expect(visitor.page.get_by_role("heading", name="Summary")).to_be_visible()
-    assert visitor.page.url.endswith("/report")
+    expect(page.locator(".notice", has_text="New lesions.").first).to_contain_text(
+        "these figures do not speak for new lesions"
+    )
+    guarantee = page.locator(".card", has=page.get_by_role("heading", name="Guarantee", exact=True))
+    expect(guarantee).to_contain_text("Validly calibrated; recall on the test set is")
+    expect(page.get_by_text("Not promoted: ")).to_be_visible()
+    expect(page.locator("#plot-decision-curve .trace").first).to_be_attached()
+    page.locator("summary", has_text="By diagnosis").click()
+    for table, diagnosis in (("Malignant diagnoses: sensitivity", "mel"), ("Benign diagnoses: specificity", "nv")):
+        expect(page.get_by_role("table", name=table)).to_contain_text(DIAGNOSES[diagnosis])
+    page.get_by_role("link", name="Report", exact=True).click()
+    expect(page.get_by_role("heading", name="Summary")).to_be_visible()
+    visitor.open(f"/models/compare?a=mdl_{first}&b=mdl_{second}")
+    expect(page.locator("main")).to_contain_text("McNemar")
+    expect(page.locator("main")).to_contain_text("DeLong")
+
+
+def test_a_developer_is_told_what_was_meant_and_how_much_more_may_be_asked_and_reads_the_record(
+    visitor: Visit, gallery: Gallery
+) -> None:
+    with httpx.Client(base_url=gallery.home, trust_env=False) as client:
+        problem = client.post("/v1/experiments", json={"dataset": "synthetic", "epoch": 3}).json()
+        assert "did you mean `epochs`?" in problem["detail"]
+        answers = [
+            client.post("/v1/predict", content=picture(darkness), headers={"Content-Type": "image/png"})
+            for darkness in (10, 240)
+        ]
+        assert [answer.json()["label"] for answer in answers] == ["benign", "malignant"]
+        assert re.fullmatch(r'"requests";r=\d+;t=\d+', answers[0].headers["RateLimit"])
+        assert re.fullmatch(r'"requests";q=\d+;w=60', answers[0].headers["RateLimit-Policy"])
+        older, newer = (answer.json()["prediction_id"] for answer in answers)
+        eventually(lambda: listed(client)["items"][0]["id"] == newer, what="the record of a prediction")
+        assert listed(client, cursor=listed(client)["next_cursor"])["items"][0]["id"] == older
+    visitor.open(problem["type"])
+    expect(visitor.page.get_by_role("heading", name=problem["title"])).to_be_visible()
+    expect(visitor.page.get_by_role("heading", name="What to do")).to_be_visible()
 
 
 def test_bundle_and_card_can_be_downloaded(visitor: Visit, gallery: Gallery) -> None:
