@@ -1,7 +1,8 @@
-"""Dates and durations in short English, as template filters."""
+"""Dates, durations and names of files in short English, as template filters."""
 
 import re
 from datetime import UTC, datetime
+from textwrap import shorten
 
 from markupsafe import Markup, escape
 
@@ -11,6 +12,11 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def code(text: str) -> Markup:
     """Text in which backticks become `<code>`; everything else is escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def file_name(text: str) -> str:
+    """Lower-case words joined by hyphens, in at most 60 characters, as part of a file's name."""
+    return shorten(re.sub(r"[^a-z0-9]+", " ", text.lower()), 60, placeholder="").replace(" ", "-")
 
 
 def moment(when: datetime | None, *, seconds: bool = False) -> str:
@@ -73,6 +79,7 @@ def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) 
 
 FILTERS = {
     "code": code,
+    "file_name": file_name,
     "moment": moment,
     "ago": ago,
     "duration": duration,

@@ -16,9 +16,9 @@ from service.presentation.experiment import BundleContents, ExperimentRecord, re
 from service.presentation.templates import TEMPLATES
 from service.report import training_curves
 
-# The page contains everything it needs, so a browser may load nothing else.
+# The page contains everything it needs, so a browser may load nothing else; plotly.js makes a PNG from a blob.
 REPORT_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
     "form-action 'none'"
 )
 RECALLS_SHOWN = (0.80, 0.85, 0.90, 0.95, 0.975)
