@@ -12,6 +12,7 @@ from models_store.database import release
 from models_store.store.storage import Storage
 from models_store.tables import Model
 from service.presentation import descriptions, plots
+from service.presentation.citing import citation
 from service.presentation.experiment import BundleContents, ExperimentRecord, read_bundle_contents, read_record
 from service.presentation.templates import TEMPLATES
 from service.report import training_curves
@@ -43,6 +44,7 @@ def report_page(session: Session, storage: Storage, cache_root: Path, experiment
         legend=training_curves.trial_legend(record),
         environments=_environments(record),
         bundle=bundle,
+        citation=citation(record),
         plotly=Markup(plotly.offline.get_plotlyjs()),
         **_test_results(record.model),
     )
