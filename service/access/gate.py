@@ -97,7 +97,7 @@ class Gate:
         try:
             await self._admit(scope)
         except Problem as problem:
-            answer = _to_sign_in(scope) if problem.status == 401 and _is_visit(scope) else None
+            answer = _to_sign_in(scope) if problem.status == 401 and is_visit(scope) else None
             await (answer or problem.response(Request(scope)))(scope, receive, _with_rate_limit(scope, send))
             return
         await self.app(scope, receive, _with_rate_limit(scope, send))
@@ -181,7 +181,7 @@ def _changes_by_api(scope: Connection) -> bool:
     return scope["method"] not in SAFE and api_address(scope).startswith(API)
 
 
-def _is_visit(scope: Connection) -> bool:
+def is_visit(scope: Connection) -> bool:
     """Whether a person asks for a page, who can sign in, rather than a program, which has to send a key."""
     headers = Headers(scope=scope)
     return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")
