@@ -113,7 +113,7 @@ class Gate:
         if self.settings.auth == "off":
             if _is_public_name(headers.get("host", "")):
                 raise _forbidden(
-                    "it names this service as if it stood on the internet, as a page that deceives a browser would",
+                    "the Host header names a public host, as in a DNS rebinding attack",
                     "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
                 )
             scope[CALLER] = "local"

@@ -110,7 +110,8 @@ def add_unknown_page(app: FastAPI) -> None:
     handler = app.exception_handlers[HTTPException]
 
     def answer(request: Request, error: Exception) -> Response:
-        problem: Response = handler(request, error)
+        problem = handler(request, error)
+        assert isinstance(problem, Response)
         is_unknown = problem.status_code == HTTP_404_NOT_FOUND and "endpoint" not in request.scope
         return _as_page(viewer_of(request), problem) if is_unknown and is_visit(request.scope) else problem
 

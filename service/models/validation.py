@@ -48,7 +48,7 @@ def read_validation(model: Model, storage: Storage) -> ValidationRead:
         try:
             found = StoredBundle(storage, model.store_key, model.manifest_sha256, Path(folder)).validation
         except (NotInBundle, BundleUnreadable) as error:
-            raise ValidationNotKept(f"the scores of {model.version} are not there to read: {error}") from error
+            raise ValidationNotKept(f"the scores of {model.version} cannot be read: {error}") from error
     return ValidationRead(
         version=model.version,
         threshold=model.threshold,
