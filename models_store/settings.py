@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     auth: Literal["off", "keys"] = Field("off", description="`off` works on loopback only; `keys` asks for API keys.")
     trusted_proxies: str = Field(
-        "", description="Proxies whose `X-Forwarded-For` and `-Proto` are believed: addresses or networks, by commas."
+        "", description="Proxies whose `X-Forwarded-For` and `-Proto` are trusted: addresses or networks, by commas."
     )
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that share the port.")
     inference_threads: int = Field(1, ge=1, description="Threads of one run of the network, in each web process.")
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         None, description="PEM file of the Ed25519 key with which a worker signs its bundles; without: unsigned."
     )
     verify_keys: Path | None = Field(
-        None, description="PEM file of the public keys whose signatures on bundles are believed; without: none checked."
+        None, description="PEM file of the public keys whose signatures on bundles are trusted; without: none checked."
     )
     require_signatures: bool = Field(False, description="Whether a bundle that nobody signed is refused.")
     webhook_url: str | None = Field(

@@ -17,6 +17,7 @@ from service.access.gate import Gate, refuse_open_access
 from service.access.keys import Keyring
 from service.access.rates import Rates
 from service.dashboard import routes as dashboard
+from service.dashboard.shell import add_unknown_page
 from service.datasets import endpoints as datasets
 from service.dependencies import Service
 from service.errors import add_handlers
@@ -96,6 +97,7 @@ def create_app(
     for protocol in protocols:
         app.add_middleware(protocol.Translation)
     add_handlers(app)
+    add_unknown_page(app)
     app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
     for part in (
         experiments,

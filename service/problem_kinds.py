@@ -87,8 +87,8 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "method-not-allowed": ProblemKind(
         405,
-        "The address does not take this method",
-        "the address exists, and takes other methods",
+        "The address does not allow this method",
+        "the address exists, and allows other methods",
         "The Allow header and GET /docs list the methods of this address.",
     ),
     "request-timeout": ProblemKind(
@@ -172,7 +172,7 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "charset-unknown": ProblemKind(
         415,
-        "The charset is not read here",
+        "The charset is not supported",
         "the Content-Type names a charset other than UTF-8, ASCII and ISO-8859-1",
         "Send UTF-8, or leave the charset out of Content-Type.",
     ),

@@ -1,7 +1,7 @@
 """Takes a screenshot of every page of the dashboard: light, dark and on a phone. ``make screenshots [DATA=path.npz]``.
 
-Starts the whole product, trains a small experiment (on the images of DATA, or on generated ones), starts a second one,
-and opens each page in the system's Chromium. Writes docs/images/*.png. Takes minutes on two cores.
+Starts the whole product, trains a small experiment with two seeds (on the images of DATA, or on generated ones), starts
+another one, and opens each page in the system's Chromium. Writes docs/images/*.png. Takes minutes on two cores.
 """
 
 import argparse
@@ -66,9 +66,13 @@ def main() -> None:
     asked = parser.parse_args()
     with started() as browser, running(asked.data) as (stack, dataset):
         finished = stack.submit(**SMALL, dataset=dataset)
-        eventually(
-            lambda: stack.read(finished)["status"] == "succeeded", EXPERIMENT_SECONDS, "the end of the experiment"
-        )
+        repeated = stack.submit(**SMALL | {"name": "With another seed", "seed": 43}, dataset=dataset)
+        for experiment_id in (finished, repeated):
+            eventually(
+                lambda waited=experiment_id: stack.read(waited)["status"] == "succeeded",
+                EXPERIMENT_SECONDS,
+                "the end of the experiment",
+            )
         stack.submit(**LONG | {"name": "Deeper networks on a GPU", "queue": "gpu"}, dataset=dataset)
         stack.cancel(stack.submit(**LONG | {"name": "Cancelled", "queue": "gpu"}, dataset=dataset))
         running_id = stack.submit(**LONG, dataset=dataset, priority=9)
@@ -80,6 +84,7 @@ def main() -> None:
             Shot("experiment", experiment),
             Shot("experiment-running", f"/experiments/{running_id}"),
             Shot("result", f"{experiment}/result"),
+            Shot("comparison", f"/experiments/compare?id={finished}&id={repeated}"),
             Shot("models", "/models"),
             Shot("model", f"/models/{stack.read(finished)['result']['model_version']}", whole=False),
             Shot("try-it", "/try", press="generated melanoma", until="#answer"),

@@ -34,7 +34,7 @@ RECIPE: dict[str, Any] = {
     "label_smoothing": 0.0,
     "pretrained_epochs": 1.0,
     "augmentation": {"rotation_degrees": 20, "shift": 0.15, "zoom": 0.1, "at_once": False},
-    "description": "as the study trains: two classes, Adam, early stopping",
+    "description": "two classes, Adam, early stopping",
 }
 SELECTION_POLICIES = ["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
 CALIBRATION_POLICIES = [

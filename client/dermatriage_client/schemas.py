@@ -509,7 +509,7 @@ class Prediction(BaseModel):
         ge=0,
         description="How far the image's features lie from those of the training images, as a share of the distance "
         "within which 99 % of validation images lie. Above 1 there is the warning `unlike_training`; null where the "
-        "model's bundle is from before this was told.",
+        "model's bundle does not record this distance.",
         examples=[0.41],
     )
     warnings: list[WarningRead]

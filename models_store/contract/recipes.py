@@ -60,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
             label_smoothing=0.0,
             pretrained_epochs=1.0,
             augmentation=Augmentation(rotation_degrees=20, shift=0.15, zoom=0.10, at_once=False),
-            description="as the study trains: two classes, Adam, early stopping",
+            description="two classes, Adam, early stopping",
         ),
         Recipe(
             name="modern",

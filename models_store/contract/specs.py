@@ -145,7 +145,7 @@ class ExperimentSpec(Spec):
     )
     dataset: DatasetName = Field(description="`dermamnist`, `synthetic`, or the name of a registered data set.")
     architectures: tuple[str, ...] = Field(
-        STUDY, min_length=1, description="Architectures that Phase 1 screens; the study's thirteen unless given."
+        STUDY, min_length=1, description="Architectures that Phase 1 screens; thirteen of them unless given."
     )
     class_weights: tuple[str, ...] = Field(("W3",), min_length=1, description="Class weights that Phase 1 screens.")
     weights: Literal["imagenet", "none"] = Field("imagenet", description="Initial weights of the transfer bases.")
@@ -171,7 +171,7 @@ class ExperimentSpec(Spec):
     calibration: CalibrationSpec = CalibrationSpec()
     final: FinalModelSpec = FinalModelSpec()
     limits: LimitsSpec = LimitsSpec()
-    queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker that owns a GPU.")
+    queue: Literal["cpu", "gpu"] = Field("cpu", description="`gpu` trials wait for a worker with a GPU.")
     promote: Literal["never", "if_better", "always"] = Field(
         "never",
         description="Whether the finished model becomes the champion that answers `/predict`; `if_better` asks that it "

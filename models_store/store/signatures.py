@@ -99,7 +99,7 @@ class Trusted:
         if algorithm != ALGORITHM:
             raise SignatureRefused(f"the signature is of the kind {algorithm!r}, not {ALGORITHM}")
         if key_id not in self.keys:
-            raise SignatureRefused(f"it is signed by the key {key_id!r}, which is not one of those that are believed")
+            raise SignatureRefused(f"it is signed by the key {key_id!r}, which is not one of the trusted keys")
         try:
             self.keys[key_id].verify(signed, content)
         except InvalidSignature as error:

@@ -97,7 +97,7 @@ class Gate:
         try:
             await self._admit(scope)
         except Problem as problem:
-            answer = _to_sign_in(scope) if problem.status == 401 and _is_visit(scope) else None
+            answer = _to_sign_in(scope) if problem.status == 401 and is_visit(scope) else None
             await (answer or problem.response(Request(scope)))(scope, receive, _with_rate_limit(scope, send))
             return
         await self.app(scope, receive, _with_rate_limit(scope, send))
@@ -113,7 +113,7 @@ class Gate:
         if self.settings.auth == "off":
             if _is_public_name(headers.get("host", "")):
                 raise _forbidden(
-                    "it names this service as if it stood on the internet, as a page that deceives a browser would",
+                    "the Host header names a public host, as in a DNS rebinding attack",
                     "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
                 )
             scope[CALLER] = "local"
@@ -181,7 +181,7 @@ def _changes_by_api(scope: Connection) -> bool:
     return scope["method"] not in SAFE and api_address(scope).startswith(API)
 
 
-def _is_visit(scope: Connection) -> bool:
+def is_visit(scope: Connection) -> bool:
     """Whether a person asks for a page, who can sign in, rather than a program, which has to send a key."""
     headers = Headers(scope=scope)
     return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")

@@ -64,7 +64,7 @@ def create(session: Session, name: str, scopes: list[Scope], expires: timedelta 
     if unknown or not scopes:
         raise KeyRefused(f"unknown scope {', '.join(unknown) or '(none)'}; choose from {', '.join(SCOPES)}")
     if not name.strip() or not name.isprintable() or len(name) > 200:
-        raise KeyRefused("a key needs a name of 1 to 200 printable characters, to be told from the others")
+        raise KeyRefused("a key needs a name of 1 to 200 printable characters")
     prefix, secret = _random(8), _random(32)
     moment = now(session)
     key = ApiKey(
@@ -148,7 +148,7 @@ class Keyring:
                     }
                     self._signed_in = sessions.live(session)
             except SQLAlchemyError as error:
-                log.warning("the database did not tell the API keys: %s", type(error).__name__)
+                log.warning("the API keys could not be read from the database: %s", type(error).__name__)
             self._knows_since = self._began
 
     def find(self, text: str) -> Known | None:

@@ -8,7 +8,7 @@ from dermatriage_client import Client
 from service.cli.output import BadInput
 
 LATEST = "latest"
-HELP = "A beginning that no other has will do, and so will `latest`."
+HELP = "Its first characters are enough if they are unique; `latest` is the newest."
 BEGINNING = re.compile(r"[A-Za-z0-9_]{1,64}")
 WHOLE = re.compile(r"(exp|mdl)_[0-9a-f]{32}")
 Listed = Callable[[str | None], Iterator[str]]

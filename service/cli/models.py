@@ -144,7 +144,7 @@ def _names(known: Catalog) -> Iterator[tuple[str, str, str]]:
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle as a zip, or its folder.")]
 Key = Annotated[
-    Path | None, typer.Option(help="PEM file of the public keys that are believed; without, no signature is checked.")
+    Path | None, typer.Option(help="PEM file of the trusted public keys; without, no signature is checked.")
 ]
 
 

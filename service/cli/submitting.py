@@ -35,7 +35,7 @@ def submit(
     seed: Annotated[int | None, typer.Option(help="Seeds weights, shuffling and augmentation.")] = None,
     weights: Annotated[str | None, typer.Option(help="Initial weights of transfer bases: imagenet or none.")] = None,
     priority: Annotated[int | None, typer.Option(help="9 runs first, 0 last.")] = None,
-    queue: Annotated[str | None, typer.Option(help="cpu, or gpu to wait for a worker that owns a GPU.")] = None,
+    queue: Annotated[str | None, typer.Option(help="cpu, or gpu to wait for a worker with a GPU.")] = None,
     promote: Annotated[str | None, typer.Option(help="Make the model champion: never, if_better or always.")] = None,
     set_: Annotated[
         list[str] | None,

@@ -23,6 +23,7 @@ from service.models.validation import (
     read_validation,
     stops,
 )
+from service.presentation.citing import citation
 from service.presentation.descriptions import cautions, why_unfinished
 from service.presentation.experiment import read_bundle_contents, read_record
 from service.presentation.plots import result_plots
@@ -93,6 +94,7 @@ def result_page(experiment_id: Identifier, viewer: Viewing, session: Reading, se
         test=test,
         calibration=calibration,
         guarantee=calibration["guarantee"],
+        citation=citation(record),
         cautions=cautions(record),
         why_first=record.ranking.why_first(record.trials),
         warnings=(record.experiment.result or {}).get("warnings", []),

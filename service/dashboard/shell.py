@@ -7,16 +7,17 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
-from starlette.status import HTTP_500_INTERNAL_SERVER_ERROR
+from starlette.exceptions import HTTPException
+from starlette.status import HTTP_404_NOT_FOUND, HTTP_500_INTERNAL_SERVER_ERROR
 from starlette.types import Receive, Scope, Send
 
 from dermatriage_client.problems import MEDIA_TYPE
 from models_store.settings import Settings
-from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES
+from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES, is_visit
 from service.dashboard.assets import asset
 from service.errors import Problem
 from service.presentation.templates import TEMPLATES
@@ -46,7 +47,7 @@ class Viewer:
         return scope in self.scopes or "admin" in self.scopes
 
 
-async def viewer(request: Request) -> Viewer:
+def viewer_of(request: Request) -> Viewer:
     """From the key that the browser signed in with; if keys are off, everyone may do everything."""
     settings: Settings = request.app.state.service.settings
     keys_are_off = settings.auth == "off"
@@ -57,6 +58,10 @@ async def viewer(request: Request) -> Viewer:
         signed_in=FORM_TOKEN in request.scope,
         form_token=request.scope.get(FORM_TOKEN, ""),
     )
+
+
+async def viewer(request: Request) -> Viewer:
+    return viewer_of(request)
 
 
 Viewing = Annotated[Viewer, Depends(viewer)]
@@ -99,9 +104,22 @@ def _paged(handler: Callable[[Request, Exception], Response]) -> Callable[[Reque
         problem = handler(request, error)
         if problem.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
             log.error("the page %s failed", request.url.path, exc_info=error)
-        return _as_page(await viewer(request), problem)
+        return _as_page(viewer_of(request), problem)
 
     return answer
+
+
+def add_unknown_page(app: FastAPI) -> None:
+    """Answers a browser that opens an unknown address with a page; programs get the problem as before."""
+    handler = app.exception_handlers[HTTPException]
+
+    def answer(request: Request, error: Exception) -> Response:
+        problem = handler(request, error)
+        assert isinstance(problem, Response)
+        is_unknown = problem.status_code == HTTP_404_NOT_FOUND and "endpoint" not in request.scope
+        return _as_page(viewer_of(request), problem) if is_unknown and is_visit(request.scope) else problem
+
+    app.add_exception_handler(HTTPException, answer)
 
 
 async def _require_own_form(request: Request) -> None:

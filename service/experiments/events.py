@@ -74,7 +74,7 @@ class Feed:
             try:
                 self._announce(await to_thread.run_sync(self._count, list(self._listeners)))
             except SQLAlchemyError as error:
-                log.warning("the database did not answer whether there are new events, asking again: %s", error)
+                log.warning("new events could not be read from the database, trying again: %s", error)
 
     def close(self) -> None:
         self.closing.set()

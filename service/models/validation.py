@@ -47,7 +47,7 @@ def read_validation(model: Model, storage: Storage) -> ValidationRead:
         with opened(model, storage) as bundle:
             found = bundle.validation
     except (NotInBundle, BundleUnreadable) as error:
-        raise ValidationNotKept(f"the scores of {model.version} are not there to read: {error}") from error
+        raise ValidationNotKept(f"the scores of {model.version} cannot be read: {error}") from error
     return ValidationRead(
         version=model.version,
         threshold=model.threshold,

@@ -78,10 +78,10 @@ async def predict_batch(
 ) -> Lines:
     """Judges many images with one model, the champion when the request came.
 
-    An image that cannot be judged has a `problem` on its line and spoils nothing else. Directories in a zip are left
-    out; a zip inside a zip is not an image, and a zip whose members overlap is refused. Limits hold over all files and
-    zips of a request together: 1,000 images (256 outside of zips), 100 MiB sent, four times as much unpacked, and 4 GiB
-    of memory to decode, which is 85 photographs of 12 million pixels.
+    An image that cannot be judged has a `problem` on its line and does not affect the others. Directories in a zip are
+    left out; a zip inside a zip is not an image, and a zip whose members overlap is refused. Limits hold over all files
+    and zips of a request together: 1,000 images (256 outside of zips), 100 MiB sent, four times as much unpacked, and 4
+    GiB of memory to decode, which is 85 photographs of 12 million pixels.
     """
     serving = await champion(services)
     allowance = Allowance(

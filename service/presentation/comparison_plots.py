@@ -2,7 +2,16 @@
 
 from models_store.tables import Model
 from models_store.wording import rate
-from service.presentation.drawing import CHANCE, COLOURS, Plot, as_json, empty_figure, precision_recall_curve, roc_curve
+from service.presentation.drawing import (
+    CHANCE,
+    COLOURS,
+    Json,
+    Plot,
+    as_json,
+    empty_figure,
+    precision_recall_curve,
+    roc_curve,
+)
 
 STYLES = ((COLOURS[0], "solid", "diamond"), (COLOURS[1], "dash", "square"))
 
@@ -17,10 +26,9 @@ def overlaid(a: Model, b: Model) -> list[Plot]:
 def _roc(a: Model, b: Model) -> Plot:
     figure = empty_figure("1 - specificity", "Recall (sensitivity)")
     figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
-    for letter, model, (colour, dash, symbol) in zip("AB", (a, b), STYLES, strict=True):
-        test = model.metrics
-        figure.add_scatter(**roc_curve(test, letter, colour, dash))
-        figure.add_scatter(**_point(1 - test["specificity"], test["recall"], letter, symbol, colour))
+    for name, test, (colour, dash, symbol) in _named(a, b):
+        figure.add_scatter(**roc_curve(test, name, colour, dash))
+        figure.add_scatter(**_point(1 - test["specificity"], test["recall"], name, symbol, colour))
     alt = (
         f"ROC curves. A, solid with a diamond: area {rate(a.metrics['roc_auc'])}, recall {rate(a.metrics['recall'])} "
         f"at specificity {rate(a.metrics['specificity'])}. B, dashed with a square: area {rate(b.metrics['roc_auc'])}, "
@@ -31,10 +39,9 @@ def _roc(a: Model, b: Model) -> Plot:
 
 def _precision_recall(a: Model, b: Model) -> Plot:
     figure = empty_figure("Recall (sensitivity)", "Precision")
-    for letter, model, (colour, dash, symbol) in zip("AB", (a, b), STYLES, strict=True):
-        test = model.metrics
-        figure.add_scatter(**precision_recall_curve(test, letter, colour, dash))
-        figure.add_scatter(**_point(test["recall"], test["precision"], letter, symbol, colour))
+    for name, test, (colour, dash, symbol) in _named(a, b):
+        figure.add_scatter(**precision_recall_curve(test, name, colour, dash))
+        figure.add_scatter(**_point(test["recall"], test["precision"], name, symbol, colour))
     alt = (
         f"Precision-recall curves. A, solid with a diamond: average precision {rate(a.metrics['pr_auc'])}. B, dashed "
         f"with a square: {rate(b.metrics['pr_auc'])}."
@@ -42,6 +49,14 @@ def _precision_recall(a: Model, b: Model) -> Plot:
     return Plot("precision-recall", "Precision-recall curves", alt, as_json(figure, unit_axes=True))
 
 
-def _point(x: float, y: float | None, letter: str, symbol: str, colour: str) -> dict[str, object]:
+def _named(a: Model, b: Model) -> list[tuple[str, Json, tuple[str, str, str]]]:
+    """The name, the test results and the style of each model."""
+    return [
+        (f"{letter}: {model.winner}", model.metrics, style)
+        for letter, model, style in zip("AB", (a, b), STYLES, strict=True)
+    ]
+
+
+def _point(x: float, y: float | None, name: str, symbol: str, colour: str) -> dict[str, object]:
     marker = {"symbol": symbol, "size": 13, "color": colour}
-    return {"x": [x], "y": [y], "mode": "markers", "name": f"{letter}, chosen threshold", "marker": marker}
+    return {"x": [x], "y": [y], "mode": "markers", "name": f"{name}, chosen threshold", "marker": marker}

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 Json = Mapping[str, Any]
 
-CHANCE = {"mode": "lines", "line": {"dash": "dot", "color": "#888"}, "hoverinfo": "skip"}
+CHANCE = {"name": "chance", "mode": "lines", "line": {"dash": "dot", "color": "#888"}, "hoverinfo": "skip"}
 # Distinguishable for most colour-blind readers, on white and on black; after eight lines the dash pattern changes.
 COLOURS = ("#3b82c4", "#d9822b", "#2a9d6f", "#c25fa5", "#8a7fd6", "#a8862c", "#3c9fb5", "#d0605e")
 

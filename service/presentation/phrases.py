@@ -1,7 +1,8 @@
-"""Dates and durations in short English, as template filters."""
+"""Dates, durations and names of files in short English, as template filters."""
 
 import re
 from datetime import UTC, datetime
+from textwrap import shorten
 
 from markupsafe import Markup, escape
 
@@ -16,6 +17,11 @@ def code(text: str) -> Markup:
 def at_server(text: str, address: str) -> str:
     """Text whose commands in backticks name the server, so that they work in any folder."""
     return re.sub(r"`(dermatriage [^`]+)`", lambda command: f"`{command[1]} --url {address}`", text)
+
+
+def file_name(text: str) -> str:
+    """Lower-case words joined by hyphens, in at most 60 characters, as part of a file's name."""
+    return shorten(re.sub(r"[^a-z0-9]+", " ", text.lower()), 60, placeholder="").replace(" ", "-")
 
 
 def moment(when: datetime | None, *, seconds: bool = False) -> str:
@@ -79,6 +85,7 @@ def _two_units(seconds: int, large: int, larger: str, small: int, smaller: str) 
 FILTERS = {
     "code": code,
     "at_server": at_server,
+    "file_name": file_name,
     "moment": moment,
     "ago": ago,
     "duration": duration,

@@ -67,7 +67,7 @@ def reliability(test: Json) -> Plot:
     """Observed share against predicted probability, in bins of equal mass with exact intervals."""
     bins = test["reliability"]
     figure = empty_figure("Predicted probability of malignant", "Observed share of malignant")
-    figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE)
+    figure.add_scatter(x=[0, 1], y=[0, 1], **CHANCE | {"name": "perfectly calibrated"})
     figure.add_scatter(
         x=[part["predicted"] for part in bins],
         y=[part["observed"] for part in bins],
@@ -89,7 +89,7 @@ def decision_curve(test: Json) -> Plot:
     points = test["decision_curve"]
     thresholds, best = [point["threshold"] for point in points], test["malignant_images"] / test["images"]
     figure = empty_figure("Threshold probability", "Net benefit per image")
-    figure.add_scatter(x=[0, thresholds[-1]], y=[0, 0], name="treat none", **CHANCE)
+    figure.add_scatter(x=[0, thresholds[-1]], y=[0, 0], **CHANCE | {"name": "treat none"})
     for name, label, dash, colour in (("treat_all", "treat all", "dash", 1), ("model", "model", "solid", 0)):
         line = {"color": COLOURS[colour], "width": 2.5, "dash": dash}
         figure.add_scatter(x=thresholds, y=[point[name] for point in points], mode="lines", name=label, line=line)
@@ -115,6 +115,7 @@ def _by_diagnosis(rows: Sequence[Json], name: str, colour: str) -> Plot:
         x=[row["rate"] for row in rows],
         y=["<br>".join(wrap(DIAGNOSES[row["diagnosis"]], LABEL_CHARACTERS)) for row in rows],
         mode="markers",
+        name=name,
         marker={"color": colour, "size": 10},
         error_x=interval_bars([(row["rate"], row["interval"]) for row in rows]),
     )

@@ -13,13 +13,14 @@ from models_store.store.storage import Storage
 from models_store.tables import Model
 from models_store.wording import estimates, groups
 from service.presentation import descriptions, plots
+from service.presentation.citing import citation
 from service.presentation.experiment import BundleContents, ExperimentRecord, read_bundle_contents, read_record
 from service.presentation.templates import TEMPLATES
 from service.report import training_curves
 
-# The page contains everything it needs, so a browser may load nothing else.
+# The page contains everything it needs, so a browser may load nothing else; plotly.js makes a PNG from a blob.
 REPORT_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
     "form-action 'none'"
 )
 RECALLS_SHOWN = (0.80, 0.85, 0.90, 0.95, 0.975)
@@ -44,6 +45,7 @@ def report_page(session: Session, storage: Storage, cache_root: Path, experiment
         legend=training_curves.trial_legend(record),
         environments=_environments(record),
         bundle=bundle,
+        citation=citation(record),
         plotly=Markup(plotly.offline.get_plotlyjs()),
         **_test_results(record.model),
     )

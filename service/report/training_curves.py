@@ -60,6 +60,7 @@ def _curve(record: ExperimentRecord, metric: str, title: str) -> Plot:
             y=[epoch.metrics.get(metric) for epoch in chosen],
             mode="markers",
             name=f"{trial.name}, best epoch",
+            showlegend=False,
             meta=i,
             marker={"color": _colour(i), "size": 11 if is_winner else 7},
         )

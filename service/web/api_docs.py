@@ -117,6 +117,8 @@ POLICY = (
 )
 FILES = {
     "start.js": (HERE / "reference.js", "text/javascript"),
+    "theme.js": (HERE / "theme.js", "text/javascript"),
+    "reference.css": (HERE / "reference.css", "text/css"),
     "swagger-ui.css": (SWAGGER_UI / "swagger-ui.css", "text/css"),
     "swagger-ui-bundle.js": (SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript"),
 }
@@ -131,7 +133,7 @@ def read_reference() -> Response:
 
 @router.get("/docs/{name}")
 def read_reference_file(name: str) -> Response:
-    """One of three files; the name only chooses among them."""
+    """One of `FILES`; the name only chooses among them."""
     if name not in FILES:
         raise HTTPException(404)
     path, media_type = FILES[name]

@@ -137,13 +137,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Raises `ValueError`, which stops the parser, where other servers could see another end or another host."""
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            raise ValueError(f"HTTP/{version} is not spoken here")
+            raise ValueError(f"HTTP/{version} is not supported")
         encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if encodings and (encodings != [b"chunked"] or version == "1.0"):
             raise ValueError("the only transfer encoding is chunked, and not in HTTP/1.0")
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise ValueError("there has to be one Host")
+            raise ValueError("the request needs exactly one Host header")
 
     def _refuse(self) -> None:
         """Answers 400 where that cannot be taken for the answer to another request, and closes."""

@@ -23,6 +23,7 @@ from models_store.contract.figures import Evaluation
 from models_store.contract.recipes import RECIPES
 from models_store.contract.records import About, AnswerTime, CalibrationRecord
 from models_store.contract.specs import TrialSpec
+from models_store.datasets.citations import CITATIONS
 from models_store.wording import estimates, groups
 
 # Of DermaMNIST and HAM10000; a model made from generated images carries the licence of the program that made both.
@@ -67,6 +68,7 @@ def model_card(
     figures = evaluation.model_dump(mode="json")
     return TEMPLATES.get_template("card.md.j2").render(
         about=about,
+        publications=CITATIONS,
         trial=about.trial,
         data=about.data,
         calibration=calibration,

@@ -16,14 +16,8 @@ function make(tag, text, className = "") {
   return element;
 }
 
-/** An escaped CSV field that no spreadsheet interprets as a formula. */
-function field(value) {
-  const text = String(value ?? "");
-  return `"${(/^[=+\-@\t\r]/.test(text) && typeof value !== "number" ? `'${text}` : text).replaceAll('"', '""')}"`;
-}
-
-/** The lines of a batch as CSV with a header (RFC 4180); diagnoses have columns where the model predicts them. */
-export function csv(lines) {
+/** The lines of a batch as rows with a header; diagnoses have columns where the model predicts them. */
+function table(lines) {
   const names = lines.find(({ prediction }) => prediction?.diagnoses)?.prediction.diagnoses.map(({ diagnosis }) => diagnosis) ?? [];
   const columns = ["index", "file", "label", "probability_malignant", "threshold", "unlikeness", "model_version", "warnings", "problem", ...names];
   const rows = lines.map(({ index, file, prediction, problem }) => [
@@ -38,7 +32,7 @@ export function csv(lines) {
     problem && `${problem.title}: ${problem.detail}`,
     ...names.map((_, place) => prediction?.diagnoses[place].probability),
   ]);
-  return [columns, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");
+  return [columns, ...rows];
 }
 
 /** Calls `handle` with each line of JSON as it arrives. */
@@ -234,10 +228,6 @@ export default function start({ announce, send }) {
   }
   for (const id of ["show-heat", "opacity"]) find(id).addEventListener("input", updateHeatmap);
   find("csv").addEventListener("click", () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv(lines)], { type: "text/csv" }));
-    link.download = "dermatriage-predictions.csv";
-    link.click();
-    URL.revokeObjectURL(link.href);
+    downloads.save("dermatriage-predictions.csv", "text/csv", downloads.csv(table(lines)));
   });
 }

@@ -229,7 +229,7 @@ function drawCurve(curves, hidden, withTrain, figure) {
     const at = numbers.indexOf(trial.best);
     if (at >= 0) {
       const marker = { color: line.color, size: 9 };
-      data.push({ x: [trial.best], y: [validation[at]], mode: "markers", name: `${trial.name}, best epoch`, marker });
+      data.push({ x: [trial.best], y: [validation[at]], mode: "markers", name: `${trial.name}, best epoch`, marker, showlegend: false });
     }
   });
   const layout = { xaxis: { title: { text: "Epoch" }, range: [0.5, last + 0.5] }, yaxis: {}, hovermode: "closest" };

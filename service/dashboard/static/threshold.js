@@ -60,15 +60,13 @@ function point(counts) {
 }
 
 function roc(line, here, chosen) {
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim();
   const unit = { range: [-0.03, 1.03], constrain: "domain" };
   return {
     data: [
-      { x: [0, 1], y: [0, 1], mode: "lines", line: { dash: "dot", color: "#888" }, hoverinfo: "skip" },
-      { ...line, mode: "lines", line: { color: "#3b82c4", width: 2.5 }, hoverinfo: "skip" },
-      { x: [chosen[0]], y: [chosen[1]], mode: "markers", name: "chosen", marker: { symbol: "diamond", size: 13, color: "#d9822b" } },
-      { x: [here[0]], y: [here[1]], mode: "markers", name: "here", marker: { symbol: "circle-open", size: 18, color: ink, line: { width: 3 } } },
+      { x: [0, 1], y: [0, 1], mode: "lines", name: "chance", line: { dash: "dot", color: "#888" }, hoverinfo: "skip" },
+      { ...line, mode: "lines", name: "ROC", line: { color: "#3b82c4", width: 2.5 }, hoverinfo: "skip" },
+      { x: [chosen[0]], y: [chosen[1]], mode: "markers", name: "chosen threshold", marker: { symbol: "diamond", size: 13, color: "#d9822b" } },
+      { x: [here[0]], y: [here[1]], mode: "markers", name: "slider", marker: { symbol: "circle-open", size: 18, color: "#2a9d6f", line: { width: 3 } } },
     ],
     layout: {
       height: 340,

@@ -206,7 +206,7 @@ def _about_memory(image: Image.Image, needed: int, most: int) -> str:
 def _about_frames(image: Image.Image) -> list[Warned]:
     if not getattr(image, "is_animated", False):
         return []
-    return [Warned("first_of_several", "The TIFF holds several images; only the first was looked at.")]
+    return [Warned("first_of_several", "The TIFF holds several images; only the first was used.")]
 
 
 def _square(image: Image.Image, size: int, noticed: list[Warned]) -> Image.Image:
@@ -269,6 +269,6 @@ def _about_geometry(found: tuple[int, int], size: int) -> list[Warned]:
         message = f"The image of {width} x {height} pixels was enlarged to {size} x {size}; detail is missing."
         noticed.append(Warned("enlarged", message))
     if long > EXTREME_ASPECT_RATIO * short:
-        message = f"Only the central {short} x {short} of {width} x {height} pixels was looked at."
+        message = f"Only the central {short} x {short} of {width} x {height} pixels was used."
         noticed.append(Warned("cropped", message))
     return noticed

@@ -67,7 +67,7 @@ class Predictor:
             try:
                 self._follow()
             except SQLAlchemyError as error:
-                log.warning("the database did not say which model is champion: %s", error)
+                log.warning("the champion could not be read from the database: %s", error)
 
     def _follow(self) -> None:
         with self.database.read() as session:

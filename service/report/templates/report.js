@@ -6,6 +6,8 @@
   const size = () => (paper.matches ? { width: PAPER_WIDTH, autosize: false } : {});
   const redraw = () => plots.redraw(size());
   const figures = plots.drawAll(size());
+  // A report that was passed on as a file has no dashboard.
+  document.querySelector(".back").hidden = location.protocol === "file:";
 
   function show(trial, visible) {
     for (const figure of figures) {

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.presentation.phrases import about, ago, code, duration, milliseconds
+from service.presentation.phrases import about, ago, code, duration, file_name, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,8 @@ def test_milliseconds_have_at_least_two_digits(value: float, words: str) -> None
 
 def test_code_is_marked_and_markup_is_not() -> None:
     assert str(code("`a<b` and <i>")) == "<code>a&lt;b</code> and &lt;i&gt;"
+
+
+def test_the_name_of_a_file_is_short_and_has_no_special_characters() -> None:
+    assert file_name("Recall, at 95 % (or/more)") == "recall-at-95-or-more"
+    assert file_name("Epochs of " + "a network " * 20) == "epochs-of-a-network-a-network-a-network-a-network-a-network"

@@ -49,3 +49,15 @@ def test_an_error_on_a_page_is_a_page_with_a_remedy(client: TestClient) -> None:
 def test_a_former_address_redirects_for_good(client: TestClient, former: str, address: str) -> None:
     answer = client.get(former, follow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (308, address)
+
+
+def test_an_unknown_address_is_a_page_for_a_browser_and_a_problem_for_a_program(client: TestClient) -> None:
+    page = client.get("/nothing/here", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert '<a class="button" href="/">All experiments</a>' in page.text
+    assert "default-src 'none'; script-src 'self'" in page.headers["Content-Security-Policy"]
+    for headers in ({}, {"Accept": "application/json"}, {"Accept": "text/html", "Authorization": "Bearer none"}):
+        problem = client.get("/nothing/here", headers=headers)
+        assert (problem.status_code, problem.headers["Content-Type"]) == (404, "application/problem+json")
+    refused = client.get("/v1/predict", headers={"Accept": "text/html"})
+    assert (refused.status_code, refused.headers["Content-Type"]) == (405, "application/problem+json")
