@@ -36,7 +36,7 @@ from service.system import endpoints as system
 from service.system import health, prometheus
 from service.system.disk import DiskUse
 from service.web import api_docs, requests
-from service.web.limits import BodyLimit, Bounds, PlainText, SecurityHeaders
+from service.web.limits import BodyLimit, Bounds, PlainText
 from service.web.requests import Observe
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
@@ -90,7 +90,6 @@ def create_app(
     rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
     app.add_middleware(PlainText)
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     protocols = spoken()
     for protocol in protocols:

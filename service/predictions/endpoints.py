@@ -9,23 +9,16 @@ from sqlalchemy import select
 from dermatriage_client.schemas import Label, Moment, Page, Prediction, PredictionRead
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
-from service.dependencies import IDENTIFIER, Identifier, Reading, Service, Services
+from service.dependencies import IDENTIFIER, Identifier, Reading, Services
 from service.errors import Problem
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
-from service.predictions.express import express_route
+from service.predictions.express import ExpressRoute
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
 
-
-async def _express(services: Service, request: Request, content: bytes) -> Prediction:
-    serving = await champion(services)
-    async with while_connected(request):
-        return await answer(services, serving, content, request.scope.get(KEY_ID))
-
-
 router = APIRouter(tags=["predictions"])
-express = APIRouter(tags=["predictions"], route_class=express_route(_express))
+express = APIRouter(tags=["predictions"], route_class=ExpressRoute)
 
 IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of lesion.png)"}
 UPLOAD: dict[str, Any] = {
@@ -73,7 +66,7 @@ async def predict(
     """
     sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)
-    async with while_connected(request):
+    async with while_connected(request.receive):
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
 
 

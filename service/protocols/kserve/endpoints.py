@@ -97,7 +97,7 @@ async def infer(services: Services, serving: AskedModel, request: Request) -> Re
     """Judges the images of one tensor. Each is recorded; the first that is refused refuses the request."""
     try:
         asked, images = await _read(services, serving, request)
-        async with while_connected(request):
+        async with while_connected(request.receive):
             predictions = await _judge_all(services, serving, images, request.scope.get(KEY_ID))
     except Malformed as malformed:
         raise Problem("bad-request", str(malformed), REMEDY) from malformed
