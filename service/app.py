@@ -1,6 +1,7 @@
 """The web application: collaborators, endpoints, and a watch on which model is champion."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -95,7 +96,7 @@ def create_app(
     for protocol in protocols:
         app.add_middleware(protocol.Translation)
     add_handlers(app)
-    app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
+    predictions.add_predict(app.router)  # addresses are compared in this order, and most requests are for this one
     for part in (
         experiments,
         catalog,
@@ -174,4 +175,6 @@ def _look(service: Service) -> None:
 def create() -> FastAPI:
     """Reads the settings of the environment. Raises `OpenAccessRefused`."""
     requests.configure()
-    return create_app(Settings())
+    app = create_app(Settings())
+    gc.freeze()  # what is loaded by now stays: looking through it again and again took 5 % of an answer
+    return app

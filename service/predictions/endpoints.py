@@ -18,7 +18,6 @@ from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
 
 router = APIRouter(tags=["predictions"])
-express = APIRouter(tags=["predictions"], route_class=ExpressRoute)
 
 IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of lesion.png)"}
 UPLOAD: dict[str, Any] = {
@@ -47,8 +46,6 @@ SHARED: dict[str, Any] = {
 }
 
 
-@express.post("/predict", operation_id="predict_unversioned", **SHARED)
-@express.post("/v1/predict", **SHARED)
 async def predict(
     services: Services,
     request: Request,
@@ -68,6 +65,20 @@ async def predict(
     serving = await champion(services)
     async with while_connected(request.receive):
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
+
+
+def add_predict(to: APIRouter) -> None:
+    """Adds both addresses to the outermost router: an included one compares each request with its own routes anew."""
+    for path, operation_id in (("/v1/predict", None), ("/predict", "predict_unversioned")):
+        to.add_api_route(
+            path,
+            predict,
+            methods=["POST"],
+            tags=["predictions"],
+            operation_id=operation_id,
+            route_class_override=ExpressRoute,
+            **SHARED,
+        )
 
 
 @router.get("/v1/predictions", responses=problems("invalid-request"))
