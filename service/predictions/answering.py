@@ -18,6 +18,7 @@ from models_store.tables import new_id
 from models_store.wording import DIAGNOSES
 from service.dependencies import Service
 from service.errors import Problem
+from service.predictions.admission import overloaded
 from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
 from service.predictions.engine.judging import Allow, Judged, Sent, read
 from service.predictions.engine.predictor import Serving
@@ -128,7 +129,7 @@ async def _judged(services: Service, serving: Serving, sent: Sent, allow: Allow 
     except ImageRefused as refused:
         raise Problem("image-refused", str(refused)) from refused
     except QueueFull as full:
-        raise Problem("overloaded", str(full), headers={"Retry-After": "1"}) from full
+        raise overloaded(str(full)) from full
 
 
 def _diagnoses(probabilities: list[float]) -> list[dict[str, Any]]:

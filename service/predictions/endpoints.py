@@ -7,10 +7,10 @@ from fastapi import APIRouter, File, Query, Request, UploadFile
 from sqlalchemy import select
 
 from dermatriage_client.schemas import Label, Moment, Page, Prediction, PredictionRead
+from models_store.monitoring.outcomes import find_prediction
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
 from service.dependencies import IDENTIFIER, Identifier, Reading, Services
-from service.errors import Problem
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import ExpressRoute
@@ -117,7 +117,4 @@ def read_prediction(prediction_id: Identifier, session: Reading, services: Servi
     found = services.recorder.find(prediction_id)
     if found is not None:
         return PredictionRead.model_validate(found.columns())
-    row = session.get(PredictionRow, prediction_id)
-    if row is None:
-        raise Problem("prediction-not-found", f"there is no prediction {prediction_id}")
-    return PredictionRead.model_validate(row)
+    return PredictionRead.model_validate(find_prediction(session, prediction_id))
