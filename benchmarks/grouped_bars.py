@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-COLOURS = ("#3b82c4", "#d9822b", "#2a9d6f")
+COLOURS = ("#3b82c4", "#d9822b", "#2a9d6f", "#a05fb4", "#888888")
 INK = "#777"
-WIDTH, HEIGHT, GAP, LEFT, TOP = 340, 220, 60, 60, 50
+WIDTH, HEIGHT, GAP, LEFT, TOP = 340, 220, 60, 60, 70
+IN_A_ROW = 3  # of the series in the legend
 
 
 def grouped_bars(panels: Mapping[str, Mapping[str, Sequence[float]]], series: Sequence[str], axis: str) -> str:
@@ -19,9 +20,9 @@ def grouped_bars(panels: Mapping[str, Mapping[str, Sequence[float]]], series: Se
         f'font-family="sans-serif" font-size="12" fill="{INK}" role="img" aria-label="{escape(axis)}">'
     ]
     for place, title in enumerate(series):
-        x = LEFT + place * 240
-        parts.append(f'<rect x="{x}" y="6" width="12" height="12" fill="{COLOURS[place]}"/>')
-        parts.append(f'<text x="{x + 18}" y="16">{escape(title)}</text>')
+        x, y = LEFT + place % IN_A_ROW * 240, 6 + place // IN_A_ROW * 20
+        parts.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="{COLOURS[place]}"/>')
+        parts.append(f'<text x="{x + 18}" y="{y + 10}">{escape(title)}</text>')
     for number, (name, groups) in enumerate(panels.items()):
         parts += _panel(LEFT + number * (WIDTH + GAP), name, groups, low, high)
     parts.append(

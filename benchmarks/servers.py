@@ -1,4 +1,4 @@
-"""The three servers that are compared, as processes: how each is started, and what the kernel says of it."""
+"""The servers that are compared, as processes: how each is started, and what the kernel says of it."""
 
 import os
 import socket
@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.end_to_end.stack import free_port
 
+BENTOML = "1.4.40"
 READY_SECONDS = 180.0
 POLL_SECONDS = 0.01
 # Nothing reports home, and TensorFlow finds no GPU that the others would not use.
@@ -38,10 +40,11 @@ class Server:
         return sum(resident for resident, _ in figures), sum(proportional for _, proportional in figures)
 
 
-def service(settings: Mapping[str, object], port: int) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of this product's web process."""
+def service(settings: Mapping[str, object], port: int, checkout: Path = Path()) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of this product's web process, of the working directory or of another checkout."""
     environment = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in settings.items()}
-    return [sys.executable, "-m", "service.web"], environment | {"DERMATRIAGE_PORT": str(port)}
+    environment["PYTHONPATH"] = f"{checkout.resolve()}:{checkout.resolve() / 'client'}"
+    return [sys.executable, "-P", "-m", "service.web"], environment | {"DERMATRIAGE_PORT": str(port)}
 
 
 def peer(module: str, model: Path, port: int, processes: int, threads: int) -> tuple[list[str], dict[str, str]]:
@@ -49,6 +52,23 @@ def peer(module: str, model: Path, port: int, processes: int, threads: int) -> t
     command = [sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", "--port", str(port)]
     quiet = ["--workers", str(processes), "--log-level", "warning", "--no-access-log"]
     return [*command, *quiet], {"MODEL": str(model), "THREADS": str(threads)}
+
+
+def bento_environment(folder: Path) -> Path:
+    """Makes a virtual environment with BentoML, and ours of everything else that its server needs; returns `folder`."""
+    same = [f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "pillow")]
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    subprocess.run([*pip, f"bentoml=={BENTOML}", *same], check=True)
+    return folder
+
+
+def bento(folder: Path, model: Path, port: int, processes: int, threads: int) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of BentoML's server, of the virtual environment in `folder`."""
+    command = [str(folder / "bin" / "bentoml"), "serve", "benchmarks.peers.bento:Predict", "--host", "127.0.0.1"]
+    environment = {"MODEL": str(model), "THREADS": str(threads), "PROCESSES": str(processes)}
+    own = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "home")}
+    return [*command, "--port", str(port)], environment | own
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """How fast predictions are, beside what one would write otherwise and beside the floor.
 
-    python -m benchmarks.serving [--seconds 1] [--rounds 8] [--processes 1] [--report docs/serving.md]
+    python -m benchmarks.serving [--seconds 1] [--rounds 8] [--processes 1] [--before FOLDER] [--report docs/serving.md]
 
-Three servers on this machine with as many processes and threads: (a) this service with every feature on, (b) FastAPI
-around Keras' `model.predict`, (c) a bare FastAPI endpoint that decodes and calls ONNX Runtime. 1, 16 and 64 clients
-upload images of 28x28 pixels to CNN_v1 and ResNet_v1, the servers by turns, so that whatever else the machine does
-falls on all alike. Takes about five minutes on two cores. Expected: on CNN_v1 at 16 clients (a) answers 40 times as
-much as (b) and 0.6 times as much as (c), on ResNet_v1 as much as (c). An answer other than 200 makes the exit status 1.
+Servers on this machine with as many processes and threads: (a) this service with every feature on, (b) FastAPI around
+Keras' `model.predict`, (c) a bare FastAPI endpoint that decodes and calls ONNX Runtime, (d) BentoML with adaptive
+batching, installed from PyPI into a virtual environment of its own. `--before` adds this service as another checkout
+has it, with the same database schema. 1, 16 and 64 clients upload images of 28x28 pixels to CNN_v1 and ResNet_v1, the
+servers by turns, so that whatever else the machine does falls on all alike. Takes about seven minutes on two cores.
+Expected: on CNN_v1 at 16 clients (a) answers 40 times as much as (b) and about as much as (c), on ResNet_v1 as much as
+(c). An answer other than 200 makes the exit status 1.
 """
 
 import argparse
 import io
 import json
 import os
+import shutil
 import signal
 import statistics
 import sys
@@ -26,7 +29,7 @@ from PIL import Image
 
 from benchmarks import load, servers
 from benchmarks.servers import Server
-from benchmarks.serving_page import Cell, Measured, write_page
+from benchmarks.serving_page import BEFORE, Cell, Measured, write_page
 from benchmarks.untrained import promote_untrained
 from migrations import migrated
 from models_store.datasets.layout import read_split
@@ -36,7 +39,7 @@ from service.access import keys
 
 ARCHITECTURES = ("CNN_v1", "ResNet_v1")
 CLIENTS = (1, 16, 64)
-NAMES = ("a", "b", "c")
+NAMES = ("a", "b", "c", "d")
 STARTS = 3
 HEATMAPS = 15
 NO_LIMIT = 10**9  # requests a minute: a single key asks for everything here
@@ -47,24 +50,35 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that every server ends too
     busy_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
-        images = lesions(Path(name))
-        measured = [measure(architecture, Path(name) / architecture, images, asked) for architecture in ARCHITECTURES]
+        images, bento = lesions(Path(name)), servers.bento_environment(Path(name) / "bento")
+        measured = [
+            measure(architecture, Path(name) / architecture, images, bento, asked) for architecture in ARCHITECTURES
+        ]
     write_page(asked.report, measured, asked, busy_before)
     print(asked.report.read_text())
     return int(any(cell.load.failed for each in measured for cells in each.cells.values() for cell in cells))
 
 
-def measure(architecture: str, folder: Path, images: Sequence[bytes], asked: argparse.Namespace) -> Measured:
-    """Starts the three servers, lets them answer by turns, and asks the kernel what they took."""
+def measure(
+    architecture: str, folder: Path, images: Sequence[bytes], bento: Path, asked: argparse.Namespace
+) -> Measured:
+    """Starts the servers, lets them answer by turns, and asks the kernel what they took."""
     key, model = stored(folder, architecture)
-    at = servers.ports(NAMES)
+    names = NAMES if asked.before is None else (*NAMES, BEFORE)
+    at = servers.ports(names)
     headers = [("Authorization", f"Bearer {key}")]
-    requests = {name: [load.upload(image, at[name], headers) for image in images] for name in NAMES}
+    requests = {name: [load.upload(image, at[name], headers) for image in images] for name in names}
     commands = {
         "a": servers.service(settings_in(folder) | {"web_processes": asked.processes}, at["a"]),
         "b": servers.peer("keras_predict", model / "model.keras", at["b"], asked.processes, asked.threads),
         "c": servers.peer("floor", model / "model.onnx", at["c"], asked.processes, asked.threads),
+        "d": servers.bento(bento, model / "model.onnx", at["d"], asked.processes, asked.threads),
     }
+    if asked.before is not None:
+        copy = folder.with_name(f"{folder.name}-before")
+        shutil.copytree(folder, copy)
+        settings = settings_in(copy) | {"web_processes": asked.processes}
+        commands[BEFORE] = servers.service(settings, at[BEFORE], asked.before)
     found = Measured(architecture)
     for name in ("a", "c") * (STARTS - 1):  # once is enough for what takes ten seconds
         with servers.running(name, *commands[name], at[name], requests[name][0]) as server:
@@ -72,7 +86,7 @@ def measure(architecture: str, folder: Path, images: Sequence[bytes], asked: arg
     print(f"{architecture}: started each server; now all of them", file=sys.stderr)
     with ExitStack() as stack:
         started = [
-            stack.enter_context(servers.running(name, *commands[name], at[name], requests[name][0])) for name in NAMES
+            stack.enter_context(servers.running(name, *commands[name], at[name], requests[name][0])) for name in names
         ]
         for server in started:
             found.starts.setdefault(server.name, []).append((server.start_seconds, server.start_cpu_seconds))
@@ -143,6 +157,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--processes", type=int, default=1, help="web processes of each server")
     parser.add_argument("--threads", type=int, default=1, help="threads of one run of the network")
+    parser.add_argument("--before", type=Path, help="folder of another checkout of this service to compare with")
     parser.add_argument("--report", type=Path, default=Path("docs/serving.md"), help="where to write the page")
     return parser.parse_args()
 

@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+JSON = json.JSONEncoder(ensure_ascii=True, default=str)  # `json.dumps` would make one for every line
+
 
 class JsonLines(logging.Formatter):
     """Time, level, place, message, and the fields that were given as ``extra={"fields": …}``."""
@@ -20,7 +22,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return JSON.encode(line)
 
     def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
         return dict(getattr(record, "fields", {}))

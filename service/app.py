@@ -1,6 +1,7 @@
 """The web application: collaborators, endpoints, and a watch on which model is champion."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -37,7 +38,7 @@ from service.system import endpoints as system
 from service.system import health, prometheus
 from service.system.disk import DiskUse
 from service.web import api_docs, requests, webhook_docs
-from service.web.limits import BodyLimit, Bounds, PlainText, SecurityHeaders
+from service.web.limits import BodyLimit, Bounds, PlainText
 from service.web.requests import Observe
 
 # Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
@@ -91,14 +92,13 @@ def create_app(
     rates, sign_in_rates = (Rates(settings.requests_per_minute / settings.web_processes) for _ in range(2))
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
     app.add_middleware(PlainText)
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     protocols = spoken()
     for protocol in protocols:
         app.add_middleware(protocol.Translation)
     add_handlers(app)
     add_unknown_page(app)
-    app.include_router(predictions.express)  # addresses are compared in this order, and most requests are for this one
+    predictions.add_predict(app.router)  # addresses are compared in this order, and most requests are for this one
     for part in (
         experiments,
         catalog,
@@ -177,4 +177,6 @@ def _look(service: Service) -> None:
 def create() -> FastAPI:
     """Reads the settings of the environment. Raises `OpenAccessRefused`."""
     requests.configure()
-    return create_app(Settings())
+    app = create_app(Settings())
+    gc.freeze()  # what is loaded by now stays: looking through it again and again took 5 % of an answer
+    return app

@@ -28,14 +28,21 @@ class Verified:
     note: str | None
 
 
+def find_prediction(session: Session, prediction_id: str, *, for_update: bool = False) -> PredictionRow:
+    """Raises `PredictionNotFound`."""
+    found = session.get(PredictionRow, prediction_id, with_for_update=for_update)
+    if found is None:
+        raise PredictionNotFound(f"there is no prediction {prediction_id}")
+    return found
+
+
 def record(session: Session, prediction_id: str, verified: Verified, *, replaces: int | None, actor: str) -> bool:
     """Stores an outcome and says whether it is new; the current one again changes nothing.
 
     `replaces` is the number of the outcome that it corrects, None where there is none yet. Raises `PredictionNotFound`
     or `OutcomeDiffers`.
     """
-    if session.get(PredictionRow, prediction_id, with_for_update=True) is None:
-        raise PredictionNotFound(f"there is no prediction {prediction_id}")
+    find_prediction(session, prediction_id, for_update=True)
     earlier = current(session, prediction_id)
     if earlier is not None and _verified(earlier) == verified:
         return False

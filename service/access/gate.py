@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from models_store.settings import Settings
 from service.access.keys import FORM, Keyring, Known, Scope
-from service.access.rates import Rates, Taken
+from service.access.rates import Rates
 from service.access.sessions import COOKIE, form_token
 from service.errors import Problem
 from service.web.protocols import address as api_address
@@ -98,9 +98,9 @@ class Gate:
             await self._admit(scope)
         except Problem as problem:
             answer = _to_sign_in(scope) if problem.status == 401 and is_visit(scope) else None
-            await (answer or problem.response(Request(scope)))(scope, receive, _with_rate_limit(scope, send))
+            await (answer or problem.response(Request(scope)))(scope, receive, send)
             return
-        await self.app(scope, receive, _with_rate_limit(scope, send))
+        await self.app(scope, receive, send)
 
     async def _admit(self, scope: Connection) -> None:
         needed = scope_needed(scope["method"], api_address(scope), metrics_open=self.settings.metrics_open)
@@ -161,20 +161,6 @@ class Gate:
                 f"Wait {taken.seconds_to_next} s, and send many images at once with POST /v1/predict/batch.",
                 headers={"Retry-After": str(taken.seconds_to_next)},
             )
-
-
-def _with_rate_limit(scope: Connection, send: Send) -> Send:
-    """Tells callers whose requests are counted how many more they may send."""
-    taken: Taken | None = scope.get(TAKEN)
-    if taken is None:
-        return send
-
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(taken.headers())
-        await send(message)
-
-    return send_with_headers
 
 
 def _changes_by_api(scope: Connection) -> bool:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 MOST_CALLERS = 10_000
 
+RawHeader = tuple[bytes, bytes]
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -22,12 +24,12 @@ class Taken:
     remaining: int
     seconds_to_next: int
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> list[RawHeader]:
         """As draft-ietf-httpapi-ratelimit-headers names them; they speak of the share of this web process."""
-        return {
-            "RateLimit-Policy": f'"requests";q={self.limit};w=60',
-            "RateLimit": f'"requests";r={self.remaining};t={self.seconds_to_next}',
-        }
+        return [
+            (b"ratelimit-policy", b'"requests";q=%d;w=60' % self.limit),
+            (b"ratelimit", b'"requests";r=%d;t=%d' % (self.remaining, self.seconds_to_next)),
+        ]
 
 
 class Rates:

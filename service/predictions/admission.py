@@ -71,8 +71,12 @@ class Admission:
         return self._bytes + more <= self.most_bytes or self._bytes == beside
 
 
+def overloaded(detail: str | None = None) -> Problem:
+    return Problem("overloaded", detail, headers={"Retry-After": "1"})
+
+
 def refuse(request: Request, _error: Exception | None = None) -> Response:
-    return Problem("overloaded", headers={"Retry-After": "1"}).response(request)
+    return overloaded().response(request)
 
 
 def _announced(scope: Scope) -> int:

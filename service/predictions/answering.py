@@ -1,20 +1,24 @@
 """One upload from bytes to the answer that is given and recorded; one image and many go through it alike."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from anyio import to_thread
-from fastapi import Request
+from starlette.types import Receive
 
-from dermatriage_client.schemas import DiagnosisRead, Prediction, WarningRead
+from dermatriage_client.schemas import Prediction
+from models_store.contract.catalog import DISCLAIMER
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.tables import new_id
 from models_store.wording import DIAGNOSES
 from service.dependencies import Service
 from service.errors import Problem
+from service.predictions.admission import overloaded
 from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
 from service.predictions.engine.judging import Allow, Judged, Sent, read
 from service.predictions.engine.predictor import Serving
@@ -23,6 +27,10 @@ from service.predictions.engine.recorder import Answered
 from service.web import metrics
 
 ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
+
+SYNTHETIC_MODEL = Warned("synthetic_model", "The model was trained on generated images; it knows no real lesion.")
+NO_IMAGENET_WEIGHTS = Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's.")
+JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 # Most answers take less; a client that goes is looked for only behind those that do not.
 UNWATCHED_SECONDS = 0.05
@@ -51,34 +59,62 @@ async def answer(
     explain: bool = False,
 ) -> Prediction:
     """Classifies and records one upload. Raises `Problem` for an image that cannot be classified."""
+    judged, told = await _answered(services, serving, sent, key_id, allow)
+    prediction = Prediction.model_validate(told)
+    if explain:
+        prediction.explanation = await services.judge.explain(judged)
+    return prediction
+
+
+async def answer_in_json(services: Service, serving: Serving, sent: bytes, key_id: str | None) -> bytes:
+    """What `answer` returns, as JSON: without a pydantic model in between it takes a fifth of the time."""
+    _, told = await _answered(services, serving, sent, key_id)
+    return JSON.encode(told).encode()
+
+
+async def _answered(
+    services: Service, serving: Serving, sent: Sent, key_id: str | None, allow: Allow | None = None
+) -> tuple[Judged, dict[str, Any]]:
+    """The image as judged, and the fields of its `Prediction`."""
     size = len(sent) if isinstance(sent, bytes) else sent.seek(0, os.SEEK_END)
     if size > services.settings.max_upload_bytes:
         limit = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
         raise Problem("content-too-large", limit)
     judged = await _judged(services, serving, sent, allow)
-    prediction = _prediction(judged)
-    metrics.PREDICTIONS.labels(prediction.label, serving.version).inc()
-    for warning in prediction.warnings:
-        metrics.WARNINGS.labels(warning.code).inc()
+    label = "malignant" if judged.probability >= serving.threshold else "benign"
+    warnings = [*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings]
+    metrics.predictions(label, serving.version).inc()
+    for warned in warnings:
+        metrics.warnings(warned.code).inc()
     is_kept = services.settings.store_images and not judged.prepared.may_name_patient
-    services.recorder.add(
-        Answered(
-            id=prediction.prediction_id,
-            model_version=serving.version,
-            dataset=serving.dataset,
-            threshold=serving.threshold,
-            probability=judged.probability,
-            label=prediction.label,
-            image_sha256=judged.sha256,
-            warnings=tuple(warning.code for warning in prediction.warnings),
-            key_id=key_id,
-            created_at=datetime.now(UTC),
-            image=await _content(sent) if is_kept else None,
-        )
+    answered = Answered(
+        id=new_id("prd"),
+        model_version=serving.version,
+        dataset=serving.dataset,
+        threshold=serving.threshold,
+        probability=judged.probability,
+        label=label,
+        image_sha256=judged.sha256,
+        warnings=tuple(warned.code for warned in warnings),
+        key_id=key_id,
+        created_at=datetime.now(UTC),
+        image=await _content(sent) if is_kept else None,
     )
-    if explain:
-        prediction.explanation = await services.judge.explain(judged)
-    return prediction
+    services.recorder.add(answered)
+    return judged, {
+        "prediction_id": answered.id,
+        "label": label,
+        "probability_malignant": judged.probability,
+        "threshold": serving.threshold,
+        "model_version": serving.version,
+        "dataset": serving.dataset,
+        "guarantee": serving.guarantee,
+        "diagnoses": None if judged.diagnoses is None else _diagnoses(judged.diagnoses),
+        "unlikeness": None if judged.unlikeness is None else round(judged.unlikeness, 3),
+        "warnings": [{"code": warned.code, "message": warned.message} for warned in warnings],
+        "explanation": None,
+        "disclaimer": DISCLAIMER,
+    }
 
 
 async def _content(sent: Sent) -> bytes:
@@ -93,33 +129,12 @@ async def _judged(services: Service, serving: Serving, sent: Sent, allow: Allow 
     except ImageRefused as refused:
         raise Problem("image-refused", str(refused)) from refused
     except QueueFull as full:
-        raise Problem("overloaded", str(full), headers={"Retry-After": "1"}) from full
+        raise overloaded(str(full)) from full
 
 
-def _prediction(judged: Judged) -> Prediction:
-    serving = judged.serving
-    return Prediction.model_construct(
-        prediction_id=new_id("prd"),
-        label="malignant" if judged.probability >= serving.threshold else "benign",
-        probability_malignant=judged.probability,
-        threshold=serving.threshold,
-        model_version=serving.version,
-        dataset=serving.dataset,
-        guarantee=serving.guarantee,
-        diagnoses=None if judged.diagnoses is None else _diagnoses(judged.diagnoses),
-        unlikeness=None if judged.unlikeness is None else round(judged.unlikeness, 3),
-        warnings=[
-            WarningRead.model_construct(code=warned.code, message=warned.message)
-            for warned in (*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings)
-        ],
-    )
-
-
-def _diagnoses(probabilities: list[float]) -> list[DiagnosisRead]:
+def _diagnoses(probabilities: list[float]) -> list[dict[str, Any]]:
     return [
-        DiagnosisRead.model_construct(
-            diagnosis=short, name=DIAGNOSES[short], malignant=short in MALIGNANT, probability=probability
-        )
+        {"diagnosis": short, "name": DIAGNOSES[short], "malignant": short in MALIGNANT, "probability": probability}
         for short, probability in zip(CLASS_NAMES, probabilities, strict=True)
     ]
 
@@ -135,17 +150,13 @@ def _about_likeness(unlikeness: float | None) -> list[Warned]:
 
 
 def _about_model(serving: Serving) -> list[Warned]:
-    noticed = []
-    if serving.synthetic:
-        noticed.append(Warned("synthetic_model", "The model was trained on generated images; it knows no real lesion."))
-    if serving.weights == "none":
-        noticed.append(Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's."))
-    return noticed
+    noticed = [SYNTHETIC_MODEL] if serving.synthetic else []
+    return [*noticed, NO_IMAGENET_WEIGHTS] if serving.weights == "none" else noticed
 
 
 @asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancels what is done inside once the client has gone. The body of `request` must have been read.
+async def while_connected(receive: Receive) -> AsyncIterator[None]:
+    """Cancels what is done inside once the client has gone. The body must have been read.
 
     Raises `Problem` then, so that the log records 499; nobody receives it.
     """
@@ -154,7 +165,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(None) as ending:
             timer = loop.call_later(
-                UNWATCHED_SECONDS, lambda: watching.append(loop.create_task(_end_with_client(request, ending)))
+                UNWATCHED_SECONDS, lambda: watching.append(loop.create_task(_end_with_client(receive, ending)))
             )
             try:
                 yield
@@ -168,7 +179,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
         raise Problem("client-gone") from None
 
 
-async def _end_with_client(request: Request, ending: asyncio.Timeout) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _end_with_client(receive: Receive, ending: asyncio.Timeout) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
     ending.reschedule(asyncio.get_running_loop().time())

@@ -7,25 +7,17 @@ from fastapi import APIRouter, File, Query, Request, UploadFile
 from sqlalchemy import select
 
 from dermatriage_client.schemas import Label, Moment, Page, Prediction, PredictionRead
+from models_store.monitoring.outcomes import find_prediction
 from models_store.tables import PredictionRow
 from service.access.gate import KEY_ID
-from service.dependencies import IDENTIFIER, Identifier, Reading, Service, Services
-from service.errors import Problem
+from service.dependencies import IDENTIFIER, Identifier, Reading, Services
 from service.predictions.answering import ACCEPTED, answer, champion, while_connected
 from service.predictions.engine.judging import SMALL_BYTES
-from service.predictions.express import express_route
+from service.predictions.express import ExpressRoute
 from service.web.api_docs import problems
 from service.web.cursor_pages import Turned, page
 
-
-async def _express(services: Service, request: Request, content: bytes) -> Prediction:
-    serving = await champion(services)
-    async with while_connected(request):
-        return await answer(services, serving, content, request.scope.get(KEY_ID))
-
-
 router = APIRouter(tags=["predictions"])
-express = APIRouter(tags=["predictions"], route_class=express_route(_express))
 
 IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of lesion.png)"}
 UPLOAD: dict[str, Any] = {
@@ -54,8 +46,6 @@ SHARED: dict[str, Any] = {
 }
 
 
-@express.post("/predict", operation_id="predict_unversioned", **SHARED)
-@express.post("/v1/predict", **SHARED)
 async def predict(
     services: Services,
     request: Request,
@@ -73,8 +63,22 @@ async def predict(
     """
     sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)
-    async with while_connected(request):
+    async with while_connected(request.receive):
         return await answer(services, serving, sent, request.scope.get(KEY_ID), explain=explain)
+
+
+def add_predict(to: APIRouter) -> None:
+    """Adds both addresses to the outermost router: an included one compares each request with its own routes anew."""
+    for path, operation_id in (("/v1/predict", None), ("/predict", "predict_unversioned")):
+        to.add_api_route(
+            path,
+            predict,
+            methods=["POST"],
+            tags=["predictions"],
+            operation_id=operation_id,
+            route_class_override=ExpressRoute,
+            **SHARED,
+        )
 
 
 @router.get("/v1/predictions", responses=problems("invalid-request"))
@@ -113,7 +117,4 @@ def read_prediction(prediction_id: Identifier, session: Reading, services: Servi
     found = services.recorder.find(prediction_id)
     if found is not None:
         return PredictionRead.model_validate(found.columns())
-    row = session.get(PredictionRow, prediction_id)
-    if row is None:
-        raise Problem("prediction-not-found", f"there is no prediction {prediction_id}")
-    return PredictionRead.model_validate(row)
+    return PredictionRead.model_validate(find_prediction(session, prediction_id))

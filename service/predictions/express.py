@@ -6,17 +6,18 @@ upload, for which the difference is lost in the decoding.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
 from uuid import uuid4
 
-from fastapi import Request, Response
+from fastapi import Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
-from starlette.types import Message
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
+from service.access.gate import KEY_ID
 from service.dependencies import Service
 from service.errors import Problem
+from service.predictions.answering import answer_in_json, champion, while_connected
 
 MOST_BYTES = 128 * 1024
 FORM = re.compile(r"""multipart/form-data; ?boundary=("?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1""", re.IGNORECASE)
@@ -27,8 +28,6 @@ HEAD = re.compile(
 )
 
 IMAGES = ("image/", "application/dicom")
-
-Answer = Callable[[Service, Request, bytes], Awaitable[BaseModel]]
 
 
 def only_file(content_type: str, body: bytes) -> bytes | None:
@@ -46,31 +45,43 @@ def only_file(content_type: str, body: bytes) -> bytes | None:
     return body[head.end() : end]
 
 
-def express_route(answer: Answer) -> type[APIRoute]:
-    """A kind of route that lets `answer` handle plain uploads, and its endpoint everything else."""
+class ExpressRoute(APIRoute):
+    """Lets `answer_in_json` answer ordinary uploads, and the endpoint everything else."""
 
-    class ExpressRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            ordinary = super().get_route_handler()
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await super().handle(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        content_type = headers.get("content-type", "")
+        is_image = content_type.lower().startswith(IMAGES)
+        if not is_image and not content_type.lower().startswith("multipart/form-data"):
+            raise _unreadable(content_type)
+        if scope["query_string"] or not _is_small(headers):
+            await super().handle(*(_in_a_form(scope, receive) if is_image else (scope, receive)), send)
+            return
+        body = await _read(receive)
+        content = body if is_image else only_file(content_type, body)
+        if content is None:
+            await super().handle(scope, _unread(body, receive), send)
+            return
+        del body  # while the content waits
+        services: Service = scope["app"].state.service
+        serving = await champion(services)
+        async with while_connected(receive):
+            answer = await answer_in_json(services, serving, content, scope.get(KEY_ID))
+        await Response(answer, media_type="application/json")(scope, receive, send)
 
-            async def handle(request: Request) -> Response:
-                content_type = request.headers.get("content-type", "")
-                is_image = content_type.lower().startswith(IMAGES)
-                if not is_image and not content_type.lower().startswith("multipart/form-data"):
-                    raise _unreadable(content_type)
-                if not request.scope["query_string"] and _is_small(request):
-                    body = b"".join([chunk async for chunk in request.stream()])
-                    content = body if is_image else only_file(content_type, body)
-                    if content is None:
-                        return await ordinary(_unread(request, body))
-                    del body  # while the content waits
-                    answered = await answer(request.app.state.service, request, content)
-                    return Response(answered.model_dump_json(), media_type="application/json")
-                return await ordinary(_in_a_form(request) if is_image else request)
 
-            return handle
-
-    return ExpressRoute
+async def _read(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
 
 
 def _unreadable(content_type: str) -> Problem:
@@ -78,17 +89,17 @@ def _unreadable(content_type: str) -> Problem:
     return Problem("body-not-an-image", f"{sent}, neither multipart/form-data nor an image")
 
 
-def _in_a_form(request: Request) -> Request:
+def _in_a_form(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """A request whose body is an image, as the form with one file that the endpoint reads; nothing waits in memory."""
     boundary = uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n\r\n'.encode()
     tail = f"\r\n--{boundary}--\r\n".encode()
-    headers = [header for header in request.scope["headers"] if header[0] not in (b"content-type", b"content-length")]
+    headers = [header for header in scope["headers"] if header[0] not in (b"content-type", b"content-length")]
     headers.append((b"content-type", f"multipart/form-data; boundary={boundary}".encode()))
 
-    async def receive() -> Message:
+    async def receive_form() -> Message:
         nonlocal head, tail
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.request":
             body, head = head + message.get("body", b""), b""
             if not message.get("more_body", False):
@@ -96,19 +107,19 @@ def _in_a_form(request: Request) -> Request:
             return {**message, "body": body}
         return message
 
-    return Request({**request.scope, "headers": headers}, receive)
+    return {**scope, "headers": headers}, receive_form
 
 
-def _unread(request: Request, body: bytes) -> Request:
-    """A request whose body was read, as the general parser expects it."""
+def _unread(body: bytes, receive: Receive) -> Receive:
+    """The messages of a request whose body was read, as the general parser expects them."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def receive() -> Message:
-        return messages.pop() if messages else await request.receive()
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
 
-    return Request(request.scope, receive)
+    return receive_again
 
 
-def _is_small(request: Request) -> bool:
-    length = request.headers.get("content-length", "")
+def _is_small(headers: Headers) -> bool:
+    length = headers.get("content-length", "")
     return length.isascii() and length.isdigit() and int(length[:10]) <= MOST_BYTES

@@ -5,10 +5,8 @@ from fastapi import APIRouter, Response
 from dermatriage_client.schemas import OutcomeHistory, OutcomeRead, Verification
 from models_store.monitoring import outcomes
 from models_store.monitoring.outcomes import Verified
-from models_store.tables import PredictionRow
 from service.access.gate import Caller
 from service.dependencies import Identifier, Reading, Writing
-from service.errors import Problem
 from service.web.api_docs import problems
 
 router = APIRouter(prefix="/v1/predictions/{prediction_id}/outcome", tags=["predictions"])
@@ -39,7 +37,6 @@ def record_outcome(
 @router.get("", responses=problems("prediction-not-found", "invalid-request"))
 def list_outcomes(prediction_id: Identifier, session: Reading) -> OutcomeHistory:
     """The outcomes of a prediction, the current one first; empty before the first."""
-    if session.get(PredictionRow, prediction_id) is None:
-        raise Problem("prediction-not-found", f"there is no prediction {prediction_id}")
+    outcomes.find_prediction(session, prediction_id)
     rows = outcomes.history(session, prediction_id)
     return OutcomeHistory(items=[OutcomeRead.model_validate(row) for row in rows])

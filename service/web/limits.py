@@ -1,4 +1,4 @@
-"""Around every request: security headers, the most bytes and seconds of a body, and text that cannot be read."""
+"""Around every request: the most bytes and seconds of a body, and text that cannot be read."""
 
 import asyncio
 import codecs
@@ -6,36 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import SECURITY_HEADERS, Problem
+from service.errors import Problem
 from service.web.protocols import address
 
 CHARSETS = ("utf-8", "ascii", "iso8859-1")  # Python has some hundred codecs, and several of them are no charset
-
-
-class SecurityHeaders:
-    """Adds every header that the answer does not set by itself."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,28 @@
-"""Around every request: its id, its time for Prometheus, and one line in the log."""
+"""Around every request: its id, the headers of every answer, its time for Prometheus, and one line in the log."""
 
 import logging
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models_store import logs
-from service.access.gate import CALLER
-from service.errors import CLIENT_CLOSED_REQUEST
+from service.access.gate import CALLER, TAKEN
+from service.access.rates import RawHeader, Taken
+from service.errors import CLIENT_CLOSED_REQUEST, SECURITY_HEADERS
 from service.web import metrics
 
 ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 METHODS = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Observe:
-    """Gives each request the id that its `X-Request-Id` names, or a new one, and answers with it."""
+    """Gives each request the id that its `X-Request-Id` names, or a new one, and each answer its common headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,13 +33,13 @@ class Observe:
             return
         began, status, started = time.perf_counter(), 500, False
         request_id = _request_id(scope)
-        token = REQUEST_ID.set(request_id)
+        token = REQUEST_ID.set(request_id.decode())
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = status if status == CLIENT_CLOSED_REQUEST else message["status"], True
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                message["headers"] = _with_common(message["headers"], scope.get(TAKEN), request_id)
             await send(message)
 
         async def receive_until_closed() -> Message:
@@ -48,21 +50,32 @@ class Observe:
             return message
 
         try:
-            await self.app(scope, receive_until_closed, send_with_id)
+            await self.app(scope, receive_until_closed, send_with_headers)
         finally:
             # A client chooses method and path, so neither may name a time series as it comes.
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in METHODS else "other"
-            metrics.REQUEST_SECONDS.labels(method, route, status).observe(time.perf_counter() - began)
-            tell(method, route, status, began, scope.get(CALLER))
+            seconds = time.perf_counter() - began
+            metrics.request_seconds(method, route, status).observe(seconds)
+            tell(method, route, status, seconds, scope.get(CALLER))
             REQUEST_ID.reset(token)
 
 
-def _request_id(scope: Scope) -> str:
+def _with_common(own: Iterable[RawHeader], taken: Taken | None, request_id: bytes) -> list[RawHeader]:
+    """The headers of an answer, those of the rate limit, and the security headers that the answer has not itself."""
+    headers = list(own)
+    names = {name for name, _ in headers}
+    headers += [header for header in SECURITY if header[0] not in names]
+    headers += [] if taken is None else taken.headers()
+    headers.append((b"x-request-id", request_id))
+    return headers
+
+
+def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and ID.fullmatch(value):
-            return str(value.decode())
-    return uuid.uuid4().hex
+            return bytes(value)
+    return uuid.uuid4().hex.encode()
 
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -82,9 +95,9 @@ def configure() -> None:
     logs.configure(RequestLines())
 
 
-def tell(method: str, route: str, status: int, began: float, caller: str | None) -> None:
+def tell(method: str, route: str, status: int, seconds: float, caller: str | None) -> None:
     """One line about one answered request. The route, not the path: a path may hold what a client likes."""
     if access.isEnabledFor(logging.INFO):
-        milliseconds = round((time.perf_counter() - began) * 1000, 2)
+        milliseconds = round(seconds * 1000, 2)
         fields = {"method": method, "route": route, "status": status, "milliseconds": milliseconds, "caller": caller}
         access.info("answered", extra={"fields": fields})

@@ -57,8 +57,8 @@ def refuse_incomplete_png(content: bytes, decoded: Image.Image) -> None:
     """
     chunks = list(_png_chunks(content))
     header = bytes(next(data for kind, data in chunks if kind == b"IHDR"))
-    last_row = (0, decoded.height - 1, decoded.width, decoded.height)
-    if not header[12] and decoded.crop(last_row).getbbox() is not None:
+    width, height = decoded.size
+    if not header[12] and (_is_set(decoded, width - 1) or decoded.crop((0, height - 1, width, height)).getbbox()):
         return
     wanted, inflated, inflating = _png_row_bytes(header), 0, zlib.decompressobj()
     for kind, data in chunks:
@@ -66,6 +66,12 @@ def refuse_incomplete_png(content: bytes, decoded: Image.Image) -> None:
             inflated += _inflated_bytes(inflating, data)
     if inflated < wanted:
         raise Damaged("its data ends early")
+
+
+def _is_set(decoded: Image.Image, column: int) -> bool:
+    """Whether the pixel of the last row is not 0: seen in far less time than the row."""
+    pixel = decoded.getpixel((column, decoded.height - 1))
+    return any(pixel) if isinstance(pixel, tuple) else bool(pixel)
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:

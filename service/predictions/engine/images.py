@@ -117,16 +117,20 @@ def prepare(
     An image that is already `size` by `size` keeps every pixel. While it is decoded, the context `reserve(bytes)` is
     open, which may wait for memory to be free. Raises `ImageUnknown` and `ImageRefused`.
     """
-    image, noticed = _decoded(content, size, max_pixels, max_bytes, reserve)
-    pixels = np.asarray(image, dtype=np.uint8)
-    if (pixels == pixels[..., :1]).all():
+    pixels, noticed = _decoded(content, size, max_pixels, max_bytes, reserve)
+    if _is_grey(pixels):
         noticed.append(Warned("grayscale", "The image has no colour; the model was trained on colour photographs."))
     return Prepared(pixels, tuple(noticed), may_name_patient=is_dicom(content))
 
 
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    red, green, blue = pixels[0, 0].tolist()
+    return red == green == blue and bool((pixels == pixels[..., :1]).all())
+
+
 def _decoded(
     content: bytes, size: int, max_pixels: int, max_bytes: int, reserve: Reserve
-) -> tuple[Image.Image, list[Warned]]:
+) -> tuple[NDArray[np.uint8], list[Warned]]:
     """Tracebacks are cut here: they would hold on to what was decoded."""
     try:
         return _decode(content, size, max_pixels, max_bytes, reserve)
@@ -145,7 +149,7 @@ def _decoded(
 
 def _decode(
     content: bytes, size: int, max_pixels: int, max_bytes: int, reserve: Reserve
-) -> tuple[Image.Image, list[Warned]]:
+) -> tuple[NDArray[np.uint8], list[Warned]]:
     opened, needed = _opened(content, max_pixels)
     with opened:
         if needed > max_bytes:
@@ -155,7 +159,7 @@ def _decode(
             if opened.format == "PNG":
                 refuse_incomplete_png(content, opened)
             noticed = _about_frames(opened)
-            return _square(opened, size, noticed), noticed
+            return np.asarray(_square(opened, size, noticed)), noticed
 
 
 def _opened(content: bytes, max_pixels: int) -> tuple[Image.Image, int]:
@@ -254,7 +258,7 @@ def _upright(image: Image.Image, box: Box, orientation: int) -> Image.Image:
 def _in_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image on white, and whether anything of it is transparent."""
     if not image.has_transparency_data:
-        return image.convert("RGB"), False
+        return (image if image.mode == "RGB" else image.convert("RGB")), False
     layered = image.convert("RGBA")
     if layered.getchannel("A").getextrema() == (255, 255):
         return layered.convert("RGB"), False

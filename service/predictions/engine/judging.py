@@ -1,11 +1,10 @@
-"""From uploaded bytes to a probability: decoded off the event loop, classified in batches."""
+"""From uploaded bytes to a probability: decoded, then classified in batches."""
 
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import IO
 
 import numpy as np
@@ -14,8 +13,6 @@ from dermatriage_client.schemas import Explanation
 from service.predictions.engine import heatmap
 from service.predictions.engine.images import (
     DECODING_BYTES,
-    ImageRefused,
-    ImageUnknown,
     Prepared,
     TooManyPixels,
     is_dicom,
@@ -25,11 +22,13 @@ from service.predictions.engine.predictor import Serving
 from service.predictions.engine.queues import Batcher, Memory, QueueFull, Threads
 from service.web import metrics
 
-# Decoding an upload of this size takes well under a millisecond, less than the way to another thread and back; such
-# images are decoded in the thread that judges them, a batch at a time. Larger ones are decoded beside it.
+# Decoding an image of at most this size takes less than half a millisecond: it stays on the event loop, because the way
+# to another thread and back takes as long. Larger ones are decoded beside it.
 SMALL_BYTES = 64 * 1024
-SMALL_PIXELS = 256 * 256
-SMALL_DECODING_BYTES = 2 * 2**20
+SMALL_PIXELS = 128 * 128
+SMALL_DECODING_BYTES = 2**20
+# A run of the network that takes less stays on the event loop as well: of CNN_v1, 16 images do.
+SHORT_RUN_SECONDS = 0.005
 # They share `DECODING_BYTES` of memory: an image that needs more than the other has left waits for it.
 DECODERS = 2
 PATIENCE_SECONDS = 0.05
@@ -48,11 +47,11 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Upload:
-    """An image to judge with `serving`: a small file, or what was decoded beforehand."""
+class Waiting:
+    """What is to be judged, and the model that judges it."""
 
     serving: Serving
-    image: bytes | Decoded
+    decoded: Decoded
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,11 @@ class Judge:
 
     def __init__(self, *, max_pixels: int, most_together: int, most_waiting: int) -> None:
         self._max_pixels = max_pixels
-        self._batcher: Batcher[Upload, Judged] = Batcher(
-            partial(judge_together, max_pixels=min(SMALL_PIXELS, max_pixels)),
+        self._batcher: Batcher[Waiting, Judged] = Batcher(
+            judge_together,
             most_together=most_together,
             most_waiting=most_waiting,
+            is_short=_is_short,
             on_run=self._observe,
         )
         self._decoders, self._memory = Threads(DECODERS, "decode"), Memory(DECODING_BYTES)
@@ -83,14 +83,16 @@ class Judge:
 
     async def __call__(self, serving: Serving, sent: Sent, allow: Allow | None = None) -> Judged:
         """An image of a batch waits where the queue is full; `allow(bytes)` may refuse to decode it, by raising."""
-        patient = allow is not None
-        if isinstance(sent, bytes) and len(sent) <= SMALL_BYTES and not is_dicom(sent):
+        decoded = self._decode_small(serving, sent)
+        if decoded is None:
+            decoded = await self._decoders.run(self._decode, serving, sent, allow)
+        while True:
             try:
-                return await self._submitted(Upload(serving, sent), patient)
-            except TooManyPixels:  # for the thread that judges
-                pass
-        decoded = await self._decoders.run(self._decode, serving, sent, allow)
-        return await self._submitted(Upload(serving, decoded), patient)
+                return await self._batcher.submit(Waiting(serving, decoded))
+            except QueueFull:
+                if allow is None:
+                    raise
+            await asyncio.sleep(PATIENCE_SECONDS)
 
     async def explain(self, judged: Judged) -> Explanation:
         return await self._explainers.run(heatmap.explain, judged.serving.scorer, judged.prepared.pixels)
@@ -100,14 +102,16 @@ class Judge:
         self._decoders.close()
         self._explainers.close()
 
-    async def _submitted(self, upload: Upload, patient: bool) -> Judged:
-        while True:
-            try:
-                return await self._batcher.submit(upload)
-            except QueueFull:
-                if not patient:
-                    raise
-            await asyncio.sleep(PATIENCE_SECONDS)
+    def _decode_small(self, serving: Serving, sent: Sent) -> Decoded | None:
+        """None where that takes too long for the event loop."""
+        if not isinstance(sent, bytes) or len(sent) > SMALL_BYTES or is_dicom(sent):
+            return None
+        most = min(SMALL_PIXELS, self._max_pixels)
+        try:
+            prepared = prepare(sent, serving.scorer.input_size, most, SMALL_DECODING_BYTES)
+        except TooManyPixels:
+            return None
+        return Decoded(prepared, hashlib.sha256(sent).hexdigest())
 
     def _decode(self, serving: Serving, sent: Sent, allow: Allow | None) -> Decoded:
         def reserve(needed: int) -> AbstractContextManager[None]:
@@ -129,36 +133,23 @@ def read(file: IO[bytes]) -> bytes:
     return file.read()
 
 
-def judge_together(uploads: Sequence[Upload], *, max_pixels: int) -> list[Judged | Exception]:
-    """One run of the network for each model among `uploads`: two while one model succeeds another."""
-    decoded = [_decoded(upload, max_pixels) for upload in uploads]
-    results: list[Judged | Exception | None] = [one if isinstance(one, Exception) else None for one in decoded]
-    for serving in {id(upload.serving): upload.serving for upload in uploads}.values():
-        chosen = [
-            (place, image)
-            for place, (upload, image) in enumerate(zip(uploads, decoded, strict=True))
-            if upload.serving is serving and isinstance(image, Decoded)
-        ]
-        if not chosen:
-            continue
-        scores = serving.scorer.judge(np.stack([image.prepared.pixels for _, image in chosen]))
-        for number, (place, image) in enumerate(chosen):
-            results[place] = Judged(
+def judge_together(images: Sequence[Waiting]) -> list[Judged]:
+    """One run of the network for each model among `images`: two while one model succeeds another."""
+    judged: dict[int, Judged] = {}
+    for serving in {id(image.serving): image.serving for image in images}.values():
+        chosen = [(place, image.decoded) for place, image in enumerate(images) if image.serving is serving]
+        scores = serving.scorer.judge(np.stack([decoded.prepared.pixels for _, decoded in chosen]))
+        for number, (place, decoded) in enumerate(chosen):
+            judged[place] = Judged(
                 serving=serving,
                 probability=float(scores.probabilities[number]),
                 unlikeness=None if scores.unlikeness is None else float(scores.unlikeness[number]),
                 diagnoses=None if scores.diagnoses is None else scores.diagnoses[number].tolist(),
-                prepared=image.prepared,
-                sha256=image.sha256,
+                prepared=decoded.prepared,
+                sha256=decoded.sha256,
             )
-    return [result for result in results if result is not None]
+    return [judged[place] for place in range(len(images))]
 
 
-def _decoded(upload: Upload, max_pixels: int) -> Decoded | Exception:
-    if isinstance(upload.image, Decoded):
-        return upload.image
-    try:
-        prepared = prepare(upload.image, upload.serving.scorer.input_size, max_pixels, SMALL_DECODING_BYTES)
-    except (ImageUnknown, ImageRefused) as refused:
-        return refused
-    return Decoded(prepared, hashlib.sha256(upload.image).hexdigest())
+def _is_short(images: Sequence[Waiting]) -> bool:
+    return sum(image.serving.run_seconds for image in images) <= SHORT_RUN_SECONDS

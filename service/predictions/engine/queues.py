@@ -18,20 +18,23 @@ class QueueFull(RuntimeError):
 
 
 class Batcher(Generic[Job, Result]):
-    """Runs `work` on lists of jobs in one thread of its own. Used from one event loop.
+    """Runs `work` on lists of jobs, one list at a time. Used from one event loop.
 
-    `work` returns one result a job, in order; an exception in its place is raised to that job's caller alone.
+    Jobs that come in one turn of the loop, or during a run, share the next one. A run that `is_short` stays on the
+    event loop, which costs less than the way to another thread and back; the others have one thread.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[Job]], Sequence[Result | Exception]],
+        work: Callable[[Sequence[Job]], Sequence[Result]],
         *,
         most_together: int,
         most_waiting: int,
+        is_short: Callable[[Sequence[Job]], bool] = lambda _jobs: False,
         on_run: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        self._work, self._most_together, self._most_waiting, self._on_run = work, most_together, most_waiting, on_run
+        self._work, self._most_together, self._most_waiting = work, most_together, most_waiting
+        self._is_short, self._on_run = is_short, on_run
         self._waiting: deque[tuple[Job, asyncio.Future[Result]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._running = False
@@ -41,13 +44,15 @@ class Batcher(Generic[Job, Result]):
         return len(self._waiting)
 
     async def submit(self, job: Job) -> Result:
-        """The result of `job`. Raises `QueueFull`, or what `work` gave in its place."""
-        if len(self._waiting) >= self._most_waiting:
+        """The result of `job`. Raises `QueueFull`, or what `work` raised."""
+        room = self._most_waiting if self._running else self._most_waiting + self._most_together
+        if len(self._waiting) >= room:
             raise QueueFull(f"{len(self._waiting)} images wait already")
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((job, answer))
-        if not self._running:
-            self._start()
+        if not self._running and len(self._waiting) == 1:
+            loop.call_soon(self._run_next)
         try:
             return await answer
         except asyncio.CancelledError:  # the caller has gone, and leaves room for another
@@ -58,7 +63,9 @@ class Batcher(Generic[Job, Result]):
         """Ends the thread after the run that is under way."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self) -> None:
+    def _run_next(self) -> None:
+        if self._running:
+            return
         taken: list[tuple[Job, asyncio.Future[Result]]] = []
         while self._waiting and len(taken) < self._most_together:
             job, answer = self._waiting.popleft()
@@ -66,27 +73,45 @@ class Batcher(Generic[Job, Result]):
                 taken.append((job, answer))
         if not taken:
             return
-        self._running = True
-        self._on_run(len(taken))
-        run = asyncio.get_running_loop().run_in_executor(self._thread, self._work, [job for job, _ in taken])
-        run.add_done_callback(lambda done: self._finish(done, taken))
+        jobs = [job for job, _ in taken]
+        self._on_run(len(jobs))
+        loop = asyncio.get_running_loop()
+        if not self._is_short(jobs):
+            self._running = True
+            run = loop.run_in_executor(self._thread, self._work, jobs)
+            run.add_done_callback(lambda done: self._finish(done, taken))
+            return
+        if self._waiting:
+            loop.call_soon(self._run_next)
+        try:
+            _answer(taken, self._work(jobs))
+        except Exception as failure:
+            _fail(taken, failure)
 
     def _finish(
-        self, done: "asyncio.Future[Sequence[Result | Exception]]", taken: list[tuple[Job, "asyncio.Future[Result]"]]
+        self, done: "asyncio.Future[Sequence[Result]]", taken: list[tuple[Job, "asyncio.Future[Result]"]]
     ) -> None:
         self._running = False
-        self._start()  # the next run goes on while this one's answers are written
-        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
-        results: Sequence[Result | BaseException] = [failure] * len(taken) if failure else done.result()
-        for (_, answer), result in zip(taken, results, strict=True):
-            if answer.done():
-                continue
-            if isinstance(result, asyncio.CancelledError):
+        self._run_next()  # the next run goes on while this one's answers are written
+        if done.cancelled():
+            for _, answer in taken:
                 answer.cancel()
-            elif isinstance(result, BaseException):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
+        elif (failure := done.exception()) is not None:
+            _fail(taken, failure)
+        else:
+            _answer(taken, done.result())
+
+
+def _answer(taken: Sequence[tuple[Job, "asyncio.Future[Result]"]], results: Sequence[Result]) -> None:
+    for (_, answer), result in zip(taken, results, strict=True):
+        if not answer.done():
+            answer.set_result(result)
+
+
+def _fail(taken: Sequence[tuple[Job, "asyncio.Future[Result]"]], failure: BaseException) -> None:
+    for _, answer in taken:
+        if not answer.done():
+            answer.set_exception(failure)
 
 
 class Threads:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -38,6 +39,15 @@ INPUT = "image"
 TOGETHER = 16  # images of one request that are under way at once, as in a batch
 SMALL_BYTES = 64 * 1024  # of a request that is read in a few milliseconds
 READERS = CapacityLimiter(2)  # of large requests at once, because JSON takes many times its size in memory
+# Name, datatype and value of each output but `diagnoses`.
+OUTPUTS: tuple[tuple[str, str, Callable[[Prediction], float | str]], ...] = (
+    ("probability_malignant", "FP64", lambda one: one.probability_malignant),
+    ("threshold", "FP64", lambda one: one.threshold),
+    ("label", "BYTES", lambda one: one.label),
+    ("warnings", "BYTES", lambda one: ",".join(found.code for found in one.warnings)),
+    ("prediction_id", "BYTES", lambda one: one.prediction_id),
+)
+ABOUT_IMAGE = ("image-format-unknown", "image-refused")  # problems whose remedy speaks of an upload
 REMEDY = f"Send pixels of the model's size as UINT8, or the bytes of {ACCEPTED} files as BYTES."
 
 
@@ -97,7 +107,7 @@ async def infer(services: Services, serving: AskedModel, request: Request) -> Re
     """Judges the images of one tensor. Each is recorded; the first that is refused refuses the request."""
     try:
         asked, images = await _read(services, serving, request)
-        async with while_connected(request):
+        async with while_connected(request.receive):
             predictions = await _judge_all(services, serving, images, request.scope.get(KEY_ID))
     except Malformed as malformed:
         raise Problem("bad-request", str(malformed), REMEDY) from malformed
@@ -105,9 +115,7 @@ async def infer(services: Services, serving: AskedModel, request: Request) -> Re
 
 
 def _output_metadata(serving: Serving) -> list[dict[str, Any]]:
-    outputs = [("probability_malignant", "FP64"), ("threshold", "FP64")]
-    outputs += [(name, "BYTES") for name in ("label", "warnings", "prediction_id")]
-    shown: list[dict[str, Any]] = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in outputs]
+    shown: list[dict[str, Any]] = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype, _ in OUTPUTS]
     if serving.scorer.has_diagnoses:
         shown.append({"name": "diagnoses", "datatype": "FP64", "shape": [-1, len(CLASS_NAMES)]})
     return shown
@@ -172,7 +180,8 @@ async def _judge_all(services: Service, serving: Serving, images: list[bytes], k
         )
         for number, outcome in enumerate(await asyncio.gather(*under_way, return_exceptions=True), start):
             if isinstance(outcome, Problem):
-                raise Problem(outcome.kind, f"image {number}: {outcome.detail}", REMEDY, headers=outcome.headers)
+                remedy = REMEDY if outcome.kind in ABOUT_IMAGE else outcome.remedy
+                raise Problem(outcome.kind, f"image {number}: {outcome.detail}", remedy, headers=outcome.headers)
             if isinstance(outcome, BaseException):
                 raise outcome
             predictions.append(outcome)
@@ -195,14 +204,10 @@ def _written(asked: InferenceRequest, serving: Serving, predictions: list[Predic
 def _outputs(predictions: list[Prediction]) -> list[OutputTensor]:
     number = len(predictions)
     outputs = [
-        OutputTensor("probability_malignant", [number], [one.probability_malignant for one in predictions]),
-        OutputTensor("threshold", [number], [one.threshold for one in predictions]),
-        OutputTensor("label", [number], [one.label for one in predictions]),
-        OutputTensor("warnings", [number], [",".join(found.code for found in one.warnings) for one in predictions]),
-        OutputTensor("prediction_id", [number], [one.prediction_id for one in predictions]),
+        OutputTensor(name, [number], datatype, list(map(value, predictions))) for name, datatype, value in OUTPUTS
     ]
     diagnoses = [one.probability for each in predictions for one in each.diagnoses or ()]
     if diagnoses:
         names = {"names": ",".join(CLASS_NAMES)}
-        outputs.append(OutputTensor("diagnoses", [number, len(CLASS_NAMES)], diagnoses, names))
+        outputs.append(OutputTensor("diagnoses", [number, len(CLASS_NAMES)], "FP64", diagnoses, names))
     return outputs

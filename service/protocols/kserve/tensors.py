@@ -51,16 +51,13 @@ class InferenceRequest(BaseModel):
 
 @dataclass(frozen=True)
 class OutputTensor:
-    """`values` are float64, or texts."""
+    """`values` are float64 of the datatype `FP64`, or texts of the datatype `BYTES`."""
 
     name: str
     shape: list[int]
-    values: Sequence[float] | Sequence[str]
+    datatype: str
+    values: Sequence[float | str]
     parameters: dict[str, str] | None = None
-
-    @property
-    def datatype(self) -> str:
-        return "BYTES" if self.values and isinstance(self.values[0], str) else "FP64"
 
     def in_bytes(self) -> bytes:
         if self.datatype == "FP64":

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from dermatriage_client.schemas import BatchLine, Prediction
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.wording import DIAGNOSES
-from service.predictions.engine.judging import Upload, judge_together
+from service.predictions.engine.images import prepare
+from service.predictions.engine.judging import Decoded, Waiting, judge_together
 from tests.diagnosing_network import diagnosing_network
 
 MakeModel = Callable[..., str]
@@ -98,7 +99,7 @@ def test_models_with_and_without_diagnoses_share_a_micro_batch(app: FastAPI, mak
     make_model(promote=True, network=diagnosing_network())
     predictor.refresh()
 
-    uploads = [Upload(serving, image(150)) for serving in (without, predictor.serving) * 2]
-    judged = judge_together(uploads, max_pixels=10_000)
+    decoded = Decoded(prepare(image(150), 28, 10_000), "")
+    judged = judge_together([Waiting(serving, decoded) for serving in (without, predictor.serving) * 2])
 
-    assert [len(one.diagnoses or []) for one in judged if not isinstance(one, Exception)] == [0, 7, 0, 7]
+    assert [len(one.diagnoses or []) for one in judged] == [0, 7, 0, 7]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from starlette.types import Message
 
 from dermatriage_client.schemas import Explanation
 from models_store.scoring.scorer import Scorer
@@ -31,12 +32,12 @@ class Caller:
     def __init__(self) -> None:
         self.goes = asyncio.Event()
 
-    async def receive(self) -> dict[str, str]:
+    async def receive(self) -> Message:
         await self.goes.wait()
         return {"type": "http.disconnect"}
 
     async def waits_for(self, work: Any) -> Any:
-        async with while_connected(self):  # type: ignore[arg-type]
+        async with while_connected(self.receive):
             return await work
 
 
@@ -53,7 +54,7 @@ class Recorded:
         self.go.wait(10)
         return number
 
-    def each(self, numbers: Any) -> list[int | Exception]:
+    def each(self, numbers: Any) -> list[int]:
         return [self(number) for number in numbers]
 
 
@@ -110,8 +111,11 @@ def test_callers_that_have_gone_leave_the_queue_of_the_network_at_once() -> None
     async def ask() -> int:
         batcher: Batcher[int, int] = Batcher(work.each, most_together=8, most_waiting=4)
         callers = [Caller() for _ in range(5)]
-        asked = [asyncio.create_task(caller.waits_for(batcher.submit(number))) for number, caller in enumerate(callers)]
+        asked = [asyncio.create_task(callers[0].waits_for(batcher.submit(0)))]
         await asyncio.to_thread(work.begun.wait)
+        asked += [asyncio.create_task(callers[number].waits_for(batcher.submit(number))) for number in range(1, 5)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 4
         await gone(callers, asked)
         assert batcher.waiting == 0
         late = asyncio.create_task(batcher.submit(5))

@@ -18,6 +18,9 @@ from models_store.store.storage import Storage
 from service import protocols
 from service.access import keys
 from service.app import create_app
+from service.predictions.engine.queues import Batcher, QueueFull
+from service.problem_kinds import KINDS
+from service.protocols.kserve.endpoints import REMEDY
 from tests.diagnosing_network import diagnosing_network
 from tests.service.test_predict import image
 
@@ -185,6 +188,20 @@ def test_refused_image_is_named_by_its_number(client: TestClient, make_model: Ma
     answer = in_binary(client, b"".join(struct.pack("<I", len(one)) + one for one in files), [2], "BYTES")
     assert answer.status_code == 422
     assert "image 1: " in answer.json()["error"]
+    assert answer.json()["error"].endswith(REMEDY)
+
+
+def test_remedy_of_a_full_queue_is_to_wait(
+    client: TestClient, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_batcher: Batcher[Any, Any], _job: object) -> None:
+        raise QueueFull("9 images wait already")
+
+    make_model(promote=True)
+    monkeypatch.setattr(Batcher, "submit", full)
+    answer = client.post(INFER, json=as_json(pixels(9)))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["error"].endswith(KINDS["overloaded"].remedy)
 
 
 def test_errors_around_the_endpoints_have_the_protocols_shape(client: TestClient, make_model: MakeModel) -> None:
