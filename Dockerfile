@@ -13,6 +13,7 @@ COPY requirements-build.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv tools && tools/bin/pip install --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md ./
+COPY docs/data-format.md docs/data-format.md
 COPY models_store models_store
 COPY migrations migrations
 COPY service service

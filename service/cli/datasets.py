@@ -65,7 +65,7 @@ def describe_dataset(
 
 @app.command("register")
 def register_dataset(
-    path: Annotated[Path, typer.Argument(help="An .npz file in MedMNIST layout.")],
+    path: Annotated[Path, typer.Argument(help="An .npz file in MedMNIST layout; docs/data-format.md describes it.")],
     name: Annotated[str, typer.Option(help="Name that experiments use.")],
     url: Url = None,
     var: Var = None,

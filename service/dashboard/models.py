@@ -1,14 +1,10 @@
 """The pages about models: all versions, one with its card, two compared, and forms for promotion and deletion."""
 
 import re
-from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
 from markupsafe import Markup
 from pydantic import ValidationError
 
@@ -19,6 +15,7 @@ from models_store.database import release
 from models_store.store import registry
 from models_store.tables import Model
 from service.access.gate import Caller
+from service.dashboard.markdown import html_of
 from service.dashboard.shell import PageRoute, Posted, Viewing, show
 from service.dependencies import Identifier, Reading, Services, Writing
 from service.errors import Problem, unprocessable
@@ -30,6 +27,7 @@ from service.presentation.plots import result_plots
 from service.web.cursor_pages import Turned
 
 router = APIRouter(route_class=PageRoute)
+METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 @router.get("/models")
@@ -111,6 +109,11 @@ def _card(model: Model, services: Services) -> tuple[Any, str | None]:
         return None, problem.detail
 
 
+def card_html(markdown: str) -> Markup:
+    """Leaves out the metadata at the start."""
+    return html_of(METADATA.sub("", markdown, count=1), deeper=2)
+
+
 def _reason(fields: Any) -> str:
     try:
         return Why.model_validate({"reason": str(fields.get("reason", "")).strip()}).reason
@@ -126,38 +129,3 @@ def _revision(fields: Any) -> int:
         finding = Finding(detail="it is not a number", pointer="/revision")
         raise unprocessable("the form has no revision", "Load the page again.", finding)
     return int(text)
-
-
-METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-LOWEST_HEADING = 6
-
-
-class CardRenderer(RendererHTML):
-    """Puts headings below the page's own, and makes wide tables scroll, also with the keyboard."""
-
-    def heading_open(self, tokens: Sequence[Token], index: int, *_rest: Any) -> str:
-        return f"<h{_level(tokens[index].tag)}>"
-
-    def heading_close(self, tokens: Sequence[Token], index: int, *_rest: Any) -> str:
-        return f"</h{_level(tokens[index].tag)}>\n"
-
-    def table_open(self, *_token: Any) -> str:
-        return '<div class="scroll" role="region" aria-label="Model card table" tabindex="0"><table class="data">\n'
-
-    def table_close(self, *_token: Any) -> str:
-        return "</table></div>\n"
-
-
-def card_html(markdown: str) -> Markup:
-    """Leaves out the metadata at the start, shows HTML as text, and makes no links or images."""
-    parser = (
-        MarkdownIt("commonmark", {"html": False}, renderer_cls=CardRenderer)
-        .enable("table")
-        .disable(["image", "link", "autolink"])
-    )
-    environment: MutableMapping[str, Any] = {}
-    return Markup(parser.render(METADATA.sub("", markdown, count=1), environment))
-
-
-def _level(tag: str) -> int:
-    return min(int(tag[1]) + 2, LOWEST_HEADING)

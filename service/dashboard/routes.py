@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from service.dashboard import (
     assets,
+    data_format,
     experiment,
     experiment_list,
     models,
@@ -19,7 +20,20 @@ from service.dashboard import (
 )
 
 router = APIRouter(include_in_schema=False)
-for part in (assets, sign_in, experiment_list, new_experiment, result, experiment, models, try_it, system, problems):
+PARTS = (
+    assets,
+    sign_in,
+    experiment_list,
+    new_experiment,
+    data_format,
+    result,
+    experiment,
+    models,
+    try_it,
+    system,
+    problems,
+)
+for part in PARTS:
     router.include_router(part.router)
 
 

@@ -85,6 +85,7 @@ def pages(journey: Journey) -> list[str]:
         "/",
         "/?text=nothing+found",
         "/experiments/new",
+        "/data-format",
         experiment,
         f"{experiment}/result",
         "/models",

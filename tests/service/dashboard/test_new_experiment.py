@@ -277,3 +277,10 @@ def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestCli
     page = client.post("/experiments/estimate", data=FORM | {"epochs": "4"}).text
     assert "This estimate assumes" in page
     assert re.search(r'<input id="epochs"[^>]* value="4"', page)
+
+
+def test_where_a_file_is_asked_for_its_format_is_a_link_away(client: TestClient) -> None:
+    assert '<a href="/data-format">' in client.get("/experiments/new").text
+    page = client.get("/data-format").text
+    assert "<h1>Data format</h1>" in page
+    assert "<code>split,index,image_id,lesion_id\n" in page
