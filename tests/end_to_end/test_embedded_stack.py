@@ -117,6 +117,7 @@ def test_killed_launcher_takes_everything_with_it(up: Up) -> None:
     assert eventually(lambda: not up.pids()), up.pids()
 
 
+@pytest.mark.slow
 def test_dead_worker_ends_the_stack_with_the_end_of_its_log(up: Up) -> None:
     up.url()
 
@@ -128,6 +129,7 @@ def test_dead_worker_ends_the_stack_with_the_end_of_its_log(up: Up) -> None:
     assert up.pids() == {}
 
 
+@pytest.mark.slow
 def test_second_stack_on_the_same_folder_is_refused(up: Up, tmp_path: Path) -> None:
     up.url()
     (tmp_path / "second").mkdir()

@@ -62,6 +62,7 @@ def test_phase_runs_nearly_as_many_times_faster_as_there_are_workers(stack: Stac
     assert mean_at_work(trials) > 0.7 * WORKERS
 
 
+@pytest.mark.slow
 def test_full_worker_leaves_work_to_others(stack: Stack) -> None:
     # Given one worker whose only slot is taken for long
     stack.settings["sweep_seconds"] = "3600"
@@ -85,6 +86,7 @@ def test_full_worker_leaves_work_to_others(stack: Stack) -> None:
     eventually(lambda: stack.read(second)["status"] == "failed", 30)
 
 
+@pytest.mark.slow
 def test_urgent_experiment_goes_first(stack: Stack) -> None:
     # Given a busy worker and three experiments that wait for it
     stack.direct(every={"epochs": 1, "end": "collapsed"}, CNN_v1_W0={"end": "hangs"})

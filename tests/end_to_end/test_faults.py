@@ -174,6 +174,7 @@ def test_stopped_worker_hands_its_trial_back_within_the_grace_of_a_container(sta
     invariants.hold(stack, [experiment_id], most_starts=2)
 
 
+@pytest.mark.slow
 @on_sqlite
 @pytest.mark.parametrize("name", LAST_PHASE_OFTEN)
 def test_cancelled_experiment_ends_within_ten_seconds_and_leaves_no_process(stack: Stack, name: str) -> None:
@@ -202,6 +203,7 @@ def test_cancelled_experiment_ends_though_its_worker_was_killed(stack: Stack) ->
     invariants.hold(stack, [experiment_id], most_starts=1)
 
 
+@pytest.mark.slow
 @on_sqlite
 def test_web_server_with_an_open_stream_stops_at_once_and_the_stream_goes_on_elsewhere(stack: Stack) -> None:
     stack.start()

@@ -26,6 +26,14 @@ IMAGES = scaled(PIXELS)
 LABELS = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
 # The quick ones, where a network is saved and exported; `make test-all` takes every one.
 EXAMPLES = ("CNN_v1", "CNN_v2", "ConvNet_v1", "EffLite_v1")
+# One of each base, and every network of our own; the others differ from these in dropout, learning rate and unfreezing.
+QUICK = ("ResNet_v1", "VGG_v1", "EffNet_v1")
+BUILT = [
+    pytest.param(
+        name, marks=pytest.mark.slow if isinstance(each, TransferModel) and name not in (*QUICK, *EXAMPLES) else ()
+    )
+    for name, each in ARCHITECTURES.items()
+]
 STORED = [pytest.param(name, marks=() if name in EXAMPLES else pytest.mark.slow) for name in ARCHITECTURES]
 
 
@@ -52,7 +60,7 @@ def weights_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=BUILT)
 def trained(request: pytest.FixtureRequest, weights_root: Path) -> Trained:
     architecture = ARCHITECTURES[request.param]
     keras.utils.clear_session()
