@@ -23,7 +23,7 @@ SERVERS = {
 }
 BEFORE = "before"
 PLOT = Path("docs/images/serving.svg")
-VIEWS_TITLE, LAST_TITLE = "Views and ensembles", "How it was measured"
+VIEWS_TITLE, PROFILE_TITLE, LAST_TITLE = "Views and ensembles", "Where the time goes", "How it was measured"
 YES, NO = "yes", "**no**"
 AGREED = 0.75  # of the rounds
 MOST_MEGABYTES, MOST_START_SECONDS = 350, 3
@@ -83,9 +83,11 @@ def write_page(path: Path, measured: Sequence[Measured], asked: argparse.Namespa
     sections = [_head(asked, busy_before), _goals(measured), _figure(plot.relative_to(path.parent), measured)]
     sections += [_speed(each) for each in measured]
     sections += [_memory_and_start(measured), _heatmaps(measured), HOW]
-    views = section_of(path.read_text(), VIEWS_TITLE) if path.exists() else None
-    page = "\n\n".join(sections) + "\n"
-    path.write_text(page if views is None else with_section(page, VIEWS_TITLE, views))
+    page, old = "\n\n".join(sections) + "\n", path.read_text() if path.exists() else ""
+    for title in (VIEWS_TITLE, PROFILE_TITLE):
+        kept = section_of(old, title)
+        page = page if kept is None else with_section(page, title, kept)
+    path.write_text(page)
 
 
 def with_section(page: str, title: str, section: str) -> str:
@@ -106,7 +108,8 @@ def _head(asked: argparse.Namespace, busy_before: float) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return f"""# How fast predictions are
 
-Written by `python -m benchmarks.serving`, the part on views by `python -m benchmarks.serving_views`; do not edit.
+Written by `python -m benchmarks.serving`, the part on views by `python -m
+benchmarks.serving_views`, the part on where the time goes by `python -m benchmarks.serving_profile`; do not edit.
 
 Machine: {machine.described()}, Python {platform.python_version()}, {versions};
 {datetime.now(UTC):%Y-%m-%d}. The load average was {busy_before:.1f} before the run and {os.getloadavg()[0]:.1f} at its

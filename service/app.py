@@ -178,5 +178,5 @@ def create() -> FastAPI:
     """Reads the settings of the environment. Raises `OpenAccessRefused`."""
     requests.configure()
     app = create_app(Settings())
-    gc.freeze()  # what is loaded by now stays: looking through it again and again took 5 % of an answer
+    gc.freeze()  # what is loaded by now stays: the collector went through it again and again, 4 % of an answer
     return app

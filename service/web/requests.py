@@ -39,7 +39,7 @@ class Observe:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = status if status == CLIENT_CLOSED_REQUEST else message["status"], True
-                message["headers"] = _with_common(message["headers"], scope.get(TAKEN), request_id)
+                message["headers"] = _with_common(message.get("headers", ()), scope.get(TAKEN), request_id)
             await send(message)
 
         async def receive_until_closed() -> Message:

@@ -14,7 +14,7 @@ from benchmarks import load
 from benchmarks.grouped_bars import grouped_bars
 from benchmarks.load import Load
 from benchmarks.serving import CLIENTS, NAMES, Cell, Measured
-from benchmarks.serving_page import VIEWS_TITLE, _verdict, section_of, with_section, write_page
+from benchmarks.serving_page import PROFILE_TITLE, VIEWS_TITLE, _verdict, section_of, with_section, write_page
 from benchmarks.strange_images import strange_images
 
 
@@ -104,15 +104,16 @@ def test_page_says_which_goal_was_missed_and_its_plot_is_drawn(tmp_path: Path, f
     assert (tmp_path / "images" / "serving.svg").exists()
 
 
-def test_page_that_is_measured_again_keeps_the_section_on_views(tmp_path: Path) -> None:
+@pytest.mark.parametrize("title", [VIEWS_TITLE, PROFILE_TITLE])
+def test_page_that_is_measured_again_keeps_sections_of_other_scripts(tmp_path: Path, title: str) -> None:
     asked = argparse.Namespace(processes=1, threads=1, rounds=3, seconds=2.0)
     both = [measured(name, {"a": 120, "b": 9, "c": 100, "d": 80}) for name in ("CNN_v1", "ResNet_v1")]
     page = tmp_path / "serving.md"
     write_page(page, both, asked, 1.0)
-    section = f"## {VIEWS_TITLE}\n\nmeasured on its own"
-    page.write_text(with_section(page.read_text(), VIEWS_TITLE, section))
+    section = f"## {title}\n\nmeasured on its own"
+    page.write_text(with_section(page.read_text(), title, section))
     write_page(page, both, asked, 1.0)
-    assert section_of(page.read_text(), VIEWS_TITLE) == section
+    assert section_of(page.read_text(), title) == section
     assert page.read_text().index(section) < page.read_text().index("## How it was measured")
 
 
