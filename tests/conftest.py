@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000_28.npz"
 TEMPLATE = "migrated"
 DATABASES = ("sqlite", "postgresql")
-# What it tests is SQL almost throughout: it runs on both databases without the marker.
-ON_BOTH = REPOSITORY / "tests" / "workers"
+# It tests SQL almost throughout: it runs on both databases without the marker, on PostgreSQL in `make test-all`.
+WORKERS = REPOSITORY / "tests" / "workers"
+SQLITE_FIRST = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 # A terminal or a test runner sets these; they change what the command line prints.
 TERMINAL_VARIABLES = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 NUMBERS = count(1)
@@ -43,7 +44,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     replaced = hasattr(metafunc.module, "database_url")
     if "database_url" not in metafunc.fixturenames or chosen or replaced:
         return
-    if ON_BOTH in test.path.parents or test.get_closest_marker("both_databases") is not None:
+    if WORKERS in test.path.parents:
+        metafunc.parametrize("database_url", SQLITE_FIRST, indirect=True)
+    elif test.get_closest_marker("both_databases") is not None:
         metafunc.parametrize("database_url", DATABASES, indirect=True)
 
 
