@@ -1,7 +1,4 @@
-"""drops the priority of trials, because claims follow that of experiments, and indexes what a claim looks for
-
-With a thousand experiments in the queue a claim on SQLite took 370 ms with the earlier index, and takes 4 ms with this.
-"""
+"""drops the priority of trials, because claims follow that of experiments, and indexes what a claim looks for"""
 
 from collections.abc import Sequence
 

@@ -60,8 +60,7 @@ class TooFewMalignantImages(TooLittleEvidence):
 
     def __init__(self, policy: CalibrationPolicy, found: int, calibration: CalibrationSpec, unit: Unit) -> None:
         self.found, self.needed = found, malignant_needed(policy, calibration)
-        kind = "confidence" if policy == "np_sensitivity" else "expectation"
-        at = f" with a confidence of {calibration.confidence:g}" if kind == "confidence" else ""
+        at = f" with a confidence of {calibration.confidence:g}" if policy == "np_sensitivity" else ""
         super().__init__(
             f"{policy} needs at least {self.needed} malignant {unit} in the calibration part to promise a recall of "
             f"{calibration.target_recall:g}{at}, and there are {found}",
