@@ -2,11 +2,11 @@
 
     python -m benchmarks.same_decisions path.npz [--images 2005]
 
-Exports an untrained CNN_v1, serves it, and asks for the first test images of the file three
-ways: `POST /predict` (16 clients at once, so that images share runs), `POST /v2/models/dermatriage/infer` (64 images a
-request), and the bundle's own `predict.py`. Prints how many images each way calls malignant, on how many it differs
-from `predict.py`, and the largest difference of a probability. Expected: no decision differs, and probabilities by less
-than 1e-6. A decision that differs makes the exit status 1.
+Exports an untrained CNN_v1, serves it, and sends the first test images of the file three ways: to `POST /predict` (16
+clients at once, so that images share runs), to `POST /v2/models/dermatriage/infer` (64 images a request), and to the
+bundle's own `predict.py`. Prints how many images each way calls malignant, on how many it differs from `predict.py`,
+and the largest difference of a probability. Expected: no decision differs, and probabilities by less than 1e-6. A
+decision that differs makes the exit status 1.
 """
 
 import argparse

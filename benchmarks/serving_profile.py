@@ -5,8 +5,9 @@
 Sends uploads of 28x28 pixels to the application in its own process, one after the other and without a socket, with an
 untrained CNN_v1 and every feature on, and times decoding, network and out-of-distribution score alone beside it. The
 lowest of many short measurements counts, because neighbours only ever add. `--before` measures another checkout of
-the same database schema by turns. Takes about a minute and a half. Expected: the network takes the largest part, all
-of keys, limits, headers, metrics, log, record and framework less than half. Writes one section of the page.
+the same database schema by turns. Takes about a minute and a half. Expected: the network takes more than decoding and
+score together, and keys, limits, headers, metrics, log, record and framework together more than the network. Writes one
+section of the page.
 """
 
 import argparse
