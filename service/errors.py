@@ -23,7 +23,7 @@ from models_store.monitoring.outcomes import OutcomeDiffers, PredictionNotFound
 from models_store.runs import ExperimentNotFound, ExperimentUnfinished, IdempotencyKeyReused, NotRetryable
 from models_store.store.registry import ModelIsChampion, ModelNotFound, NothingToRollBackTo, RevisionChanged
 from service.problem_kinds import BY_STATUS, KINDS
-from service.web.protocols import ERROR
+from service.web.scope_marks import ERROR
 
 log = logging.getLogger(__name__)
 SECURITY_HEADERS = {

@@ -149,7 +149,7 @@ class Evaluation(Figures):
     """Everything that the report and the card say of the test set; recall comes first.
 
     `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
-    `at_half` repeats them at the threshold 0.5, which nobody calibrated. `seven` only where the network predicts
+    `at_half` repeats them at the uncalibrated threshold 0.5. `seven` only where the network predicts
     diagnoses, `groupings` only where a patients file lies beside the data set. Likelihood ratios are those of the
     threshold. Calibrated probabilities have an error below `ece_by_chance` in 95 % of such test sets.
     `calibration_intercept` (slope fixed at 1; 0 is right) and `calibration_slope` (1 is right) are of a logistic

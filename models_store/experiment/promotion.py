@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models_store.wording import against
+
 PromotionPolicy = Literal["target_recall", "recall", "f2", "roc_auc"]
 DEFAULT_POLICY: PromotionPolicy = "target_recall"
 LABELS = {"recall": "recall", "specificity": "specificity", "f2": "F2", "roc_auc": "ROC AUC"}
-MOST_DIGITS = 7
 
 Figures = Mapping[str, Any]
 
@@ -53,7 +54,7 @@ def decide(
     promoted = beats(policy, finished.figures, champion.figures, target_recall)
     verb = "beats" if promoted else "does not beat"
     compared = (_first(policy), "specificity")
-    shown = ", ".join(_against(name, finished.figures, champion.figures) for name in compared)
+    shown = ", ".join(f"{LABELS[name]} {against(finished.figures[name], champion.figures[name])}" for name in compared)
     return Promotion(
         promoted,
         f"{verb} {champion.version} by {policy} ({_rule(policy, target_recall)}) on the same test set: {shown}",
@@ -84,11 +85,3 @@ def _first(policy: PromotionPolicy) -> str:
 def _rule(policy: PromotionPolicy, target_recall: float) -> str:
     first = f"recall up to {target_recall:g}" if policy == "target_recall" else LABELS[policy]
     return f"{first}, then specificity"
-
-
-def _against(name: str, challenger: Figures, champion: Figures) -> str:
-    """Both values, with more than three decimals only where different ones would look equal."""
-    ours, theirs, digits = challenger[name], champion[name], 3
-    while digits < MOST_DIGITS and ours != theirs and f"{ours:.{digits}f}" == f"{theirs:.{digits}f}":
-        digits += 1
-    return f"{LABELS[name]} {ours:.{digits}f} against {theirs:.{digits}f}"

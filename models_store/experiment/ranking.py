@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from models_store.contract.specs import ExperimentSpec, SelectionSpec
 from models_store.experiment.selection import Policy, policy_for, ranked
-from models_store.wording import target
+from models_store.wording import against, rate, target
 
 
 class Finished(Protocol):
@@ -28,7 +28,6 @@ class Finished(Protocol):
 
 
 Trial = TypeVar("Trial", bound=Finished)
-MOST_DIGITS = 7  # as many as float32 has
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Ranking:
 
     def figure(self, trial: Finished) -> str:
         """The figure that ranks the trial, such as `recall 0.912`."""
-        return f"{self.label} {_value(trial, self.metric)}"
+        return f"{self.label} {rate(_exact(trial, self.metric))}"
 
     def why_first(self, trials: Sequence[Trial]) -> str | None:
         """One sentence; None while no trial can win."""
@@ -96,13 +95,5 @@ def _exact(trial: Finished, metric: str) -> float:
     return float((trial.metrics or {})[metric])
 
 
-def _value(trial: Finished, metric: str, digits: int = 3) -> str:
-    return f"{_exact(trial, metric):.{digits}f}"
-
-
 def _compared(first: Finished, second: Finished, metric: str) -> str:
-    """Two values that differ, with more than three decimals only where these would look equal."""
-    digits = 3
-    while digits < MOST_DIGITS and _value(first, metric, digits) == _value(second, metric, digits):
-        digits += 1
-    return f"{_value(first, metric, digits)} against {_value(second, metric, digits)}"
+    return against(_exact(first, metric), _exact(second, metric))

@@ -4,6 +4,7 @@ from models_store.wording.figures import AT_THE_SAMPLE, FIGURES, FigureRow, figu
 from models_store.wording.lesions import OFFICIAL_SPLIT, new_lesions, rest_of_test_set
 from models_store.wording.names import DIAGNOSES, selection_rule
 from models_store.wording.numbers import (
+    against,
     expected_patients,
     interval,
     measured_percent,
@@ -39,6 +40,7 @@ __all__ = [
     "OFFICIAL_SPLIT",
     "FigureRow",
     "Verdict",
+    "against",
     "expected_patients",
     "figure_rows",
     "interval",

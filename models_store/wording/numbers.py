@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 
 UNDEFINED = "not defined"
+MOST_DIGITS = 7  # as many as float32 has
 
 
 def rate(value: float | None) -> str:
     """Three decimals, which is finer than any interval of a few thousand images."""
     return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def against(first: float, second: float) -> str:
+    """Two values, with more than three decimals only where different ones would look equal."""
+    digits = 3
+    while digits < MOST_DIGITS and first != second and f"{first:.{digits}f}" == f"{second:.{digits}f}":
+        digits += 1
+    return f"{first:.{digits}f} against {second:.{digits}f}"
 
 
 def probability(value: float) -> str:

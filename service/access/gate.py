@@ -20,7 +20,7 @@ from service.access.keys import FORM, Keyring, Known, Scope
 from service.access.rates import Rates
 from service.access.sessions import COOKIE, form_token
 from service.errors import Problem
-from service.web.protocols import address as api_address
+from service.web.scope_marks import address as api_address
 
 OPEN = ("/healthz", "/readyz", "/sign-in")
 SAFE = ("GET", "HEAD", "OPTIONS")

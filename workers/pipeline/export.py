@@ -57,7 +57,7 @@ def onnx_network(model: keras.Model) -> onnx.ModelProto:
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:
-    """Writes the serving graph of one network whose probabilities nobody calibrated yet."""
+    """Writes the serving graph of one network whose probabilities are not calibrated yet."""
     save(serving_graph([onnx_network(model)], ProbabilityCalibration()), path)
 
 

@@ -122,8 +122,13 @@ def _write(store: Store, client: Client, experiment: ExperimentRead) -> bool:
     ended = experiment.finished_at or began
     result, deleted = experiment.result, False
     tags = {ID: experiment.id, NOTE: DISCLAIMER, "dermatriage.status": experiment.status}
+    if experiment.submitted_by is not None:
+        tags["dermatriage.submitted_by"] = experiment.submitted_by
     if result is not None:
         tags |= {"dermatriage.winner": result.winner, "dermatriage.model_version": result.model_version}
+        if result.promotion is not None:
+            verdict = "promoted" if result.promotion.promoted else "not promoted"
+            tags["dermatriage.promotion"] = f"{verdict}: {result.promotion.reason}"
     name = experiment.spec.get("name") or experiment.id
     run_id = store.start(name, began, tags, dict(_flat(experiment.spec)))
     for trial in client.trials(experiment.id):

@@ -5,7 +5,7 @@ import re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Problem
-from service.web.protocols import ADDRESS, ERROR
+from service.web.scope_marks import ADDRESS, ERROR
 
 STANDS_FOR = {"/v2/health/live": "/healthz", "/v2/health/ready": "/readyz"}
 INFER = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer")

@@ -74,6 +74,8 @@ def test_experiment_becomes_a_run_with_a_child_a_trial(
     assert parent.data.metrics["threshold"] == shown["result"]["threshold"]
     model = parent.data.tags["dermatriage.model_version"]
     assert model == shown["result"]["model_version"]
+    assert parent.data.tags["dermatriage.promotion"] == "not promoted: does not beat <mdl_0> by f2"
+    assert "dermatriage.submitted_by" not in parent.data.tags  # keys are off
     files = {file.path for file in client.list_artifacts(parent.info.run_id, "model")}
     assert {"model/model.onnx", "model/card.md", "model/calibration.json", "model/manifest.json"} <= files
     downloaded = Path(client.download_artifacts(parent.info.run_id, "model/model.onnx"))

@@ -111,6 +111,7 @@ def finished(database: Database, tmp_path_factory: pytest.TempPathFactory, final
     storage, spec = Storage(str(folder / "store")), a_spec(name="<script>alert('x')</script>")
     with database.write() as session:
         experiment_id = store_finished(session, storage, folder / "bundle", spec, final)
+        session.get_one(Experiment, experiment_id).submitted_by = "ci <key>"
         page = report_page(session, storage, folder / "cache", experiment_id)
         session.rollback()
     return page
@@ -139,6 +140,11 @@ def test_every_test_figure_equals_the_record_recall_first(finished: str, final: 
         limits = [float(limit) for limit in row[2].split(" to ")]
         recorded = final.evaluation["intervals"][name]
         assert limits == pytest.approx([recorded["low"], recorded["high"]], abs=5e-4)
+
+
+def test_the_report_names_who_submitted_and_whether_the_model_was_promoted(finished: str) -> None:
+    assert "UTC by ci &lt;key&gt;, started" in finished
+    assert "Not promoted: does not beat &lt;mdl_0&gt; by f2." in finished
 
 
 def test_both_confusion_matrices_equal_the_record(finished: str, final: FinalRecord) -> None:

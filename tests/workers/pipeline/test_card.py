@@ -52,7 +52,7 @@ def test_metadata_is_yaml_that_repeats_the_test_figures_recall_first(final: Fina
     [
         ("Test figures", None),
         ("New lesions", "leak_free"),
-        ("At the threshold 0.5, which nobody calibrated", "at_half"),
+        ("At the uncalibrated threshold 0.5", "at_half"),
     ],
 )
 def test_each_table_of_figures_equals_its_record(final: FinalRecord, title: str, part: str | None) -> None:
