@@ -9,7 +9,7 @@ IN_VENV := $(VENV)/bin
 # what the tests of a module share is made once, but for a module or two.
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist worksteal
-TEST_PARTS := "tests/models_store tests/client" tests/service tests/workers tests/end_to_end \
+TEST_PARTS := "tests/models_store tests/client tests/service" tests/workers tests/end_to_end \
               "tests/benchmarks tests/test_readme.py tests/test_hardening.py"
 
 .DEFAULT_GOAL := help
