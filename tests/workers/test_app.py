@@ -14,12 +14,12 @@ from workers.worker.context import Slot, queues, slots
 @pytest.mark.parametrize(
     ("changes", "gpus", "listened"),
     [
-        ({}, [None], ["cpu"]),
+        ({}, [None] * 2, ["cpu"]),
         ({"worker_slots": 3}, [None] * 3, ["cpu"]),
         ({"gpus": "0,1"}, ["0", "1"], ["cpu", "gpu"]),
         ({"gpus": " 2 ", "worker_slots": 8}, ["2"], ["cpu", "gpu"]),
         ({"gpus": "0", "worker_queues": "gpu"}, ["0"], ["gpu"]),
-        ({"worker_queues": "gpu"}, [None], []),
+        ({"worker_queues": "gpu"}, [None] * 2, []),
     ],
 )
 def test_worker_has_one_slot_a_gpu_and_waits_for_gpu_trials_only_with_one(

@@ -33,11 +33,10 @@ class FrozenGraph:
     features_tensor: str
 
 
-def configure(backend: Backend, seed: int, deterministic: bool = True, threads: int | None = None) -> None:
+def configure(backend: Backend, seed: int, deterministic: bool = True) -> None:
     """Pick the backend, seed everything, and let a GPU's memory grow. Call it before anything imports Keras.
 
-    `deterministic` gives the same metrics for the same seed on a CPU; GPUs are left fast. `threads` bounds the
-    threads of one TensorFlow operation, and None leaves them to TensorFlow. Raises BackendAlreadyChosen.
+    `deterministic` gives the same metrics for the same seed on a CPU; GPUs are left fast. Raises BackendAlreadyChosen.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
@@ -52,7 +51,7 @@ def configure(backend: Backend, seed: int, deterministic: bool = True, threads: 
             "call configure() before anything imports Keras, or start a new process"
         )
     if backend == "tensorflow":
-        _configure_tensorflow(deterministic, threads)
+        _configure_tensorflow(deterministic)
     keras.utils.set_random_seed(seed)
 
 
@@ -108,15 +107,13 @@ def frozen_graph(model: Any) -> FrozenGraph:
     return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].name, probabilities, features)
 
 
-def _configure_tensorflow(deterministic: bool, threads: int | None) -> None:
+def _configure_tensorflow(deterministic: bool) -> None:
     with _stderr_held_back():
         import tensorflow as tf
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
     if deterministic and not gpus:
         tf.config.experimental.enable_op_determinism()
 
