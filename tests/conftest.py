@@ -57,7 +57,7 @@ def _same_everywhere() -> Iterator[None]:
     What a test itself writes need not survive a power cut: not to wait for the disk saves a tenth of the time.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(os, "fsync", lambda _descriptor: None)
         for name in TERMINAL_VARIABLES:
             patch.delenv(name, raising=False)
         patch.setenv("TERM", "xterm")
