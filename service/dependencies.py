@@ -38,7 +38,7 @@ class Service:
     dataset_uploads: Semaphore = field(default_factory=lambda: Semaphore(DATASET_UPLOADS))
 
 
-async def service(request: Request) -> Service:  # async, or every request would visit another thread for it
+async def service(request: Request) -> Service:  # async: FastAPI would run it in another thread otherwise
     return cast(Service, request.app.state.service)
 
 
@@ -55,12 +55,12 @@ def writing(services: Services) -> Iterator[Session]:
         yield session
 
 
-# The scope "function" ends a transaction before the answer is sent: whoever reads 202 finds the row.
+# The scope "function" ends a transaction before the answer is sent: a client that receives 202 finds the row.
 Reading = Annotated[Session, Depends(reading, scope="function")]
 Writing = Annotated[Session, Depends(writing, scope="function")]
 
 IDENTIFIER = r"^[A-Za-z0-9_-]+$"
 Identifier = Annotated[str, Path(max_length=64, pattern=IDENTIFIER)]
 IdPrefix = Annotated[
-    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins like this.")
+    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins with this text.")
 ]

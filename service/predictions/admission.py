@@ -20,7 +20,7 @@ class Upload:
     now: int = 0
 
 
-class Overfull(HTTPException):
+class CapacityExceeded(HTTPException):
     """A body grows beyond what there is room for."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Admission:
             arrived += len(message.get("body", b""))
             if arrived > held:
                 if not self._has_room(arrived - held, beside=held):
-                    raise Overfull
+                    raise CapacityExceeded
                 self._bytes += arrived - held
                 held = arrived
             return message

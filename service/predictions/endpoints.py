@@ -15,7 +15,7 @@ from service.predictions.answering import ACCEPTED, answer, champion, while_conn
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import ExpressRoute
 from service.web.api_docs import problems
-from service.web.cursor_pages import Turned, page
+from service.web.cursor_pages import RequestedPage, page
 
 router = APIRouter(tags=["predictions"])
 
@@ -84,7 +84,7 @@ def add_predict(to: APIRouter) -> None:
 @router.get("/v1/predictions", responses=problems("invalid-request"))
 def list_predictions(
     session: Reading,
-    turn: Turned,
+    page_request: RequestedPage,
     since: Annotated[
         Moment | None, Query(description="Only those answered then or later, such as `2026-01-05T00:00:00Z`.")
     ] = None,
@@ -104,7 +104,7 @@ def list_predictions(
         query = query.where(PredictionRow.model_version == model)
     if label is not None:
         query = query.where(PredictionRow.label == label)
-    return page(session, query, turn, PredictionRow.created_at, PredictionRow.id, _shown)
+    return page(session, query, page_request, PredictionRow.created_at, PredictionRow.id, _shown)
 
 
 def _shown(rows: Sequence[PredictionRow]) -> list[PredictionRead]:

@@ -19,7 +19,7 @@ from models_store.tables import ApiKey
 from service.access import keys
 from service.access.gate import scope_needed
 from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
-from service.access.rates import MOST_CALLERS, Rates, Taken
+from service.access.rates import MOST_CALLERS, RateLimit, Rates
 from service.app import create_app
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -254,7 +254,7 @@ def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
     moment = 0.0
     rates = Rates(60, clock=lambda: moment)
     assert [rates.take("a").granted for _ in range(61)] == [True] * 60 + [False]
-    assert rates.take("b") == Taken(True, limit=60, remaining=59, seconds_to_next=1)
+    assert rates.take("b") == RateLimit(True, limit=60, remaining=59, seconds_to_next=1)
     moment = 2.0
     assert [rates.take("a").granted for _ in range(3)] == [True, True, False]
     for number in range(2 * MOST_CALLERS):

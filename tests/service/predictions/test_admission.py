@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from models_store.settings import Settings
-from service.predictions.admission import Admission, Overfull, Upload, refuse
+from service.predictions.admission import Admission, CapacityExceeded, Upload, refuse
 
 PATH = "/predict"
 
@@ -50,7 +50,7 @@ class Sent:
 
 def admitting(most: int = 10, most_bytes: int = 100) -> Admission:
     app = FastAPI()
-    app.add_exception_handler(Overfull, refuse)
+    app.add_exception_handler(CapacityExceeded, refuse)
 
     @app.post("/predict")
     async def taken(request: Request) -> int:
