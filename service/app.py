@@ -31,7 +31,7 @@ from service.predictions.admission import Admission, CapacityExceeded, Upload, r
 from service.predictions.engine.images import limit_pillow
 from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 from service.predictions.engine.recorder import Recorder
 from service.protocols import installed_protocols
 from service.system import endpoints as system
@@ -135,7 +135,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
             most_waiting=settings.waiting_images,
         ),
         recorder=Recorder(database, storage),
-        batch_room=Room(batch.MOST_BYTES),
+        batch_memory=AsyncMemory(batch.MOST_BYTES),
         disk=DiskUse(database, storage),
     )
 

@@ -14,7 +14,7 @@ from models_store.store.storage import Storage
 from service.access.keys import Keyring
 from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 from service.predictions.engine.recorder import Recorder
 from service.system.disk import DiskUse
 
@@ -32,7 +32,7 @@ class Service:
     keyring: Keyring
     judge: Judge
     recorder: Recorder
-    batch_room: Room
+    batch_memory: AsyncMemory
     disk: DiskUse
     splitting: Lock = field(default_factory=Lock)
     dataset_uploads: Semaphore = field(default_factory=lambda: Semaphore(DATASET_UPLOADS))

@@ -153,10 +153,10 @@ def test_a_client_that_reads_slowly_goes_on_until_it_stops() -> None:
         slow.pause_writing()
         for _ in range(9):
             transport.left -= protocol.LEAST_WRITTEN_BYTES
-            slow._check_writing()
+            slow._check_write_progress()
             assert not transport.aborted
         transport.left -= 1
-        slow._check_writing()
+        slow._check_write_progress()
         assert transport.aborted
         for end in transport.pair:
             end.close()
@@ -169,9 +169,9 @@ def test_a_client_that_has_taken_the_little_that_was_left_is_not_cut_off() -> No
         quick = protocol.BoundedProtocol(uvicorn.Config(answer_much), ServerState(), {})
         transport = Pretended(10)
         quick.connection_made(transport)  # type: ignore[arg-type]
-        quick._watch_writing()
+        quick._start_write_deadline()
         transport.left = 0
-        quick._check_writing()
+        quick._check_write_progress()
         assert not transport.aborted
         for end in transport.pair:
             end.close()

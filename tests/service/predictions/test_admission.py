@@ -56,7 +56,7 @@ def admitting(most: int = 10, most_bytes: int = 100) -> Admission:
     async def taken(request: Request) -> int:
         return len(await request.body())
 
-    return Admission(app, {PATH: Upload(largest=80, most=most)}, most_bytes)
+    return Admission(app, {PATH: Upload(max_bytes=80, max_active=most)}, most_bytes)
 
 
 async def begun(app: Admission, upload: Sent) -> "asyncio.Task[Sent]":

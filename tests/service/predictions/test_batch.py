@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from models_store.settings import Settings
 from service.predictions import batch
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 
 MakeModel = Callable[..., str]
 
@@ -177,11 +177,11 @@ def test_archive_whose_members_overlap_is_refused(client: TestClient, content: b
 
 def test_memory_of_a_batch_is_free_again_whatever_became_of_its_images(app: FastAPI, client: TestClient) -> None:
     judge(client, ("a.png", image()), ("b.png", b"no image"), ("c.zip", corrupt()), ("d.png", b""))
-    assert app.state.service.batch_room._left == batch.MOST_BYTES
+    assert app.state.service.batch_memory._left == batch.MOST_BYTES
 
 
 def test_images_of_a_batch_wait_for_memory_in_turn(client: TestClient, app: FastAPI) -> None:
-    object.__setattr__(app.state.service, "batch_room", Room(2 * len(image())))
+    object.__setattr__(app.state.service, "batch_memory", AsyncMemory(2 * len(image())))
     assert all("prediction" in line for line in judge(client, *[("a.png", image())] * 9))
 
 

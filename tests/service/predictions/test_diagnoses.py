@@ -15,7 +15,7 @@ from dermatriage_client.schemas import BatchLine, Prediction
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.wording import DIAGNOSES
 from service.predictions.engine.images import prepare
-from service.predictions.engine.judging import Decoded, Waiting, judge_together
+from service.predictions.engine.judging import Decoded, Waiting, judge_batch
 from tests.diagnosing_network import diagnosing_network
 
 MakeModel = Callable[..., str]
@@ -100,6 +100,6 @@ def test_models_with_and_without_diagnoses_share_a_micro_batch(app: FastAPI, mak
     predictor.refresh()
 
     decoded = Decoded(prepare(image(150), 28, 10_000), "")
-    judged = judge_together([Waiting(serving, decoded) for serving in (without, predictor.serving) * 2])
+    judged = judge_batch([Waiting(serving, decoded) for serving in (without, predictor.serving) * 2])
 
     assert [len(one.diagnoses or []) for one in judged] == [0, 7, 0, 7]

@@ -27,7 +27,7 @@ from models_store.store.storage import Storage
 from models_store.tables import PredictionRow
 from service.app import create_app
 from service.predictions.engine import recorder as recording
-from service.predictions.engine.recorder import MOST_FAILURES, Answered, Recorder
+from service.predictions.engine.recorder import MOST_FAILURES, RecordedPrediction, Recorder
 from service.system.prometheus import FEWEST_SCORES, distance
 from service.web import metrics
 
@@ -40,8 +40,8 @@ def image(brightness: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def answered(number: int, version: str) -> Answered:
-    return Answered(f"prd_{number}", version, "d", 0.5, 0.25, "benign", "0" * 64, (), None, datetime.now(UTC))
+def answered(number: int, version: str) -> RecordedPrediction:
+    return RecordedPrediction(f"prd_{number}", version, "d", 0.5, 0.25, "benign", "0" * 64, (), None, datetime.now(UTC))
 
 
 @pytest.mark.both_databases

@@ -20,7 +20,7 @@ from service.errors import Problem
 from service.predictions import answering
 from service.predictions.answering import while_connected
 from service.predictions.engine import heatmap
-from service.predictions.engine.queues import Batcher, Memory, Room, Threads
+from service.predictions.engine.queues import AsyncMemory, Batcher, Memory, Threads
 from tests.service.served import served
 
 MakeModel = Callable[..., str]
@@ -68,7 +68,7 @@ async def gone(callers: list[Caller], asked: list["asyncio.Task[int]"]) -> None:
 
 @pytest.fixture(autouse=True)
 def _watched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "UNWATCHED_SECONDS", 0)
+    monkeypatch.setattr(answering, "DISCONNECT_CHECK_SECONDS", 0)
 
 
 def test_callers_that_have_gone_leave_the_queue_for_a_thread_and_no_thread_is_lost() -> None:
@@ -149,10 +149,10 @@ def test_memory_is_given_in_the_order_asked_for() -> None:
     memory, order, first = Memory(10), [], threading.Event()
 
     def take(name: str, amount: int) -> None:
-        with memory.taken(amount):
+        with memory.reserved(amount):
             order.append(name)
 
-    with memory.taken(6):
+    with memory.reserved(6):
         large = threading.Thread(target=take, args=("large", 10))
         large.start()
         while not memory._turn.locked():
@@ -167,16 +167,16 @@ def test_memory_is_given_in_the_order_asked_for() -> None:
 
 def test_room_of_a_batch_is_given_in_order_and_one_who_goes_takes_none() -> None:
     async def ask() -> None:
-        room = Room(10)
-        await room.take(8)
-        large, small = asyncio.create_task(room.take(10)), asyncio.create_task(room.take(2))
+        memory = AsyncMemory(10)
+        await memory.acquire(8)
+        large, small = asyncio.create_task(memory.acquire(10)), asyncio.create_task(memory.acquire(2))
         await asyncio.sleep(0)
         assert not small.done()
         large.cancel()
         await small
-        room.give(8)
-        room.give(2)
-        await room.take(10)
+        memory.release(8)
+        memory.release(2)
+        await memory.acquire(10)
 
     asyncio.run(ask())
 
