@@ -32,7 +32,7 @@ SYNTHETIC_MODEL = Caution("synthetic_model", "The model was trained on generated
 NO_IMAGENET_WEIGHTS = Caution("no_imagenet_weights", "The model was trained from random weights, without ImageNet's.")
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
-# Most answers take less time; only later does the server check whether the client has gone.
+# Most answers take less time. After it, the server checks whether the client has gone.
 DISCONNECT_CHECK_SECONDS = 0.05
 
 

@@ -59,7 +59,7 @@ async def predict(
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
     at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
-    progressive JPEG. Beyond that the answer is 413 or 422; it is 503 with `Retry-After` under too many uploads.
+    progressive JPEG. Beyond that the answer is 413 or 422; with too many uploads it is 503 with `Retry-After`.
     """
     sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)

@@ -1,4 +1,4 @@
-"""A model that predicts diagnoses says how probable each is; the decision stays that of the threshold."""
+"""A model that predicts diagnoses gives the probability of each; the threshold still decides."""
 
 import io
 import json
@@ -73,7 +73,7 @@ def test_model_that_predicts_no_diagnoses_answers_without(client: TestClient, ma
     assert line["prediction"]["probability_malignant"] == alone["probability_malignant"]
 
 
-def test_batch_says_of_each_image_what_it_is_told_alone(client: TestClient, make_model: MakeModel) -> None:
+def test_batch_gives_each_image_the_diagnoses_of_a_single_request(client: TestClient, make_model: MakeModel) -> None:
     make_model(promote=True, network=diagnosing_network())
     files = [(f"{brightness}.png", image(brightness)) for brightness in range(0, 256, 15)]
 
@@ -81,13 +81,13 @@ def test_batch_says_of_each_image_what_it_is_told_alone(client: TestClient, make
 
     for (_, content), line in zip(files, lines, strict=False):
         alone = client.post("/predict", files={"file": ("a.png", content)}).json()
-        told = BatchLine.model_validate(line).prediction
-        assert told is not None
-        assert told.diagnoses is not None
-        assert [each.probability for each in told.diagnoses] == pytest.approx(
+        prediction = BatchLine.model_validate(line).prediction
+        assert prediction is not None
+        assert prediction.diagnoses is not None
+        assert [each.probability for each in prediction.diagnoses] == pytest.approx(
             [each["probability"] for each in alone["diagnoses"]], abs=1e-6
         )
-        assert malignant_sum(line["prediction"]) == pytest.approx(told.probability_malignant, abs=1e-6)
+        assert malignant_sum(line["prediction"]) == pytest.approx(prediction.probability_malignant, abs=1e-6)
     assert lines[-1]["problem"]["status"] == 415
 
 
