@@ -264,7 +264,7 @@ KINDS: dict[str, ProblemKind] = {
         503,
         "The data set cannot be read now",
         "the store, or the place from which the data set is downloaded, does not answer",
-        "Try again later; whoever runs the server has to check its store.",
+        "Try again later; the operator of the server has to check its store.",
     ),
     "database-unreachable": ProblemKind(
         503,
@@ -279,7 +279,7 @@ KINDS: dict[str, ProblemKind] = {
         507,
         "The server's disk is full",
         "there is no room on the server for what this request needs",
-        "Try again later; whoever runs the server has to free space, see its log.",
+        "Try again later; the operator of the server has to free space; see its log.",
     ),
 }
 # The errors that the HTTP framework raises by itself.

@@ -13,7 +13,7 @@ from service.web.scope_marks import address
 
 @dataclass
 class Upload:
-    """The uploads at one address: the largest body in bytes, and how many may be and are `active` at once."""
+    """The uploads at one address: the most bytes of a body, the most uploads at once, and those in progress."""
 
     max_bytes: int
     max_active: int
@@ -21,7 +21,7 @@ class Upload:
 
 
 class CapacityExceeded(HTTPException):
-    """A body grows beyond the bytes that are free."""
+    """More bytes or uploads than a web process takes in."""
 
     def __init__(self) -> None:
         super().__init__(503)

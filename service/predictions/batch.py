@@ -136,7 +136,7 @@ async def _lines(batch: BatchRequest, images: Iterator[Member]) -> AsyncIterator
 
 
 async def _start(batch: BatchRequest, index: int, member: Member) -> asyncio.Task[BatchLine]:
-    """Waits until there is memory for the image, which keeps it until its line is ready."""
+    """Waits until memory is free for the image, which occupies it until its line is ready."""
     memory, size = batch.services.batch_memory, min(member.size, MOST_BYTES)
     await memory.acquire(size)
     try:
