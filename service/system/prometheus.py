@@ -96,7 +96,7 @@ class SweepFailures(Collector):
         except (RedisError, OSError):
             return
         yield CounterMetricFamily(
-            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log gives the cause.", counted
+            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log has the cause.", counted
         )
 
 
