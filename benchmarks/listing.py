@@ -33,7 +33,7 @@ from models_store.tables import EpochRow, Event, Experiment, Model, Trial
 from service.experiments.events import Feed
 from service.experiments.reading import show_experiments, show_trials
 from service.experiments.waiting import waiting_places
-from service.web.cursor_pages import Turn, page
+from service.web.cursor_pages import PageRequest, page
 from tests.finished_experiment import FinalRecord, a_final_record
 from workers.sweeper import queued_trials, ready_to_advance
 
@@ -104,8 +104,8 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
         query = select(Experiment).where(Experiment.deleted_at.is_(None))
         if status is not None:
             query = query.where(Experiment.status == status)
-        turn = Turn(limit=50, before=cursor)
-        return page(session, query, turn, Experiment.created_at, Experiment.id, lambda rows: _shown(session, rows))
+        requested = PageRequest(limit=50, before=cursor)
+        return page(session, query, requested, Experiment.created_at, Experiment.id, lambda rows: _shown(session, rows))
 
     with database.read() as session:
         middle = session.get_one(Experiment, _id(experiments // 2))

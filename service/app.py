@@ -1,4 +1,4 @@
-"""The web application: collaborators, endpoints, and a watch on which model is champion."""
+"""The web application: its collaborators, middleware and endpoints, and the refresh of champion and keys."""
 
 import asyncio
 import gc
@@ -27,13 +27,13 @@ from service.experiments import endpoints as experiments
 from service.models import endpoints as models
 from service.predictions import batch, outcomes
 from service.predictions import endpoints as predictions
-from service.predictions.admission import Admission, Overfull, Upload, refuse
+from service.predictions.admission import Admission, CapacityExceeded, Upload, refuse
 from service.predictions.engine.images import limit_pillow
 from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 from service.predictions.engine.recorder import Recorder
-from service.protocols import spoken
+from service.protocols import installed_protocols
 from service.system import endpoints as system
 from service.system import health, prometheus
 from service.system.disk import DiskUse
@@ -41,11 +41,11 @@ from service.web import api_docs, requests, webhook_docs
 from service.web.limits import BodyLimit, Bounds, PlainText
 from service.web.requests import Observe
 
-# Every web process answers with a new champion, and knows a revoked key, within two seconds: this, and loading it.
-WATCH_SECONDS = 0.5
+# A promotion or a revoked key takes effect in every web process within two seconds: this interval, and the loading.
+REFRESH_SECONDS = 0.5
 MULTIPART_BYTES = 64 * 1024
-SPOOLED_BYTES = 32 * 1024  # of one file in a form that are kept in memory; larger ones go to a temporary file
-BATCHES = 4  # at once in a web process
+SPOOLED_BYTES = 32 * 1024  # a file in a form that is larger is written to a temporary file
+CONCURRENT_BATCHES = 4  # in a web process
 
 
 def create_app(
@@ -67,25 +67,25 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's page would load Swagger UI from the internet
         redoc_url=None,
-        # Both spell a field's default out where the database or the model may leave it empty.
+        # One schema for input and output: fields that the database or the model may leave empty have defaults in both.
         separate_input_output_schemas=False,
     )
     service = app.state.service = _service(settings, database, storage)
-    most_of_one = settings.max_upload_bytes + MULTIPART_BYTES
-    most_of_batch = settings.max_batch_bytes + MULTIPART_BYTES
-    single = Upload(most_of_one, settings.waiting_images + settings.batch_images)
+    max_image_body = settings.max_upload_bytes + MULTIPART_BYTES
+    max_batch_body = settings.max_batch_bytes + MULTIPART_BYTES
+    single = Upload(max_image_body, settings.waiting_images + settings.batch_images)
     uploads = {
         "/predict": single,
         "/v1/predict": single,
-        "/v1/predict/batch": Upload(most_of_batch, BATCHES),
+        "/v1/predict/batch": Upload(max_batch_body, CONCURRENT_BATCHES),
     }
     app.add_middleware(Admission, uploads=uploads, most_bytes=settings.waiting_bytes)
-    app.add_exception_handler(Overfull, refuse)
+    app.add_exception_handler(CapacityExceeded, refuse)
     app.add_middleware(
         BodyLimit,
-        usual=Bounds(most_of_one, settings.upload_seconds),
+        usual=Bounds(max_image_body, settings.upload_seconds),
         larger={
-            "/v1/predict/batch": Bounds(most_of_batch, settings.upload_seconds),
+            "/v1/predict/batch": Bounds(max_batch_body, settings.upload_seconds),
             "/v1/datasets": Bounds(settings.max_dataset_bytes, settings.dataset_upload_seconds),
         },
     )
@@ -93,12 +93,12 @@ def create_app(
     app.add_middleware(Gate, settings=settings, keyring=service.keyring, rates=rates, sign_in_rates=sign_in_rates)
     app.add_middleware(PlainText)
     app.add_middleware(Observe)
-    protocols = spoken()
+    protocols = installed_protocols()
     for protocol in protocols:
         app.add_middleware(protocol.Translation)
     add_handlers(app)
     add_unknown_page(app)
-    predictions.add_predict(app.router)  # addresses are compared in this order, and most requests are for this one
+    predictions.add_predict(app.router)  # first: routes are matched in order, and most requests are predictions
     for part in (
         experiments,
         catalog,
@@ -135,7 +135,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
             most_waiting=settings.waiting_images,
         ),
         recorder=Recorder(database, storage),
-        batch_room=Room(batch.MOST_BYTES),
+        batch_memory=AsyncMemory(batch.MOST_BYTES),
         disk=DiskUse(database, storage),
     )
 
@@ -143,15 +143,15 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    await to_thread.run_sync(_look, service)  # warm before the first request
+    await to_thread.run_sync(_refresh, service)  # loads the champion before the first request
     service.recorder.start()
     ended = asyncio.Event()
-    watching = asyncio.create_task(_watch(service, ended))
+    refreshing = asyncio.create_task(_refresh_regularly(service, ended))
     try:
         yield
     finally:
-        ended.set()  # not cancelled: a look that is under way holds a connection in its thread
-        await watching
+        ended.set()  # not cancelled: a refresh in progress holds a database connection in its thread
+        await refreshing
         service.judge.close()
         await to_thread.run_sync(service.recorder.close)
         await to_thread.run_sync(service.keyring.refresh)
@@ -159,16 +159,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.database.close()
 
 
-async def _watch(service: Service, ended: asyncio.Event) -> None:
-    """Looks off the request path, so that no request waits for a new model to load or a key to be found."""
+async def _refresh_regularly(service: Service, ended: asyncio.Event) -> None:
+    """Refreshes in the background, so that no request waits for a new model to load or a key to be read."""
     while not ended.is_set():
         with suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), WATCH_SECONDS)
+            await asyncio.wait_for(ended.wait(), REFRESH_SECONDS)
         if not ended.is_set():
-            await to_thread.run_sync(_look, service)
+            await to_thread.run_sync(_refresh, service)
 
 
-def _look(service: Service) -> None:
+def _refresh(service: Service) -> None:
     service.predictor.refresh()
     if service.settings.auth == "keys":
         service.keyring.refresh()
@@ -178,5 +178,5 @@ def create() -> FastAPI:
     """Reads the settings of the environment. Raises `OpenAccessRefused`."""
     requests.configure()
     app = create_app(Settings())
-    gc.freeze()  # what is loaded by now stays: the collector went through it again and again, 4 % of an answer
+    gc.freeze()  # the garbage collector skips what is loaded by now; scanning it took 4 % of the time of an answer
     return app

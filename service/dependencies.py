@@ -14,7 +14,7 @@ from models_store.store.storage import Storage
 from service.access.keys import Keyring
 from service.predictions.engine.judging import Judge
 from service.predictions.engine.predictor import Predictor
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 from service.predictions.engine.recorder import Recorder
 from service.system.disk import DiskUse
 
@@ -32,13 +32,13 @@ class Service:
     keyring: Keyring
     judge: Judge
     recorder: Recorder
-    batch_room: Room
+    batch_memory: AsyncMemory
     disk: DiskUse
     splitting: Lock = field(default_factory=Lock)
     dataset_uploads: Semaphore = field(default_factory=lambda: Semaphore(DATASET_UPLOADS))
 
 
-async def service(request: Request) -> Service:  # async, or every request would visit another thread for it
+async def service(request: Request) -> Service:  # async: FastAPI would run it in another thread otherwise
     return cast(Service, request.app.state.service)
 
 
@@ -55,12 +55,12 @@ def writing(services: Services) -> Iterator[Session]:
         yield session
 
 
-# The scope "function" ends a transaction before the answer is sent: whoever reads 202 finds the row.
+# The scope "function" ends a transaction before the answer is sent: a client that receives 202 finds the row.
 Reading = Annotated[Session, Depends(reading, scope="function")]
 Writing = Annotated[Session, Depends(writing, scope="function")]
 
 IDENTIFIER = r"^[A-Za-z0-9_-]+$"
 Identifier = Annotated[str, Path(max_length=64, pattern=IDENTIFIER)]
 IdPrefix = Annotated[
-    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins like this.")
+    str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="Only those whose id begins with this text.")
 ]

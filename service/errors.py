@@ -34,11 +34,11 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for an answer that nobody waits for
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that closed the connection before the answer
 
 
 class Problem(Exception):
-    """An answer that is an error; `kind` is one of `KINDS`, whose words it uses where it has none of its own."""
+    """An error response. Its `kind` is a key of `KINDS`, which supplies a detail or remedy that is not given."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Problem(Exception):
         self.errors, self.checks, self.headers = list(errors), checks, dict(headers or {})
 
     def response(self, request: Request) -> Response:
-        if (shape := request.scope.get(ERROR)) is not None:
-            return self._written(shape(self), "application/json")
+        if (format_error := request.scope.get(ERROR)) is not None:
+            return self._json_response(format_error(self), "application/json")
         document = ProblemDocument(
             type=KIND_PREFIX + self.kind,
             title=self.title,
@@ -69,16 +69,16 @@ class Problem(Exception):
             errors=self.errors or None,
             checks=None if self.checks is None else dict(self.checks),
         )
-        return self._written(document.model_dump(exclude_none=True), MEDIA_TYPE)
+        return self._json_response(document.model_dump(exclude_none=True), MEDIA_TYPE)
 
-    def _written(self, document: Mapping[str, Any], media_type: str) -> Response:
-        # ASCII only: a detail may quote what was sent, and a lone surrogate has no UTF-8.
+    def _json_response(self, document: Mapping[str, Any], media_type: str) -> Response:
+        # ASCII only: a detail may quote the request, and a lone surrogate cannot be encoded as UTF-8.
         body = json.dumps(document).encode()
         return Response(body, self.status, {**SECURITY_HEADERS, **self.headers}, media_type=media_type)
 
 
-# Errors of the models store whose message already says what happened.
-KNOWN: dict[type[Exception], str] = {
+# Errors of the models store whose message serves as the detail.
+STORE_ERRORS: dict[type[Exception], str] = {
     ExperimentNotFound: "experiment-not-found",
     ExperimentUnfinished: "experiment-unfinished",
     IdempotencyKeyReused: "idempotency-key-reused",
@@ -91,7 +91,7 @@ KNOWN: dict[type[Exception], str] = {
     RevisionChanged: "revision-changed",
 }
 
-# Errors of a data set, which bring their own remedy; the most special kind first.
+# Errors of a data set, which have their own remedy; subclasses come before their parents.
 DATASET_ERRORS: dict[type[DatasetError], str] = {
     LesionsUnknown: "lesions-unknown",
     DatasetInvalid: "dataset-invalid",
@@ -110,8 +110,8 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _system_failed)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
-    for kind in KNOWN:
-        app.add_exception_handler(kind, _known)
+    for kind in STORE_ERRORS:
+        app.add_exception_handler(kind, _store_error)
 
 
 def unprocessable(detail: str, remedy: str, finding: Finding) -> Problem:
@@ -123,8 +123,8 @@ def _problem(request: Request, error: Exception) -> Response:
     return error.response(request)
 
 
-def _known(request: Request, error: Exception) -> Response:
-    return Problem(KNOWN[type(error)], str(error)).response(request)
+def _store_error(request: Request, error: Exception) -> Response:
+    return Problem(STORE_ERRORS[type(error)], str(error)).response(request)
 
 
 def _dataset_failed(request: Request, error: Exception) -> Response:
@@ -163,7 +163,7 @@ def _fields_at(request: Request, path: Sequence[str]) -> Iterable[str]:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, OSError):  # FastAPI takes whatever stops it reading a body for the sender's fault
+    if isinstance(error.__cause__, OSError):  # FastAPI turns any failure to read a body into status 400
         return _system_failed(request, error.__cause__)
     has_detail = error.detail != HTTPStatus(error.status_code).phrase
     detail = error.detail if has_detail else f"{request.method} {request.url.path} is not served"
@@ -171,7 +171,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 
 def is_outage(error: SQLAlchemyError) -> bool:
-    """Whether the database is away or too busy, rather than asked for something wrong."""
+    """Whether the database is unreachable or too busy; otherwise the statement is wrong."""
     if isinstance(error, OperationalError | InterfaceError | PoolExhausted):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
@@ -180,7 +180,7 @@ def is_outage(error: SQLAlchemyError) -> bool:
 def _database_failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, SQLAlchemyError)
     if not is_outage(error):
-        log.error("the database refused what %s %s asked for", request.method, request.url.path, exc_info=error)
+        log.error("the database refused a statement of %s %s", request.method, request.url.path, exc_info=error)
         return _unexpected(request, error)
     log.error("the database did not answer %s %s: %s", request.method, request.url.path, error)
     return Problem("database-unreachable", headers={"Retry-After": "5"}).response(request)
@@ -188,7 +188,7 @@ def _database_failed(request: Request, error: Exception) -> Response:
 
 def _system_failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
-    log.error("the system refused what %s %s needs", request.method, request.url.path, exc_info=error)
+    log.error("the operating system refused a call of %s %s", request.method, request.url.path, exc_info=error)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return _unexpected(request, error)
     return Problem("disk-full", headers={"Retry-After": "60"}).response(request)

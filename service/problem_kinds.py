@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """`meaning` and `remedy` hold for every problem of the kind; one problem may say more exactly what is wrong."""
+    """`meaning` and `remedy` hold for every problem of the kind; a single problem may have a more exact detail."""
 
     status: int
     title: str
@@ -25,7 +25,7 @@ KINDS: dict[str, ProblemKind] = {
     "unauthorized": ProblemKind(
         401,
         "A key is needed",
-        "the request shows no API key that is in use",
+        "the request has no API key, or one that is not in use",
         "Send the header `Authorization: Bearer dt_…`; `dermatriage keys create` makes a key.",
     ),
     "forbidden": ProblemKind(
@@ -57,9 +57,9 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "log-not-found": ProblemKind(
         404,
-        "Nothing was printed",
-        "the process of the trial has printed nothing yet",
-        "A trial prints once it runs; GET /v1/trials/{id} says whether it does.",
+        "The trial log is empty",
+        "the process of the trial has written nothing to its log yet",
+        "A trial writes its log once it runs; GET /v1/trials/{id} shows whether it does.",
     ),
     "model-not-found": ProblemKind(
         404,
@@ -94,7 +94,7 @@ KINDS: dict[str, ProblemKind] = {
     "request-timeout": ProblemKind(
         408,
         "The body came too slowly",
-        "the body took longer than UPLOAD_SECONDS allow, or that of a data set longer than DATASET_UPLOAD_SECONDS",
+        "the body took longer than UPLOAD_SECONDS allows, or that of a data set longer than DATASET_UPLOAD_SECONDS",
         "Send it faster, or in parts.",
     ),
     "experiment-finished": ProblemKind(
@@ -136,7 +136,7 @@ KINDS: dict[str, ProblemKind] = {
     "outcome-differs": ProblemKind(
         409,
         "The prediction has another outcome",
-        "the outcome that was sent is not the recorded one, and does not say that it replaces it",
+        "the outcome that was sent differs from the recorded one and has no `replaces`",
         "GET the same address for the recorded outcome; to correct it, send its number as `replaces`.",
     ),
     "revision-changed": ProblemKind(
@@ -208,7 +208,7 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "too-little-evidence": ProblemKind(
         422,
-        "The data set cannot carry the experiment",
+        "The data set is too small for the experiment",
         "the data set has too few malignant images or lesions for the guarantee asked for, or a split has none at all",
         "Lower calibration.target_recall or calibration.confidence, or use a data set with more malignant images.",
     ),
@@ -257,14 +257,14 @@ KINDS: dict[str, ProblemKind] = {
     "bundle-altered": ProblemKind(
         503,
         "The store does not hold this model as it was written",
-        "a file of the model's bundle is missing, or its checksum is another one than was recorded",
+        "a file of the model's bundle is missing, or its checksum differs from the recorded one",
         "Restore the store from its backup; until then promote another version.",
     ),
     "dataset-unavailable": ProblemKind(
         503,
         "The data set cannot be read now",
         "the store, or the place from which the data set is downloaded, does not answer",
-        "Try again later; whoever runs the server has to check its store.",
+        "Try again later; the operator of the server has to check its store.",
     ),
     "database-unreachable": ProblemKind(
         503,
@@ -279,10 +279,10 @@ KINDS: dict[str, ProblemKind] = {
         507,
         "The server's disk is full",
         "there is no room on the server for what this request needs",
-        "Try again later; whoever runs the server has to free space, see its log.",
+        "Try again later; the operator of the server has to free space; see its log.",
     ),
 }
-# What the HTTP framework refuses by itself.
+# The errors that the HTTP framework raises by itself.
 BY_STATUS = {
     400: "bad-request",
     404: "not-found",

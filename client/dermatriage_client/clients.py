@@ -50,7 +50,7 @@ Read = Callable[[httpx.Response], Answer]
 
 
 class Client(Connection):
-    """One server, asked over HTTP. Every method raises `ServerUnreachable` or `Refused`."""
+    """The API of one server. Every method raises `ServerUnreachable` or `Refused`."""
 
     @cached_property
     def _http(self) -> httpx.Client:
@@ -67,11 +67,11 @@ class Client(Connection):
 
     def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
         """Posts an experiment. The same `key` never submits it twice; without one, a new key is made for this call."""
-        return self._ask(requests.submission(spec, key), of(ExperimentRead))
+        return self._call(requests.submission(spec, key), of(ExperimentRead))
 
     def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
         """How long an experiment would take on the server's workers, and what an answer of its model would cost."""
-        return self._ask(requests.estimation(spec), of(Estimate))
+        return self._call(requests.estimation(spec), of(Estimate))
 
     def experiments(
         self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
@@ -80,59 +80,59 @@ class Client(Connection):
         return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     def experiment(self, experiment_id: str) -> ExperimentRead:
-        return self._ask(get("experiments", experiment_id), of(ExperimentRead))
+        return self._call(get("experiments", experiment_id), of(ExperimentRead))
 
     def compare_experiments(self, *experiment_ids: str) -> ExperimentComparison:
         """Settings that differ, trials and results of up to 20 experiments; those of other seeds as a group."""
-        return self._ask(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
+        return self._call(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
 
     def watch(self, experiment_id: str, *, after: int = 0) -> Iterator[Event]:
-        """What happens to an experiment, as it happens, after event number `after`, to its last event.
+        """Yields the events of an experiment as they happen, from the one after number `after` to the last.
 
-        A connection that breaks is made again, also while the server restarts; no event is missed or repeated.
+        A broken connection is opened again, also while the server restarts; no event is missed or repeated.
         """
         events = Events(experiment_id, after)
-        while not events.over:
+        while not events.ended:
             with self._opened(events.call()) as response, suppress(*BROKEN), reading(response):
                 if response.status_code == httpx.codes.NO_CONTENT:
                     return
                 for received in EventSource(response).iter_sse():
                     yield from events.read(received)
-            time.sleep(0 if events.over else events.pause_seconds)
+            time.sleep(0 if events.ended else events.pause_seconds)
 
     def trials(self, experiment_id: str, *, epochs: bool = True) -> list[TrialRead]:
         """Every trial in the order of its phases, with the metrics of every epoch unless `epochs` is False."""
-        return self._ask(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
+        return self._call(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
 
     def trial(self, trial_id: str) -> TrialRead:
-        return self._ask(get("trials", trial_id), of(TrialRead))
+        return self._call(get("trials", trial_id), of(TrialRead))
 
     def cancel(self, experiment_id: str) -> ExperimentRead:
-        """Cancels what waits at once and asks what runs to stop; asking again changes nothing."""
-        return self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
+        """Cancels waiting trials at once and stops running ones; a second call changes nothing."""
+        return self._call(requests.cancellation(experiment_id), of(ExperimentRead))
 
     def retry(self, experiment_id: str) -> ExperimentRead:
-        """Queues the failed trials of a failed experiment again; what is finished is kept. Never sent twice."""
-        return self._ask(requests.another_try(experiment_id), of(ExperimentRead))
+        """Queues the failed trials of a failed experiment again; what is finished is kept. Never retried."""
+        return self._call(requests.retry_request(experiment_id), of(ExperimentRead))
 
     def delete_experiment(self, experiment_id: str) -> None:
-        """Deletes an ended experiment with its model and their files; asking again changes nothing."""
-        self._ask(requests.deletion("experiments", experiment_id), requests.text)
+        """Deletes an ended experiment with its model and their files; a second call changes nothing."""
+        self._call(requests.deletion("experiments", experiment_id), requests.text)
 
     def report(self, experiment_id: str) -> str:
         """One self-contained HTML file."""
-        return self._ask(get("experiments", experiment_id, "report"), requests.text)
+        return self._call(get("experiments", experiment_id, "report"), requests.text)
 
     def catalog(self) -> Catalog:
         """Every name an experiment may use."""
-        return self._ask(get("catalog"), of(Catalog))
+        return self._call(get("catalog"), of(Catalog))
 
     def datasets(self) -> list[DatasetRead]:
         """Every data set an experiment may name."""
-        return self._ask(get("datasets"), requests.datasets)
+        return self._call(get("datasets"), requests.datasets)
 
     def dataset(self, name: str) -> DatasetRead:
-        return self._ask(get("datasets", name), of(DatasetRead))
+        return self._call(get("datasets", name), of(DatasetRead))
 
     def register_dataset(
         self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
@@ -142,72 +142,72 @@ class Client(Connection):
         The same files under the same name change nothing. Raises `OSError` for a file that cannot be read.
         """
         with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
-            return self._ask(call, of(DatasetRead))
+            return self._call(call, of(DatasetRead))
 
     def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
         """Makes a split without shared lesions, a data set of its own; the same seed makes it once."""
-        return self._ask(requests.splitting(name, seed), of(DatasetRead))
+        return self._call(requests.splitting(name, seed), of(DatasetRead))
 
     def models(self, *, prefix: str | None = None, page_size: int = 50) -> Iterator[ModelRead]:
         """Every model, newest first, whose version begins with `prefix`; pages are fetched as they are reached."""
         return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     def model(self, version: str) -> TaggedModel:
-        return self._ask(get("models", version), requests.tagged)
+        return self._call(get("models", version), requests.tagged)
 
     def compare(self, a: str, b: str) -> ComparisonRead:
         """How far the figures of `b` exceed those of `a` on the same test images, and whether chance explains it."""
-        return self._ask(get("models", "compare", a=a, b=b), of(ComparisonRead))
+        return self._call(get("models", "compare", a=a, b=b), of(ComparisonRead))
 
     def history(self) -> History:
         """Who made which model champion, when, and why; newest first."""
-        return self._ask(get("models", "history"), of(History))
+        return self._call(get("models", "history"), of(History))
 
     def card(self, version: str) -> str:
         """The model card in Markdown."""
-        return self._ask(get("models", version, "card"), requests.text)
+        return self._call(get("models", version, "card"), requests.text)
 
     def bundle(self, version: str, target: str | os.PathLike[str]) -> Path:
         """Writes everything a model consists of to `target`, a zip, once every checksum is right.
 
         Raises `DownloadAltered`; nothing is at `target` then.
         """
-        call, part = get("models", version, "bundle"), streams.part_of(Path(target))
+        call, part = get("models", version, "bundle"), streams.partial_file(Path(target))
         try:
             with self._raising():
                 manifest_sha256 = self._repeated(call, self._download, call, part)
-            return streams.keep(part, Path(target), manifest_sha256)
+            return streams.verify_and_rename(part, Path(target), manifest_sha256)
         finally:
             part.unlink(missing_ok=True)
 
     def promote(self, version: str, reason: str, *, if_match: str | None = None) -> PromotionRead:
         """Makes a model the champion. With `if_match`, the ETag of a model, refuses if the champion changed since.
 
-        Never sent twice: the history would list two moves.
+        Never retried: the history would list two changes.
         """
-        return self._ask(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
+        return self._call(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
 
     def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
-        """Makes the champion's predecessor champion again. Never sent twice: it would go back two promotions."""
-        return self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+        """Makes the champion's predecessor champion again. Never retried: it would go back two promotions."""
+        return self._call(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
 
     def delete_model(self, version: str) -> None:
-        """Deletes a model with its bundle, unless it is the champion; asking again changes nothing."""
-        self._ask(requests.deletion("models", version), requests.text)
+        """Deletes a model with its bundle, unless it is the champion; a second call changes nothing."""
+        self._call(requests.deletion("models", version), requests.text)
 
     def predict(self, image: Image, *, explain: bool = False) -> Prediction:
         """Judges one image, a path or a name with its bytes, with the champion; `explain` adds a heatmap.
 
         Raises `OSError` for a file that cannot be read.
         """
-        return self._ask(requests.judgement(image, explain), of(Prediction))
+        return self._call(requests.classification(image, explain), of(Prediction))
 
     def predict_batch(self, images: Iterable[Image]) -> Iterator[BatchLine]:
-        """Judges any number of images, or zips of images, and gives each result as it comes; `index` counts them all.
+        """Judges any number of images, or zips of images, and yields the results as they arrive; `index` counts them.
 
-        An image that cannot be judged has a `problem` in its line and spoils no other. An answer that breaks off is not
-        asked for again: the other images may have been judged and recorded. Raises `OSError` for a file that cannot be
-        read.
+        An image that cannot be judged has a `problem` in its line and does not affect the others. An answer that breaks
+        off is not requested again: the other images may have been judged and recorded. Raises `OSError` for a file that
+        cannot be read.
         """
         answered = 0
         for call in requests.batches(images):
@@ -217,12 +217,12 @@ class Client(Connection):
                     answered += 1
 
     def prediction(self, prediction_id: str) -> PredictionRead:
-        """One prediction as it was recorded; there at the latest a second after it was answered."""
-        return self._ask(get("predictions", prediction_id), of(PredictionRead))
+        """One prediction as it was recorded, available within a second after its answer."""
+        return self._call(get("predictions", prediction_id), of(PredictionRead))
 
     def prune(self, *, dry_run: bool = False) -> PrunedRead:
-        """Removes now what the server's settings no longer keep; with `dry_run` it only counts."""
-        return self._ask(requests.pruning(dry_run), of(PrunedRead))
+        """Removes now what the server's settings no longer verify_and_rename; with `dry_run` it only counts."""
+        return self._call(requests.pruning(dry_run), of(PrunedRead))
 
     def predictions(
         self,
@@ -234,8 +234,8 @@ class Client(Connection):
         page_size: int = 50,
     ) -> Iterator[PredictionRead]:
         """The recorded predictions, newest first; pages are fetched as the iteration reaches them."""
-        asked = requests.predictions(since, until, model, label, page_size)
-        return self._pages(Page[PredictionRead], "predictions", **asked)
+        params = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **params)
 
     def record_outcome(
         self,
@@ -247,43 +247,43 @@ class Client(Connection):
         note: str | None = None,
         replaces: int | None = None,
     ) -> OutcomeRead:
-        """Records what a lesion turned out to be; the same again changes nothing.
+        """Records what a lesion turned out to be; a second call with the same values changes nothing.
 
         `replaces` is the number of the outcome that this one corrects; without it, another outcome is refused.
         """
         call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
-        return self._ask(call, of(OutcomeRead))
+        return self._call(call, of(OutcomeRead))
 
     def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
         """The outcomes of a prediction, the current one first; empty before the first."""
-        return self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
+        return self._call(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     def ready(self) -> Readiness:
         """Whether database, broker and model answer: `status` is `ready` or `not-ready`."""
-        return self._ask(requests.READINESS, requests.readiness)
+        return self._call(requests.READINESS, requests.readiness)
 
     def healthy(self) -> bool:
-        """Whether a DermaTriage server answers; asks once and raises nothing if none does."""
+        """Whether a DermaTriage server answers one request; raises nothing if none does."""
         with suppress(ServerUnreachable, Refused):
-            return self._ask(requests.HEALTH, of(Health)).status == "ok"
+            return self._call(requests.HEALTH, of(Health)).status == "ok"
         return False
 
-    def _ask(self, call: Call, read: Read[Answer]) -> Answer:
+    def _call(self, call: Call, read: Read[Answer]) -> Answer:
         with self._raising():
             response = self._repeated(call, self._send, call)
         with reading(response):
             return read(response)
 
     def _pages(self, kind: type[Page[Body]], path: str, **params: Any) -> Iterator[Body]:
-        page = self._ask(get(path, **params), of(kind))
+        page = self._call(get(path, **params), of(kind))
         yield from page.items
         while page.next_cursor is not None:
-            page = self._ask(get(path, **params, cursor=page.next_cursor), of(kind))
+            page = self._call(get(path, **params, cursor=page.next_cursor), of(kind))
             yield from page.items
 
     @contextmanager
     def _opened(self, call: Call) -> Iterator[httpx.Response]:
-        """An answer whose body is still to be read; what fails before it begins is tried again."""
+        """An answer whose body is still to be read; a failure before the body is retried."""
         with self._raising():
             response = self._repeated(call, self._send, call, stream=True)
             try:
@@ -314,7 +314,7 @@ class Client(Connection):
 
 
 class AsyncClient(Connection):
-    """`Client` for programs that await: the same methods, documented there. It belongs to one event loop."""
+    """`Client` for asynchronous programs: the same methods, documented there. It belongs to one event loop."""
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:
@@ -330,10 +330,10 @@ class AsyncClient(Connection):
         await self._http.aclose()
 
     async def submit(self, spec: BaseModel | Mapping[str, Any], *, key: str | None = None) -> ExperimentRead:
-        return await self._ask(requests.submission(spec, key), of(ExperimentRead))
+        return await self._call(requests.submission(spec, key), of(ExperimentRead))
 
     async def estimate(self, spec: BaseModel | Mapping[str, Any]) -> Estimate:
-        return await self._ask(requests.estimation(spec), of(Estimate))
+        return await self._call(requests.estimation(spec), of(Estimate))
 
     def experiments(
         self, *, status: Status | None = None, prefix: str | None = None, page_size: int = 50
@@ -341,14 +341,14 @@ class AsyncClient(Connection):
         return self._pages(Page[ExperimentRead], "experiments", status=status, prefix=prefix, limit=page_size)
 
     async def experiment(self, experiment_id: str) -> ExperimentRead:
-        return await self._ask(get("experiments", experiment_id), of(ExperimentRead))
+        return await self._call(get("experiments", experiment_id), of(ExperimentRead))
 
     async def compare_experiments(self, *experiment_ids: str) -> ExperimentComparison:
-        return await self._ask(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
+        return await self._call(get("experiments", "compare", id=experiment_ids), of(ExperimentComparison))
 
     async def watch(self, experiment_id: str, *, after: int = 0) -> AsyncIterator[Event]:
         events = Events(experiment_id, after)
-        while not events.over:
+        while not events.ended:
             async with self._opened(events.call()) as response:
                 with suppress(*BROKEN), reading(response):
                     if response.status_code == httpx.codes.NO_CONTENT:
@@ -357,79 +357,79 @@ class AsyncClient(Connection):
                         async for received in stream:
                             for event in events.read(received):
                                 yield event
-            await anyio.sleep(0 if events.over else events.pause_seconds)
+            await anyio.sleep(0 if events.ended else events.pause_seconds)
 
     async def trials(self, experiment_id: str, *, epochs: bool = True) -> list[TrialRead]:
-        return await self._ask(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
+        return await self._call(get("experiments", experiment_id, "trials", epochs=epochs), requests.trials)
 
     async def trial(self, trial_id: str) -> TrialRead:
-        return await self._ask(get("trials", trial_id), of(TrialRead))
+        return await self._call(get("trials", trial_id), of(TrialRead))
 
     async def cancel(self, experiment_id: str) -> ExperimentRead:
-        return await self._ask(requests.cancellation(experiment_id), of(ExperimentRead))
+        return await self._call(requests.cancellation(experiment_id), of(ExperimentRead))
 
     async def retry(self, experiment_id: str) -> ExperimentRead:
-        return await self._ask(requests.another_try(experiment_id), of(ExperimentRead))
+        return await self._call(requests.retry_request(experiment_id), of(ExperimentRead))
 
     async def delete_experiment(self, experiment_id: str) -> None:
-        await self._ask(requests.deletion("experiments", experiment_id), requests.text)
+        await self._call(requests.deletion("experiments", experiment_id), requests.text)
 
     async def report(self, experiment_id: str) -> str:
-        return await self._ask(get("experiments", experiment_id, "report"), requests.text)
+        return await self._call(get("experiments", experiment_id, "report"), requests.text)
 
     async def catalog(self) -> Catalog:
-        return await self._ask(get("catalog"), of(Catalog))
+        return await self._call(get("catalog"), of(Catalog))
 
     async def datasets(self) -> list[DatasetRead]:
-        return await self._ask(get("datasets"), requests.datasets)
+        return await self._call(get("datasets"), requests.datasets)
 
     async def dataset(self, name: str) -> DatasetRead:
-        return await self._ask(get("datasets", name), of(DatasetRead))
+        return await self._call(get("datasets", name), of(DatasetRead))
 
     async def register_dataset(
         self, name: str, file: File, *, lesions: File | None = None, patients: File | None = None
     ) -> DatasetRead:
         with requests.registration(name, {"file": file, "lesions": lesions, "patients": patients}) as call:
-            return await self._ask(call, of(DatasetRead))
+            return await self._call(call, of(DatasetRead))
 
     async def split_dataset(self, name: str, *, seed: int = 0) -> DatasetRead:
-        return await self._ask(requests.splitting(name, seed), of(DatasetRead))
+        return await self._call(requests.splitting(name, seed), of(DatasetRead))
 
     def models(self, *, prefix: str | None = None, page_size: int = 50) -> AsyncIterator[ModelRead]:
         return self._pages(Page[ModelRead], "models", prefix=prefix, limit=page_size)
 
     async def model(self, version: str) -> TaggedModel:
-        return await self._ask(get("models", version), requests.tagged)
+        return await self._call(get("models", version), requests.tagged)
 
     async def compare(self, a: str, b: str) -> ComparisonRead:
-        return await self._ask(get("models", "compare", a=a, b=b), of(ComparisonRead))
+        return await self._call(get("models", "compare", a=a, b=b), of(ComparisonRead))
 
     async def history(self) -> History:
-        return await self._ask(get("models", "history"), of(History))
+        return await self._call(get("models", "history"), of(History))
 
     async def card(self, version: str) -> str:
-        return await self._ask(get("models", version, "card"), requests.text)
+        return await self._call(get("models", version, "card"), requests.text)
 
     async def bundle(self, version: str, target: str | os.PathLike[str]) -> Path:
-        call, part = get("models", version, "bundle"), streams.part_of(Path(target))
+        call, part = get("models", version, "bundle"), streams.partial_file(Path(target))
         try:
             with self._raising():
                 manifest_sha256 = await self._repeated(call, self._download, call, part)
-            return await anyio.to_thread.run_sync(streams.keep, part, Path(target), manifest_sha256)
+            return await anyio.to_thread.run_sync(streams.verify_and_rename, part, Path(target), manifest_sha256)
         finally:
             part.unlink(missing_ok=True)
 
     async def promote(self, version: str, reason: str, *, if_match: str | None = None) -> PromotionRead:
-        return await self._ask(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
+        return await self._call(requests.move(version, "promote", reason=reason, if_match=if_match), of(PromotionRead))
 
     async def roll_back(self, reason: str, *, if_match: str | None = None) -> PromotionRead:
-        return await self._ask(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
+        return await self._call(requests.move("rollback", reason=reason, if_match=if_match), of(PromotionRead))
 
     async def delete_model(self, version: str) -> None:
-        await self._ask(requests.deletion("models", version), requests.text)
+        await self._call(requests.deletion("models", version), requests.text)
 
     async def predict(self, image: Image, *, explain: bool = False) -> Prediction:
-        return await self._ask(requests.judgement(image, explain), of(Prediction))
+        return await self._call(requests.classification(image, explain), of(Prediction))
 
     async def predict_batch(self, images: Iterable[Image]) -> AsyncIterator[BatchLine]:
         answered = 0
@@ -441,10 +441,10 @@ class AsyncClient(Connection):
                         answered += 1
 
     async def prediction(self, prediction_id: str) -> PredictionRead:
-        return await self._ask(get("predictions", prediction_id), of(PredictionRead))
+        return await self._call(get("predictions", prediction_id), of(PredictionRead))
 
     async def prune(self, *, dry_run: bool = False) -> PrunedRead:
-        return await self._ask(requests.pruning(dry_run), of(PrunedRead))
+        return await self._call(requests.pruning(dry_run), of(PrunedRead))
 
     def predictions(
         self,
@@ -455,8 +455,8 @@ class AsyncClient(Connection):
         label: Label | None = None,
         page_size: int = 50,
     ) -> AsyncIterator[PredictionRead]:
-        asked = requests.predictions(since, until, model, label, page_size)
-        return self._pages(Page[PredictionRead], "predictions", **asked)
+        params = requests.predictions(since, until, model, label, page_size)
+        return self._pages(Page[PredictionRead], "predictions", **params)
 
     async def record_outcome(
         self,
@@ -469,33 +469,33 @@ class AsyncClient(Connection):
         replaces: int | None = None,
     ) -> OutcomeRead:
         call = requests.verification(prediction_id, outcome, verified_by, verified_at, note, replaces)
-        return await self._ask(call, of(OutcomeRead))
+        return await self._call(call, of(OutcomeRead))
 
     async def outcomes(self, prediction_id: str) -> list[OutcomeRead]:
-        return await self._ask(get("predictions", prediction_id, "outcome"), requests.outcomes)
+        return await self._call(get("predictions", prediction_id, "outcome"), requests.outcomes)
 
     async def ready(self) -> Readiness:
-        return await self._ask(requests.READINESS, requests.readiness)
+        return await self._call(requests.READINESS, requests.readiness)
 
     async def healthy(self) -> bool:
         with suppress(ServerUnreachable, Refused):
-            return (await self._ask(requests.HEALTH, of(Health))).status == "ok"
+            return (await self._call(requests.HEALTH, of(Health))).status == "ok"
         return False
 
-    async def _ask(self, call: Call, read: Read[Answer]) -> Answer:
+    async def _call(self, call: Call, read: Read[Answer]) -> Answer:
         with self._raising():
             response = await self._repeated(call, self._send, call)
         with reading(response):
             return read(response)
 
     async def _pages(self, kind: type[Page[Body]], path: str, **params: Any) -> AsyncIterator[Body]:
-        page = await self._ask(get(path, **params), of(kind))
+        page = await self._call(get(path, **params), of(kind))
         while True:
             for item in page.items:
                 yield item
             if page.next_cursor is None:
                 return
-            page = await self._ask(get(path, **params, cursor=page.next_cursor), of(kind))
+            page = await self._call(get(path, **params, cursor=page.next_cursor), of(kind))
 
     @asynccontextmanager
     async def _opened(self, call: Call) -> AsyncIterator[httpx.Response]:

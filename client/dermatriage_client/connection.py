@@ -1,4 +1,4 @@
-"""What both clients have in common: the server's address, the API key, and errors in the client's own words."""
+"""What both clients share: the server's address, the API key, and the translation of httpx errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from httpx_sse import SSEError
 
-from dermatriage_client.errors import ServerUnreachable, not_ours, refusal
+from dermatriage_client.errors import ServerUnreachable, not_dermatriage, refusal
 from dermatriage_client.requests import Call
 from dermatriage_client.retries import Retries
 
@@ -15,7 +15,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Connection:
-    """Where the server is, the API key, and how patient to be.
+    """The server's address, the API key, the timeout and the retries.
 
     Raises `ServerUnreachable` for a `url` that is not an address.
     """
@@ -59,8 +59,8 @@ class Connection:
 
 @contextmanager
 def reading(response: httpx.Response) -> Iterator[None]:
-    """An answer that no DermaTriage server gives means a wrong address, whatever is wrong with its JSON."""
+    """Raises `Refused` for an answer that cannot be read: the address is not that of a DermaTriage server."""
     try:
         yield
     except (ValueError, KeyError, SSEError) as error:
-        raise not_ours(response) from error
+        raise not_dermatriage(response) from error

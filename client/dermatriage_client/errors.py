@@ -1,4 +1,4 @@
-"""What can go wrong between a program and the service."""
+"""The errors that the clients raise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ EARLIER_PREFIX = "urn:dermatriage:problem:"  # of servers of version 0.1
 
 
 class ServerUnreachable(RuntimeError):
-    """Nothing answers at the address, or an answer broke off."""
+    """No server answers at the address, or an answer broke off."""
 
 
 class Refused(RuntimeError):
@@ -29,26 +29,26 @@ class Refused(RuntimeError):
 
 
 class DownloadAltered(RuntimeError):
-    """What arrived differs from what the server stores: a checksum is another one."""
+    """The download differs from what the server stores: a checksum does not match."""
 
 
 def is_problem(response: httpx.Response) -> bool:
-    """Whether the error comes from the service itself, and not from a proxy before it."""
+    """Whether the error comes from the service itself, and not from a proxy in front of it."""
     kind: str = response.headers.get("content-type", "")
     return kind.startswith(MEDIA_TYPE)
 
 
 def refusal(response: httpx.Response) -> Refused:
-    """The error that an answer is. Its content has been read."""
+    """The error in an answer whose content has been read."""
     if not is_problem(response):
-        return not_ours(response)
+        return not_dermatriage(response)
     problem = response.json()
     kind = problem.get("type", "").replace(EARLIER_PREFIX, KIND_PREFIX).removeprefix(KIND_PREFIX)
     detail = problem.get("detail", problem["title"])
     return Refused(response.status_code, detail, problem.get("remedy", ""), kind, problem.get("errors") or ())
 
 
-def not_ours(response: httpx.Response) -> Refused:
+def not_dermatriage(response: httpx.Response) -> Refused:
     where = f"{response.request.method} {response.request.url}"
     finding = f"{where} answered {response.status_code}, not as DermaTriage does"
     return Refused(response.status_code, finding, "Check the address of the server.", "not-dermatriage")

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
-# With the name of the kind, the address of a page on the server that explains it.
+# Followed by the name of a kind, the address of a page on the server that explains it.
 KIND_PREFIX = "/problems/"
 
 

@@ -47,8 +47,8 @@ class TaggedModel(ModelRead):
 class Call:
     """One request. `sent` is what httpx takes: `params`, `json`, `headers`, `files`, `timeout`.
 
-    `repeatable`: sending it twice does no more than sending it once. `persistent`: a stream that is asked for again
-    where it broke off. `answers` are the statuses besides 2xx that are an answer and no error.
+    `repeatable`: sending it twice does no more than sending it once. `persistent`: a stream that is requested again
+    where it broke off. `answers` are the statuses besides 2xx that are no error.
     """
 
     method: str
@@ -69,7 +69,7 @@ READINESS = Call("GET", "/readyz", repeatable=False, answers=(503,))
 
 
 def path(*parts: str) -> str:
-    """`/v1/experiments/exp_1`; what a person typed in place of an id cannot lead to another endpoint."""
+    """`/v1/experiments/exp_1`; the parts are quoted, so that none can lead to another endpoint."""
     return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
 
 
@@ -84,7 +84,7 @@ def post(*parts: str, repeatable: bool = True, **sent: Any) -> Call:
 def predictions(
     since: datetime | None, until: datetime | None, model: str | None, label: Label | None, page_size: int
 ) -> dict[str, Any]:
-    """The parameters of the list of predictions. A moment without a zone is one of this machine."""
+    """The parameters of the list of predictions. A moment without a time zone is in the zone of this machine."""
     moments = {"since": since, "until": until}
     sent = {name: None if moment is None else moment.astimezone(UTC).isoformat() for name, moment in moments.items()}
     return {**sent, "model": model, "label": label, "limit": page_size}
@@ -102,8 +102,8 @@ def cancellation(experiment_id: str) -> Call:
     return post("experiments", experiment_id, "cancel")
 
 
-def another_try(experiment_id: str) -> Call:
-    """Sent twice, the second would be refused, because the experiment has not failed any more."""
+def retry_request(experiment_id: str) -> Call:
+    """Not repeatable: a second request is refused, because the experiment is not `failed` any longer."""
     return post("experiments", experiment_id, "retry", repeatable=False)
 
 
@@ -117,7 +117,7 @@ def pruning(dry_run: bool) -> Call:
 
 @contextmanager
 def registration(name: str, parts: Mapping[str, File | None]) -> Iterator[Call]:
-    """A data set that is read from its files while it is sent; httpx begins again at the start of each."""
+    """A data set that is streamed from its files; httpx starts again at the beginning of each."""
     with ExitStack() as opened:
         files = {
             part: (Path(file).name, opened.enter_context(Path(file).open("rb")))
@@ -133,7 +133,7 @@ def splitting(dataset: str, seed: int) -> Call:
 
 
 def move(*parts: str, reason: str, if_match: str | None) -> Call:
-    """A promotion or a rollback: sent twice, the history would list two moves."""
+    """A promotion or a rollback. Not repeatable: the history would list two changes."""
     headers = {} if if_match is None else {"If-Match": if_match}
     return post("models", *parts, repeatable=False, json={"reason": reason}, headers=headers)
 
@@ -141,7 +141,7 @@ def move(*parts: str, reason: str, if_match: str | None) -> Call:
 def verification(
     prediction_id: str, outcome: Label, verified_by: str, verified_at: datetime, note: str | None, replaces: int | None
 ) -> Call:
-    """An outcome. A moment without a zone is one of this machine. Sent twice, it is recorded once."""
+    """An outcome. A moment without a time zone is in the zone of this machine. Sent twice, it is recorded once."""
     sent = {
         "outcome": outcome,
         "verified_by": verified_by,
@@ -152,7 +152,7 @@ def verification(
     return post("predictions", prediction_id, "outcome", json=sent)
 
 
-def judgement(image: Image, explain: bool) -> Call:
+def classification(image: Image, explain: bool) -> Call:
     return Call("POST", "/predict", {"files": {"file": _named(image)}, "params": {"explain": explain}})
 
 

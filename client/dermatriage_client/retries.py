@@ -1,4 +1,4 @@
-"""When a request that failed is sent again, and after how long. stamina does the waiting and the counting."""
+"""When a failed request is sent again, and after how long. stamina waits and counts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,17 +9,17 @@ import httpx
 
 from dermatriage_client.errors import is_problem
 
-# Too many requests, and the answers of a server, or of the proxy before it, that restarts.
+# Too many requests, and the answers while a server, or the proxy in front of it, restarts.
 TEMPORARY = (429, 502, 503, 504)
 BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
 @dataclass(frozen=True)
 class Retries:
-    """At most `most` new attempts; each waits twice as long as the one before, or as `Retry-After` asks.
+    """At most `most` new attempts, each after twice the wait of the one before, or after `Retry-After`.
 
-    A server that asks for more than `longest_seconds` is not waited for. A stream of events that broke off is asked
-    for again until nothing has answered for `patience_seconds`, however many attempts that takes.
+    A request whose `Retry-After` exceeds `longest_seconds` fails at once. A stream of events that broke off is
+    requested again until nothing has answered for `patience_seconds`, in any number of attempts.
     """
 
     most: int = 4
@@ -29,7 +29,7 @@ class Retries:
 
     def bounds(self, *, repeatable: bool, persistent: bool) -> dict[str, Any]:
         """How often stamina sends a request, and how long it waits in between."""
-        # The jitter keeps a thousand clients of one server from coming back in one moment.
+        # The jitter spreads the retries of many clients of one server.
         waits = {
             "wait_initial": self.first_seconds,
             "wait_max": self.longest_seconds,
@@ -40,16 +40,16 @@ class Retries:
         return {**waits, "attempts": self.most + 1 if repeatable else 1, "timeout": None}
 
     def pause(self, error: Exception) -> bool | float:
-        """Whether to send a request again after this error of httpx; a number: after as many seconds."""
+        """Whether to send a request again after this error of httpx; a number is the seconds to wait."""
         if not isinstance(error, httpx.HTTPStatusError):
             return isinstance(error, BROKEN)
-        asked = retry_after_seconds(error.response)
+        wait = retry_after_seconds(error.response)
         if error.response.status_code not in TEMPORARY:
             return False
-        if asked is None:
-            # A problem of the service that names no time, such as a missing champion, is the same in a second.
+        if wait is None:
+            # A problem of the service without Retry-After, such as a missing champion, does not pass within seconds.
             return not is_problem(error.response)
-        return asked if asked <= self.longest_seconds else False
+        return wait if wait <= self.longest_seconds else False
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:

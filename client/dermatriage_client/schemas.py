@@ -1,4 +1,4 @@
-"""What the service answers: the schemas of its HTTP API, which the server and this client share."""
+"""The answers of the service: the schemas of its HTTP API, which the server and this client share."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ class WaitingRead(BaseModel):
 
 
 class GuaranteeRead(BaseModel):
-    """What the threshold promises; `sentence` says it in words."""
+    """What the threshold promises; `sentence` puts it into words."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.GUARANTEE})
 
@@ -119,15 +119,15 @@ class TestFigures(BaseModel):
 
 
 class PromotionDecision(BaseModel):
-    """Whether the finished model became champion, and why. What was compared is null where nothing was."""
+    """Whether the finished model became champion, and why. The figures are null if nothing was compared."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"example": examples.PROMOTION})
 
     promoted: bool
     reason: str = Field(description="The rule and the figures of both models on the test set.")
-    policy: str | None = Field(None, description="The setting `PROMOTION_POLICY`, which compares.")
+    policy: str | None = Field(None, description="The setting `PROMOTION_POLICY`, the rule of the comparison.")
     champion: str | None = Field(None, description="Version of the champion that it was compared with.")
-    figures: dict[str, float] | None = Field(None, description="Its own figures that were compared.")
+    figures: dict[str, float] | None = Field(None, description="Figures of the finished model that were compared.")
     champion_figures: dict[str, float] | None = None
 
     @property
@@ -136,17 +136,17 @@ class PromotionDecision(BaseModel):
 
 
 class ResultRead(BaseModel):
-    """What an experiment that succeeded has found."""
+    """The result of an experiment that succeeded."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.RESULT})
 
     winner: str = Field(description="Name of the trial whose network became the model.")
     model_version: str
-    threshold: float = Field(description="Malignant is what has at least this probability.")
+    threshold: float = Field(description="An image with at least this probability is called malignant.")
     guarantee: GuaranteeRead
     test: TestFigures
     promotion: PromotionDecision | None = Field(
-        None, description="Null where the experiment asks for no promotion, and in older records."
+        None, description="Null where the experiment requests no promotion, and in older records."
     )
     warnings: list[str] = Field([], description="What limits the figures, and trials that failed or collapsed.")
 
@@ -179,7 +179,7 @@ class ExperimentRead(BaseModel):
     phase: int = Field(ge=0, le=3, description="0 before the first, 3 while and after the winner is tested.")
     progress: float = Field(ge=0, le=1, description="Share of the experiment that is done; only a retry moves it back.")
     spec: dict[str, Any] = Field(description="The experiment as posted, with every default filled in.")
-    attempts: int = Field(description="Trials started, those included that had to be started again.")
+    attempts: int = Field(description="Trials started, including those that were started again.")
     submitted_by: str | None = Field(
         None,
         description="Name of the API key that submitted it; null where keys are off, and in older records.",
@@ -189,27 +189,27 @@ class ExperimentRead(BaseModel):
     finished_at: datetime | None
     waiting: WaitingRead | None = Field(
         None,
-        description="Its place in the queue, where it was read while it is queued; a submission's answer has none.",
+        description="Its place in the queue; null unless it is queued, and in the answer to a submission.",
     )
     result: ResultRead | None = Field(description="Winner, threshold, guarantee and test figures, recall first.")
     error: FailureRead | None
 
 
 class AnswerEstimate(BaseModel):
-    """What one answer of the finished model costs, beside the rest of a request."""
+    """The cost of one answer of the finished model, without the rest of a request."""
 
     network_runs: int = Field(
-        description="How often an answer runs a network: views x members, at most; so many times the cost of one "
-        "network with one view.",
+        description="How often an answer runs a network, at most: views x members. Its cost is that of one network "
+        "with one view, times this number.",
         examples=[24],
     )
     shortest_milliseconds: float | None = Field(
         description="If the fastest networks win; null where one of them was not measured.", examples=[9.1]
     )
     longest_milliseconds: float | None = Field(description="If the slowest networks win.", examples=[40.0])
-    machines: list[str] = Field(description="What the milliseconds were measured on.", examples=[["AMD EPYC, 2 CPUs"]])
+    machines: list[str] = Field(description="The machines of the measurement.", examples=[["AMD EPYC, 2 CPUs"]])
     machine_was_busy: bool = Field(
-        description="Whether other programs kept a machine busy meanwhile; the figures are then too high.",
+        description="Whether other programs kept a machine busy during the measurement; the figures are then too high.",
         examples=[False],
     )
 
@@ -251,7 +251,7 @@ class EpochRead(BaseModel):
     number: int
     metrics: dict[str, Any] = Field(examples=[examples.METRICS])
     seconds: float
-    eligible: bool = Field(description="Whether it reached the specificity that the selection asks for.")
+    eligible: bool = Field(description="Whether it reached the specificity that the selection requires.")
     best: bool = Field(description="Whether it was the best so far.")
     created_at: datetime
 
@@ -306,7 +306,7 @@ class TrialRead(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    epochs: list[EpochRead] | None = Field(None, description="Null where epochs were not asked for.")
+    epochs: list[EpochRead] | None = Field(None, description="Null where epochs were not requested.")
 
 
 class TrialList(BaseModel):
@@ -382,7 +382,7 @@ class ClassWeightRead(BaseModel):
 
 
 class SharedLesionsRead(BaseModel):
-    """What the splits of a data set have in common: their test figures will be better than on new lesions."""
+    """Lesions that the splits of a data set share, which make test figures better than on new lesions."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -448,7 +448,7 @@ class Catalog(BaseModel):
     recipes: list[dict[str, Any]] = Field(
         [],
         examples=[[examples.RECIPE]],
-        description="How every network of an experiment is trained; empty where the server knows only the classic one.",
+        description="How every network of an experiment is trained; empty where the server has only the classic one.",
     )
     class_weights: list[ClassWeightRead]
     selection_policies: list[str] = Field(examples=[examples.SELECTION_POLICIES])
@@ -475,7 +475,7 @@ class Explanation(BaseModel):
     method: Literal["occlusion"]
     png_base64: str = Field(description="PNG, 224 x 224 pixels.", examples=["iVBORw0KGgo…"])
     strongest_change: float = Field(description="Largest mean change of the probability at any pixel.", examples=[0.2])
-    milliseconds: float = Field(description="What the heatmap took.", examples=[60.0])
+    milliseconds: float = Field(description="Time that the heatmap took.", examples=[60.0])
 
 
 class DiagnosisRead(BaseModel):
@@ -513,7 +513,7 @@ class Prediction(BaseModel):
         examples=[0.41],
     )
     warnings: list[WarningRead]
-    explanation: Explanation | None = Field(None, description="With `explain=true` alone.", examples=[None])
+    explanation: Explanation | None = Field(None, description="Only with `explain=true`.", examples=[None])
     disclaimer: str = Field(examples.DISCLAIMER, examples=[examples.DISCLAIMER])
 
 
@@ -532,7 +532,7 @@ class PredictionRead(BaseModel):
     image_sha256: str = Field(examples=["0" * 64])
     image_stored: bool = Field(examples=[False])
     warnings: list[str] = Field(description="Codes of the warnings.", examples=[["enlarged"]])
-    key_id: str | None = Field(description="Id of the API key that asked.", examples=[None])
+    key_id: str | None = Field(description="Id of the API key that sent the image.", examples=[None])
 
 
 class Verification(BaseModel):
@@ -665,7 +665,7 @@ class DifferenceRead(BaseModel):
     images: int = Field(description="Test images that the figure counts.", examples=[392])
     only_a: int | None = Field(description="Images that A alone classifies correctly; null for ROC AUC.", examples=[9])
     only_b: int | None = Field(description="Images that B alone classifies correctly; null for ROC AUC.", examples=[21])
-    value: float = Field(description="The figure of B less that of A.", examples=[0.031])
+    value: float = Field(description="The figure of B minus that of A.", examples=[0.031])
     low: float = Field(description="Lower end of the 95 % interval.", examples=[0.003])
     high: float = Field(description="Upper end of the 95 % interval.", examples=[0.058])
     p_value: float = Field(ge=0, le=1, description="Two-sided, of no difference.", examples=[0.043])
@@ -713,7 +713,7 @@ class PromiseInDoubt(BaseModel):
 
 
 class Why(BaseModel):
-    """The reason that the history will give."""
+    """The reason that the history shows."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "recall 0.93 against 0.91"}})
 
@@ -721,7 +721,7 @@ class Why(BaseModel):
 
 
 class PromotionRead(BaseModel):
-    """One move of the champion."""
+    """One change of the champion."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -748,7 +748,7 @@ class PromotionRead(BaseModel):
 
 
 class History(BaseModel):
-    """Every move of the champion, newest first."""
+    """Every change of the champion, newest first."""
 
     items: list[PromotionRead]
 

@@ -1,1 +1,1 @@
-"""Who may talk to the service: the gate, API keys, sessions of browsers, and rate limits."""
+"""Access to the service: the gate, API keys, sessions of browsers, and rate limits."""

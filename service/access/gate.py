@@ -1,4 +1,4 @@
-"""Who may talk to the service, and what each may do: decided before anything of a request's body is read."""
+"""Who may use the service, and for what: decided before the body of a request is read."""
 
 import hmac
 import re
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from models_store.settings import Settings
-from service.access.keys import FORM, Keyring, Known, Scope
+from service.access.keys import FORM, KeyInUse, Keyring, Scope
 from service.access.rates import Rates
 from service.access.sessions import COOKIE, form_token
 from service.errors import Problem
@@ -32,7 +32,7 @@ KEY_ID = "dermatriage.key_id"
 SCOPES = "dermatriage.scopes"
 FORM_TOKEN = "dermatriage.form_token"
 STILL_ADMITTED = "dermatriage.still_admitted"
-TAKEN = "dermatriage.taken"
+RATE_LIMIT = "dermatriage.rate_limit"
 FORM_TOKEN_HEADER = "x-form-token"
 
 
@@ -57,7 +57,7 @@ def is_loopback(host: str) -> bool:
 
 
 def scope_needed(method: str, path: str, *, metrics_open: bool = False) -> Scope | None:
-    """What a key must allow for this request; None: nothing. What is not known here takes `admin`."""
+    """The scope that a request needs; None if it needs no key. A request that is not listed here needs `admin`."""
     if path in OPEN or (metrics_open and path == "/metrics"):
         return None
     if method in SAFE and f"{path}/".startswith(("/static/", "/problems/")):
@@ -97,7 +97,7 @@ class Gate:
         try:
             await self._admit(scope)
         except Problem as problem:
-            answer = _to_sign_in(scope) if problem.status == 401 and is_visit(scope) else None
+            answer = _to_sign_in(scope) if problem.status == 401 and is_page_visit(scope) else None
             await (answer or problem.response(Request(scope)))(scope, receive, send)
             return
         await self.app(scope, receive, send)
@@ -108,7 +108,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if scope["method"] not in SAFE and _is_from_elsewhere(scope["scheme"], headers):
+        if scope["method"] not in SAFE and _is_cross_site(scope["scheme"], headers):
             raise _forbidden("another web site sent it through a browser", "Send it from this site or from a program.")
         if self.settings.auth == "off":
             if _is_public_name(headers.get("host", "")):
@@ -117,49 +117,47 @@ class Gate:
                     "Call it as localhost or 127.0.0.1, or set DERMATRIAGE_AUTH=keys.",
                 )
             scope[CALLER] = "local"
-            self._slow_down(scope, address)
+            self._apply_rate_limit(scope, address)
             return
         if needed is None:
-            self._slow_down(scope, address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
+            self._apply_rate_limit(scope, address, self.sign_in_rates if scope["path"] == "/sign-in" else None)
             return
         key = await self._find(scope, headers)
-        self._slow_down(scope, address if key is None else key.id)
+        self._apply_rate_limit(scope, address if key is None else key.id)
         if key is None:
             raise _unauthorized()
         if not key.allows(needed):
-            asked = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
-            raise _forbidden(asked, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
+            detail = f"it takes a key with the scope {needed}; this one has {', '.join(sorted(key.scopes))}"
+            raise _forbidden(detail, f"Make one with `dermatriage keys create --scope {needed} NAME`.")
         scope[CALLER], scope[KEY_ID], scope[SCOPES] = key.name, key.id, key.scopes
 
-    async def _find(self, scope: Connection, headers: Headers) -> Known | None:
-        """The key that the request shows, or that its browser signed in with."""
+    async def _find(self, scope: Connection, headers: Headers) -> KeyInUse | None:
+        """The key in the request's header, or the one that its browser signed in with."""
         if "authorization" in headers:
             kind, _, text = headers["authorization"].partition(" ")
             if kind.lower() != "bearer" or not FORM.fullmatch(text := text.strip()):
                 return None
-            scope[STILL_ADMITTED] = lambda: self.keyring.known(text) is not None
-            return await self.keyring.look_for(self.keyring.find, text)
+            scope[STILL_ADMITTED] = lambda: self.keyring.valid_key(text) is not None
+            return await self.keyring.find_or_refresh(self.keyring.find, text)
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        if not cookie or (key := await self.keyring.look_for(self.keyring.find_signed_in, cookie)) is None:
+        if not cookie or (key := await self.keyring.find_or_refresh(self.keyring.find_by_cookie, cookie)) is None:
             return None
         scope[FORM_TOKEN] = form_token(cookie)
-        scope[STILL_ADMITTED] = lambda: self.keyring.known_signed_in(cookie) is not None
-        # A browser adds its cookie to what any page sends. Pages' own forms are checked where they are read.
+        scope[STILL_ADMITTED] = lambda: self.keyring.valid_session_key(cookie) is not None
+        # A browser adds its cookie to the requests of any site. Forms of our pages are checked where they are parsed.
         shown = headers.get(FORM_TOKEN_HEADER, "").encode()
         if _changes_by_api(scope) and not hmac.compare_digest(shown, scope[FORM_TOKEN].encode()):
-            raise _forbidden(
-                "it comes with a cookie and without the token of our own pages", "Send an API key instead."
-            )
+            raise _forbidden("it has a session cookie and no form token of our pages", "Send an API key instead.")
         return key
 
-    def _slow_down(self, scope: Connection, caller: str, rates: Rates | None = None) -> None:
-        taken = scope[TAKEN] = (rates or self.rates).take(caller)
-        if not taken.granted:
+    def _apply_rate_limit(self, scope: Connection, caller: str, rates: Rates | None = None) -> None:
+        rate_limit = scope[RATE_LIMIT] = (rates or self.rates).take(caller)
+        if not rate_limit.granted:
             raise Problem(
                 "too-many-requests",
                 f"this caller may send {self.settings.requests_per_minute:,} requests a minute",
-                f"Wait {taken.seconds_to_next} s, and send many images at once with POST /v1/predict/batch.",
-                headers={"Retry-After": str(taken.seconds_to_next)},
+                f"Wait {rate_limit.seconds_to_next} s, and send many images at once with POST /v1/predict/batch.",
+                headers={"Retry-After": str(rate_limit.seconds_to_next)},
             )
 
 
@@ -167,14 +165,14 @@ def _changes_by_api(scope: Connection) -> bool:
     return scope["method"] not in SAFE and api_address(scope).startswith(API)
 
 
-def is_visit(scope: Connection) -> bool:
-    """Whether a person asks for a page, who can sign in, rather than a program, which has to send a key."""
+def is_page_visit(scope: Connection) -> bool:
+    """Whether a browser requests a page and can be sent to sign in. A program has to send a key."""
     headers = Headers(scope=scope)
     return scope["method"] in SAFE and "text/html" in headers.get("accept", "") and not headers.get("authorization")
 
 
-def _is_from_elsewhere(scheme: str, headers: Headers) -> bool:
-    """Whether a browser says that another site made it send this. Programs, and old browsers, say nothing."""
+def _is_cross_site(scheme: str, headers: Headers) -> bool:
+    """Whether the browser's headers name another site as the sender. Programs and old browsers send no such header."""
     if (site := headers.get("sec-fetch-site")) is not None:
         return site not in ("none", "same-origin")
     # Browsers leave `Sec-Fetch-Site` out where the page came by plain HTTP. TLS may end at a proxy that is not trusted.
@@ -189,7 +187,7 @@ def _to_sign_in(scope: Connection) -> RedirectResponse:
 
 
 def _is_public_name(host: str) -> bool:
-    """Whether DNS could have sent a browser here under a stranger's name (DNS rebinding): such names have a dot."""
+    """Whether the name may be an attacker's whose DNS points here (DNS rebinding): such names have a dot."""
     name = host if host.startswith("[") else host.partition(":")[0]
     return "." in name and not is_loopback(name)
 
@@ -203,7 +201,7 @@ def _forbidden(detail: str, remedy: str) -> Problem:
 
 
 def still_admitted(request: Request) -> Callable[[], bool]:
-    """Whether the key, or the session, that began this request may still be used: for answers that last."""
+    """A check whether the request's key or session is still valid, for answers that last."""
     return cast(Callable[[], bool], request.scope.get(STILL_ADMITTED, lambda: True))
 
 

@@ -1,7 +1,7 @@
-"""API keys: made, shown once, checked by their hash, rotated and revoked.
+"""API keys: created, shown once, checked by their hash, rotated and revoked.
 
-A key reads ``dt_PREFIX_SECRET``. The prefix names it in lists and logs; of the secret, 160 random bits, only the sha256
-is stored: nobody can guess it, so a slow hash would only slow the answers down.
+A key has the form ``dt_PREFIX_SECRET``. The prefix names it in lists and logs. Of the secret only the sha256 is stored:
+nobody can guess 160 random bits, so a slow hash would only slow down the answers.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ Scope = Literal["read", "predict", "verify", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 FORM = re.compile(r"dt_([a-z0-9]{8})_([a-z0-9]{32})")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # base32: 32 characters carry 160 bits
-# A look for an unknown key asks the database at most this often, however many are tried.
-LOOK_AGAIN_SECONDS = 0.25
+# However many unknown keys are tried, they refresh the keyring at most this often.
+MIN_REFRESH_SECONDS = 0.25
 
 
 class KeyNotFound(LookupError):
@@ -41,12 +41,12 @@ class KeyNotFound(LookupError):
 
 
 class KeyRefused(ValueError):
-    """A key cannot be made as asked."""
+    """The name or the scopes of a new key are not valid."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a web process needs to know of a key."""
+class KeyInUse:
+    """What a web process keeps of a key in memory."""
 
     id: str
     name: str
@@ -59,7 +59,7 @@ class Known:
 
 
 def create(session: Session, name: str, scopes: list[Scope], expires: timedelta | None = None) -> tuple[ApiKey, str]:
-    """The stored key and, this once, its text. `admin` contains every other scope. Raises `KeyRefused`."""
+    """Stores a key; returns it with its text, which is not stored. `admin` is every scope. Raises `KeyRefused`."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise KeyRefused(f"unknown scope {', '.join(unknown) or '(none)'}; choose from {', '.join(SCOPES)}")
@@ -81,18 +81,18 @@ def create(session: Session, name: str, scopes: list[Scope], expires: timedelta 
 
 
 def rotate(session: Session, key: str, overlap: timedelta) -> tuple[ApiKey, str]:
-    """A new key in place of `key`, which goes on to work for `overlap`. Raises `KeyNotFound`."""
+    """Creates a successor of `key`, which stays valid for `overlap`. Raises `KeyNotFound`."""
     old = _usable(session, key)
     moment = now(session)
-    lasts = None if old.expires_at is None else old.expires_at - old.created_at
-    fresh = create(session, old.name, list(old.scopes), lasts)  # type: ignore[arg-type]
+    lifetime = None if old.expires_at is None else old.expires_at - old.created_at
+    successor = create(session, old.name, list(old.scopes), lifetime)  # type: ignore[arg-type]
     end = moment + overlap
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
-    return fresh
+    return successor
 
 
 def revoke(session: Session, key: str) -> ApiKey:
-    """Ends a key at once; every web process knows it a second later. Raises `KeyNotFound`."""
+    """Revokes a key; every web process refuses it a second later. Raises `KeyNotFound`."""
     found = _usable(session, key)
     found.revoked_at = now(session)
     return found
@@ -106,74 +106,74 @@ def _usable(session: Session, key: str) -> ApiKey:
 
 
 class Keyring:
-    """The keys as one web process knows them: read once a second, so that no request asks the database.
+    """The keys that one web process keeps in memory and refreshes, so that no request queries the database.
 
-    While the database is away the keys known last go on to work.
+    While the database is unreachable, the keys read last stay valid.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Known] = {}
-        self._signed_in: Mapping[str, sessions.Live] = {}
-        self._began = self._knows_since = float("-inf")
+        self._cached: dict[str, KeyInUse] = {}
+        self._sessions: Mapping[str, sessions.ActiveSession] = {}
+        self._refresh_began = self._cached_since = float("-inf")
         self._used: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    async def look_for(self, find: Callable[[str], Known | None], text: str) -> Known | None:
-        """`find(text)`, after another look if need be: what it names may have been made a moment ago.
+    async def find_or_refresh(self, find: Callable[[str], KeyInUse | None], text: str) -> KeyInUse | None:
+        """`find(text)`, repeated after a refresh if it finds nothing, because the key may be new.
 
-        However many unknown ones come, the database is asked four times a second.
+        However many unknown keys are tried, the database is queried four times a second.
         """
         if (known := find(text)) is not None:
             return known
-        came = time.monotonic()
-        await asyncio.sleep(max(0.0, self._began + LOOK_AGAIN_SECONDS - came))
-        if self._knows_since < came:
-            await to_thread.run_sync(self.refresh, came)
+        requested_at = time.monotonic()
+        await asyncio.sleep(max(0.0, self._refresh_began + MIN_REFRESH_SECONDS - requested_at))
+        if self._cached_since < requested_at:
+            await to_thread.run_sync(self.refresh, requested_at)
         return find(text)
 
     def refresh(self, unless_since: float = float("inf")) -> None:
-        """Reads the keys and writes when they were used, unless a look that began later has ended. Never raises."""
+        """Reads the keys and writes when they were used, unless a refresh that began later has ended. Never raises."""
         with self._lock:
-            if self._knows_since >= unless_since:
+            if self._cached_since >= unless_since:
                 return
-            self._began = time.monotonic()
+            self._refresh_began = time.monotonic()
             try:
                 self._write_last_use()
                 with self._database.read() as session:
                     rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
-                    self._known = {
-                        row.prefix: Known(row.id, row.name, row.secret_sha256, frozenset(row.scopes), row.expires_at)
+                    self._cached = {
+                        row.prefix: KeyInUse(row.id, row.name, row.secret_sha256, frozenset(row.scopes), row.expires_at)
                         for row in rows
                     }
-                    self._signed_in = sessions.live(session)
+                    self._sessions = sessions.active(session)
             except SQLAlchemyError as error:
                 log.warning("the API keys could not be read from the database: %s", type(error).__name__)
-            self._knows_since = self._began
+            self._cached_since = self._refresh_began
 
-    def find(self, text: str) -> Known | None:
-        """The key that `text` is, if it may be used now. Its use is recorded."""
-        return self._use(self.known(text))
+    def find(self, text: str) -> KeyInUse | None:
+        """The key with this text, if it is valid now. Its use is recorded."""
+        return self._record_use(self.valid_key(text))
 
-    def find_signed_in(self, cookie: str) -> Known | None:
-        """The key that the browser with this cookie signed in with, while both may be used. Its use is recorded."""
-        return self._use(self.known_signed_in(cookie))
+    def find_by_cookie(self, cookie: str) -> KeyInUse | None:
+        """The key that the session of this cookie began with, if both are valid now. Its use is recorded."""
+        return self._record_use(self.valid_session_key(cookie))
 
-    def known(self, text: str) -> Known | None:
+    def valid_key(self, text: str) -> KeyInUse | None:
         form = FORM.fullmatch(text)
-        known = self._known.get(form[1]) if form else None
+        known = self._cached.get(form[1]) if form else None
         if form is None or known is None or not hmac.compare_digest(known.secret_sha256, _digest(form[2])):
             return None
         return _unexpired(known)
 
-    def known_signed_in(self, cookie: str) -> Known | None:
-        live = self._signed_in.get(sessions.digest(cookie))
-        if live is None or live.expires_at <= datetime.now(UTC):
+    def valid_session_key(self, cookie: str) -> KeyInUse | None:
+        active = self._sessions.get(sessions.digest(cookie))
+        if active is None or active.expires_at <= datetime.now(UTC):
             return None
-        known = next((key for key in self._known.values() if key.id == live.key_id), None)
+        known = next((key for key in self._cached.values() if key.id == active.key_id), None)
         return None if known is None else _unexpired(known)
 
-    def _use(self, known: Known | None) -> Known | None:
+    def _record_use(self, known: KeyInUse | None) -> KeyInUse | None:
         if known is not None:
             self._used[known.id] = datetime.now(UTC)
         return known
@@ -191,7 +191,7 @@ class Keyring:
             raise
 
 
-def _unexpired(known: Known) -> Known | None:
+def _unexpired(known: KeyInUse) -> KeyInUse | None:
     return known if known.expires_at is None or known.expires_at > datetime.now(UTC) else None
 
 

@@ -1,4 +1,4 @@
-"""Sessions of browsers: an API key signs in once, and a cookie stands for it until it expires or the key ends."""
+"""Sessions of browsers: a cookie replaces the API key that signed in, while both are valid."""
 
 import hashlib
 import hmac
@@ -14,23 +14,23 @@ from models_store.database import now
 from models_store.tables import SignIn
 
 COOKIE = "dermatriage_session"
-LASTS = timedelta(hours=12)
-# Of one key: a script that signs in again and again ends its own old sessions instead of filling the table.
+LIFETIME = timedelta(hours=12)
+# Of one key: a script that signs in repeatedly ends its own old sessions instead of filling the table.
 MOST_SESSIONS = 20
 
 
 @dataclass(frozen=True)
-class Live:
-    """A session that goes on: the key it began with, and when it ends."""
+class ActiveSession:
+    """A session that has not expired: the key it began with, and when it expires."""
 
     key_id: str
     expires_at: datetime
 
 
 def begin(session: Session, key_id: str) -> str:
-    """Stores a new session and returns, this once, the text of its cookie.
+    """Stores a new session and returns its cookie, which is not stored.
 
-    Deletes those that have expired, and the key's oldest beyond `MOST_SESSIONS`.
+    Deletes the sessions that have expired, and the key's oldest beyond `MOST_SESSIONS`.
     """
     moment = now(session)
     session.execute(delete(SignIn).where(SignIn.expires_at <= moment))
@@ -39,7 +39,7 @@ def begin(session: Session, key_id: str) -> str:
     session.execute(delete(SignIn).where(SignIn.key_id == key_id, SignIn.token_sha256.not_in(kept)))
     cookie = secrets.token_urlsafe(32)
     session.add(
-        SignIn(token_sha256=digest(cookie), key_id=key_id, created_at=moment, expires_at=moment + LASTS),
+        SignIn(token_sha256=digest(cookie), key_id=key_id, created_at=moment, expires_at=moment + LIFETIME),
     )
     return cookie
 
@@ -48,10 +48,10 @@ def end(session: Session, cookie: str) -> None:
     session.execute(delete(SignIn).where(SignIn.token_sha256 == digest(cookie)))
 
 
-def live(session: Session) -> Mapping[str, Live]:
-    """Every session that goes on, by the sha256 of its cookie."""
+def active(session: Session) -> Mapping[str, ActiveSession]:
+    """Every session that has not expired, by the sha256 of its cookie."""
     rows = session.scalars(select(SignIn).where(SignIn.expires_at > now(session)))
-    return {row.token_sha256: Live(row.key_id, row.expires_at) for row in rows}
+    return {row.token_sha256: ActiveSession(row.key_id, row.expires_at) for row in rows}
 
 
 def digest(cookie: str) -> str:
@@ -59,5 +59,5 @@ def digest(cookie: str) -> str:
 
 
 def form_token(cookie: str) -> str:
-    """What the forms of this session carry: derived from the cookie, which a foreign page cannot read."""
+    """The CSRF token of this session's forms: derived from the cookie, which another site cannot read."""
     return hmac.new(cookie.encode(), b"form", hashlib.sha256).hexdigest()

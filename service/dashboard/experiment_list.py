@@ -21,7 +21,7 @@ from service.dependencies import Reading, Services
 from service.errors import unprocessable
 from service.experiments.comparing import FIGURES, compare_experiments
 from service.experiments.reading import places_of
-from service.web.cursor_pages import page, turn
+from service.web.cursor_pages import page, page_request
 
 router = APIRouter(route_class=PageRoute)
 
@@ -74,7 +74,7 @@ def experiments_page(
     found = page(
         session,
         _matching(status, text.strip()),
-        turn(PAGE_SIZE, cursor),
+        page_request(PAGE_SIZE, cursor),
         Experiment.created_at,
         Experiment.id,
         lambda rows: _rows(session, rows, services.settings.broker_url),

@@ -24,25 +24,25 @@ from service.models.comparing import compare
 from service.models.endpoints import Compared, list_models, origins
 from service.presentation.comparison_plots import overlaid
 from service.presentation.plots import result_plots
-from service.web.cursor_pages import Turned
+from service.web.cursor_pages import RequestedPage
 
 router = APIRouter(route_class=PageRoute)
 METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 @router.get("/models")
-def models_page(viewer: Viewing, session: Reading, services: Services, turn: Turned) -> HTMLResponse:
+def models_page(viewer: Viewing, session: Reading, services: Services, page_request: RequestedPage) -> HTMLResponse:
     return show(
         "models.html",
         viewer,
         page="models",
-        models=list_models(session, turn),
+        models=list_models(session, page_request),
         champion=registry.champion(session),
         predecessor=registry.predecessor(session),
         revision=registry.revision(session),
         history=registry.history(session),
         refusal=services.predictor.refusal,
-        first=turn.before is None,
+        first=page_request.before is None,
     )
 
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from dermatriage_client.problems import MEDIA_TYPE
 from models_store.settings import Settings
-from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES, is_visit
+from service.access.gate import CALLER, FORM_TOKEN, FORM_TOKEN_HEADER, SAFE, SCOPES, is_page_visit
 from service.dashboard.assets import asset
 from service.errors import Problem
 from service.presentation.templates import TEMPLATES
@@ -117,7 +117,7 @@ def add_unknown_page(app: FastAPI) -> None:
         problem = handler(request, error)
         assert isinstance(problem, Response)
         is_unknown = problem.status_code == HTTP_404_NOT_FOUND and "endpoint" not in request.scope
-        return _as_page(viewer_of(request), problem) if is_unknown and is_visit(request.scope) else problem
+        return _as_page(viewer_of(request), problem) if is_unknown and is_page_visit(request.scope) else problem
 
     app.add_exception_handler(HTTPException, answer)
 

@@ -27,7 +27,7 @@ async def sign_in_page(
 async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: Request) -> Response:
     text, wanted = str(fields.get("key", "")).strip(), str(fields.get("next", "/"))
     keyring = services.keyring
-    key = await keyring.look_for(keyring.find, text) if FORM.fullmatch(text) else None
+    key = await keyring.find_or_refresh(keyring.find, text) if FORM.fullmatch(text) else None
     if key is None:
         return _page(viewer, wanted, refused=True)
 
@@ -41,7 +41,7 @@ async def sign_in(viewer: Viewing, services: Services, fields: Posted, request: 
     answer.set_cookie(
         sessions.COOKIE,
         await to_thread.run_sync(begin),
-        max_age=int(sessions.LASTS.total_seconds()),
+        max_age=int(sessions.LIFETIME.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=secure,

@@ -12,7 +12,7 @@ from models_store.tables import Experiment, Trial
 from service.dashboard.shell import PageRoute, Viewing, show
 from service.dependencies import Reading, Services
 from service.presentation.drawing import COLOURS, Plot, as_json, empty_figure
-from service.system.endpoints import look
+from service.system.endpoints import system_state
 from service.system.schemas import Day, EventRead
 
 router = APIRouter(route_class=PageRoute)
@@ -35,7 +35,7 @@ class RecentEvent:
 
 @router.get("/system")
 def system_page(viewer: Viewing, session: Reading, services: Services) -> HTMLResponse:
-    system = look(session, services)
+    system = system_state(session, services)
     return show(
         "system.html",
         viewer,

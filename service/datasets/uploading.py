@@ -15,7 +15,7 @@ from models_store.tables import DatasetRow
 from service.datasets.receiving import receive
 from service.datasets.recording import is_recorded, record
 from service.dependencies import Service
-from service.predictions.admission import Overfull
+from service.predictions.admission import CapacityExceeded
 from service.problem_kinds import REGISTER_ON_THE_SERVER
 
 # A compressed file may claim any size; photographs shrink by a third.
@@ -25,7 +25,7 @@ EXPANSION = 4
 async def register_upload(services: Service, request: Request, name: str) -> tuple[DatasetRow, bool]:
     """Return the data set, and whether it is new: the same files under the same name change nothing.
 
-    Raises `DatasetError`, `Overfull`, and what `receive` raises.
+    Raises `DatasetError`, `CapacityExceeded`, and what `receive` raises.
     """
     require_free_name(name)
     async with _folder(services) as folder:
@@ -41,9 +41,9 @@ async def register_upload(services: Service, request: Request, name: str) -> tup
 
 @asynccontextmanager
 async def _folder(services: Service) -> AsyncIterator[Path]:
-    """A folder of its own for one upload. Raises `Overfull` where this process already takes in as many as it may."""
+    """A folder of its own for one upload. Raises `CapacityExceeded` if this process takes in as many as it may."""
     if not services.dataset_uploads.acquire(blocking=False):
-        raise Overfull
+        raise CapacityExceeded
     try:
         cache_root = services.settings.cache_root
         cache_root.mkdir(parents=True, exist_ok=True)

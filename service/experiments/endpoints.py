@@ -37,7 +37,7 @@ from service.experiments.reading import places_of, show_experiment, show_experim
 from service.experiments.waiting import estimate_in_queue
 from service.report import REPORT_POLICY, report_page
 from service.web.api_docs import problems
-from service.web.cursor_pages import Turned, page
+from service.web.cursor_pages import RequestedPage, page
 
 router = APIRouter(tags=["experiments"])
 router.include_router(events.router)
@@ -96,7 +96,7 @@ def read_estimate(
 def list_experiments(
     session: Reading,
     services: Services,
-    turn: Turned,
+    page_request: RequestedPage,
     status: Annotated[Status | None, Query(description="Only experiments in this state.")] = None,
     prefix: IdPrefix = "",
 ) -> Page[ExperimentRead]:
@@ -110,7 +110,7 @@ def list_experiments(
     def shown(rows: Sequence[Experiment]) -> list[ExperimentRead]:
         return show_experiments(session, rows, places_of(session, rows, services.settings.broker_url))
 
-    return page(session, query, turn, Experiment.created_at, Experiment.id, shown)
+    return page(session, query, page_request, Experiment.created_at, Experiment.id, shown)
 
 
 @router.get("/v1/experiments/compare", responses=problems("experiment-not-found", "invalid-request"))

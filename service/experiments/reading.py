@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from dermatriage_client.schemas import EpochRead, ExperimentRead, FailureRead, ResultRead, TrialRead, WaitingRead
 from models_store.tables import EpochRow, Experiment, Model, Trial
 from service.experiments.waiting import waiting_places
-from service.system.worker_status import heard_workers, slots
+from service.system.worker_status import live_workers, slots
 
 NOT_ASKED: Mapping[str, WaitingRead] = MappingProxyType({})
 
@@ -39,7 +39,7 @@ def show_experiment(
 def places_of(session: Session, rows: Sequence[Experiment], broker_url: str) -> dict[str, WaitingRead]:
     """The places of those that wait, by id; how many trials run at once is what the workers told the broker."""
     queues = {row.spec["queue"] for row in rows if row.status == "queued"}
-    heard = (heard_workers(broker_url) or ()) if queues else ()
+    heard = (live_workers(broker_url) or ()) if queues else ()
     places: dict[str, WaitingRead] = {}
     for queue in queues:
         places |= waiting_places(session, queue, slots(heard, queue))

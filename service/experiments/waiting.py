@@ -19,7 +19,7 @@ from service.experiments.costs import costs
 from service.experiments.durations import FINAL_QUEUE, final_seconds_between
 from service.experiments.estimate import Epochs, Network, epochs_of_networks, estimate
 from service.experiments.forecast import Work, forecast
-from service.system.worker_status import heard_workers, slots
+from service.system.worker_status import live_workers, slots
 
 # The durations of so many experiments are forecast; whoever waits behind them has a place and no expected start.
 MOST_FORECAST = 100
@@ -39,7 +39,7 @@ def waiting_places(session: Session, queue: str, room: int) -> dict[str, Waiting
 
 def estimate_in_queue(session: Session, spec: ExperimentSpec, broker_url: str) -> Estimate:
     """On the workers that there are, behind every unfinished experiment of its queue with at least its priority."""
-    room = slots(heard_workers(broker_url) or (), spec.queue)
+    room = slots(live_workers(broker_url) or (), spec.queue)
     ahead = [row_id for row_id, _, priority in _unfinished(session, spec.queue) if priority >= spec.priority]
     starts = inf
     if len(ahead) <= MOST_FORECAST:

@@ -24,7 +24,7 @@ from service.models.downloads import altered
 from service.models.stored import ALTERED
 from service.models.validation import ValidationNotKept, ValidationRead, read_validation
 from service.web.api_docs import problems
-from service.web.cursor_pages import Turned, page
+from service.web.cursor_pages import RequestedPage, page
 
 
 class MarkdownResponse(PlainTextResponse):
@@ -44,7 +44,7 @@ Compared = Annotated[
 
 
 @router.get("", responses=problems("invalid-request"))
-def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[ModelRead]:
+def list_models(session: Reading, page_request: RequestedPage, prefix: IdPrefix = "") -> Page[ModelRead]:
     """Newest first."""
     champion = registry.champion(session)
     query = select(Model).where(Model.deleted_at.is_(None))
@@ -53,7 +53,7 @@ def list_models(session: Reading, turn: Turned, prefix: IdPrefix = "") -> Page[M
     return page(
         session,
         query,
-        turn,
+        page_request,
         Model.created_at,
         Model.version,
         lambda rows: _shown(session, rows, champion),

@@ -13,25 +13,25 @@ from service.web.scope_marks import address
 
 @dataclass
 class Upload:
-    """The uploads at one address: the largest body in bytes, how many there may be at once, and are."""
+    """The uploads at one address: the most bytes of a body, the most uploads at once, and those in progress."""
 
-    largest: int
-    most: int
-    now: int = 0
+    max_bytes: int
+    max_active: int
+    active: int = 0
 
 
-class Overfull(HTTPException):
-    """A body grows beyond what there is room for."""
+class CapacityExceeded(HTTPException):
+    """More bytes or uploads than a web process takes in."""
 
     def __init__(self) -> None:
         super().__init__(503)
 
 
 class Admission:
-    """Answers 503 to uploads beyond the number of an address, or beyond `most_bytes` of all bodies together.
+    """Answers 503 to uploads beyond the number at an address, or beyond `most_bytes` of all bodies together.
 
-    Bodies count as they announce themselves, those that do not as they grow, until their answer has been sent. A body
-    that comes alone is always taken in.
+    A body counts with its Content-Length, without one as it grows, until its answer has been sent. A body is always
+    accepted if it is the only one.
     """
 
     def __init__(self, app: ASGIApp, uploads: Mapping[str, Upload], most_bytes: int) -> None:
@@ -43,8 +43,8 @@ class Admission:
         if upload is None:
             await self.app(scope, receive, send)
             return
-        held, arrived = min(_announced(scope), upload.largest), 0
-        if upload.now >= upload.most or not self._has_room(held):
+        held, arrived = min(_content_length(scope), upload.max_bytes), 0
+        if upload.active >= upload.max_active or not self._has_room(held):
             await refuse(Request(scope))(scope, receive, send)
             return
 
@@ -54,17 +54,17 @@ class Admission:
             arrived += len(message.get("body", b""))
             if arrived > held:
                 if not self._has_room(arrived - held, beside=held):
-                    raise Overfull
+                    raise CapacityExceeded
                 self._bytes += arrived - held
                 held = arrived
             return message
 
-        upload.now += 1
+        upload.active += 1
         self._bytes += held
         try:
             await self.app(scope, counted, send)
         finally:
-            upload.now -= 1
+            upload.active -= 1
             self._bytes -= held
 
     def _has_room(self, more: int, beside: int = 0) -> bool:
@@ -79,7 +79,7 @@ def refuse(request: Request, _error: Exception | None = None) -> Response:
     return overloaded().response(request)
 
 
-def _announced(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     """Bytes by `Content-Length`; 0 where there is none."""
     value = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(value[:18]) if value.isdigit() else 0

@@ -1,4 +1,4 @@
-"""One upload from bytes to the answer that is given and recorded; one image and many go through it alike."""
+"""From the bytes of one upload to an answer that is recorded; `/predict` and batches share it."""
 
 import asyncio
 import json
@@ -19,25 +19,25 @@ from models_store.wording import DIAGNOSES
 from service.dependencies import Service
 from service.errors import Problem
 from service.predictions.admission import overloaded
-from service.predictions.engine.images import ImageRefused, ImageUnknown, Warned
+from service.predictions.engine.images import Caution, ImageRefused, ImageUnknown
 from service.predictions.engine.judging import Allow, Judged, Sent, read
 from service.predictions.engine.predictor import Serving
 from service.predictions.engine.queues import QueueFull
-from service.predictions.engine.recorder import Answered
+from service.predictions.engine.recorder import RecordedPrediction
 from service.web import metrics
 
 ACCEPTED = "PNG, JPEG, WebP, BMP or TIFF"
 
-SYNTHETIC_MODEL = Warned("synthetic_model", "The model was trained on generated images; it knows no real lesion.")
-NO_IMAGENET_WEIGHTS = Warned("no_imagenet_weights", "The model was trained from random weights, without ImageNet's.")
+SYNTHETIC_MODEL = Caution("synthetic_model", "The model was trained on generated images, not on real lesions.")
+NO_IMAGENET_WEIGHTS = Caution("no_imagenet_weights", "The model was trained from random weights, without ImageNet's.")
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
-# Most answers take less; a client that goes is looked for only behind those that do not.
-UNWATCHED_SECONDS = 0.05
+# Most answers take less time. After it, the server checks whether the client has gone.
+DISCONNECT_CHECK_SECONDS = 0.05
 
 
 async def champion(services: Service) -> Serving:
-    """The model that answers; looks again before saying that there is none. Raises `Problem`."""
+    """The model that answers. If none is loaded, refreshes once before it raises `Problem`."""
     if services.predictor.serving is None:
         await to_thread.run_sync(services.predictor.refresh)
     if services.predictor.serving is None:
@@ -59,8 +59,8 @@ async def answer(
     explain: bool = False,
 ) -> Prediction:
     """Classifies and records one upload. Raises `Problem` for an image that cannot be classified."""
-    judged, told = await _answered(services, serving, sent, key_id, allow)
-    prediction = Prediction.model_validate(told)
+    judged, fields = await _classify(services, serving, sent, key_id, allow)
+    prediction = Prediction.model_validate(fields)
     if explain:
         prediction.explanation = await services.judge.explain(judged)
     return prediction
@@ -68,26 +68,26 @@ async def answer(
 
 async def answer_in_json(services: Service, serving: Serving, sent: bytes, key_id: str | None) -> bytes:
     """What `answer` returns, as JSON, without a pydantic model in between."""
-    _, told = await _answered(services, serving, sent, key_id)
-    return JSON.encode(told).encode()
+    _, fields = await _classify(services, serving, sent, key_id)
+    return JSON.encode(fields).encode()
 
 
-async def _answered(
+async def _classify(
     services: Service, serving: Serving, sent: Sent, key_id: str | None, allow: Allow | None = None
 ) -> tuple[Judged, dict[str, Any]]:
-    """The image as judged, and the fields of its `Prediction`."""
+    """Classifies and records one upload; returns the image as judged, and the fields of its `Prediction`."""
     size = len(sent) if isinstance(sent, bytes) else sent.seek(0, os.SEEK_END)
     if size > services.settings.max_upload_bytes:
-        limit = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
-        raise Problem("content-too-large", limit)
+        detail = f"the file has {size:,} bytes, more than {services.settings.max_upload_bytes:,}"
+        raise Problem("content-too-large", detail)
     judged = await _judged(services, serving, sent, allow)
     label = "malignant" if judged.probability >= serving.threshold else "benign"
-    warnings = [*_about_model(serving), *_about_likeness(judged.unlikeness), *judged.prepared.warnings]
+    warnings = [*_model_warnings(serving), *_distribution_warnings(judged.unlikeness), *judged.prepared.warnings]
     metrics.predictions(label, serving.version).inc()
     for warned in warnings:
         metrics.warnings(warned.code).inc()
     is_kept = services.settings.store_images and not judged.prepared.may_name_patient
-    answered = Answered(
+    answered = RecordedPrediction(
         id=new_id("prd"),
         model_version=serving.version,
         dataset=serving.dataset,
@@ -139,47 +139,47 @@ def _diagnoses(probabilities: list[float]) -> list[dict[str, Any]]:
     ]
 
 
-def _about_likeness(unlikeness: float | None) -> list[Warned]:
+def _distribution_warnings(unlikeness: float | None) -> list[Caution]:
     if unlikeness is None or unlikeness <= 1:
         return []
     message = (
         f"The image is unlike the training images ({unlikeness:.1f} times the distance within which 99 % of validation "
         "images lie). Do not rely on this answer; send a sharp dermatoscopic image that a single lesion fills."
     )
-    return [Warned("unlike_training", message)]
+    return [Caution("unlike_training", message)]
 
 
-def _about_model(serving: Serving) -> list[Warned]:
-    noticed = [SYNTHETIC_MODEL] if serving.synthetic else []
-    return [*noticed, NO_IMAGENET_WEIGHTS] if serving.weights == "none" else noticed
+def _model_warnings(serving: Serving) -> list[Caution]:
+    found = [SYNTHETIC_MODEL] if serving.synthetic else []
+    return [*found, NO_IMAGENET_WEIGHTS] if serving.weights == "none" else found
 
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancels what is done inside once the client has gone. The body must have been read.
+    """Cancels the work inside once the client has gone. The body must have been read.
 
-    Raises `Problem` then, so that the log records 499; nobody receives it.
+    It then raises `Problem`, so that the log records 499.
     """
     loop = asyncio.get_running_loop()
-    watching: list[asyncio.Task[None]] = []
+    watchers: list[asyncio.Task[None]] = []
     try:
-        async with asyncio.timeout(None) as ending:
+        async with asyncio.timeout(None) as timeout:
             timer = loop.call_later(
-                UNWATCHED_SECONDS, lambda: watching.append(loop.create_task(_end_with_client(receive, ending)))
+                DISCONNECT_CHECK_SECONDS, lambda: watchers.append(loop.create_task(_on_disconnect(receive, timeout)))
             )
             try:
                 yield
             finally:
                 timer.cancel()
-                for task in watching:
+                for task in watchers:
                     task.cancel()
     except TimeoutError:
-        if not ending.expired():
+        if not timeout.expired():
             raise
         raise Problem("client-gone") from None
 
 
-async def _end_with_client(receive: Receive, ending: asyncio.Timeout) -> None:
+async def _on_disconnect(receive: Receive, timeout: asyncio.Timeout) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    ending.reschedule(asyncio.get_running_loop().time())
+    timeout.reschedule(asyncio.get_running_loop().time())

@@ -34,9 +34,9 @@ from service.web.api_docs import problems
 
 router = APIRouter(tags=["predictions"])
 
-TOGETHER = 16  # images of one batch that are under way at once; the rest of the queue is for others
-MOST_BYTES = 20 * 2**20  # of images read and not judged yet, of all batches of a web process together
-MOST_FILES = 256  # in a form, each an open file; a zip is one
+CONCURRENT_IMAGES = 16  # images of one batch that are processed at once; the rest of the queue is for other clients
+MOST_BYTES = 20 * 2**20  # of images that are read and not judged yet, over all batches of a web process
+MOST_FILES = 256  # in a form, because each is an open file; a zip counts as one
 MEDIA_TYPE = "application/x-ndjson"
 EXAMPLE = '{"index":0,"file":"a.png","prediction":{…}}\n{"index":1,"file":"b.png","problem":{…}}\n'
 UPLOAD: dict[str, Any] = {
@@ -45,8 +45,8 @@ UPLOAD: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: who asks which model, and what that may cost."""
+class BatchRequest:
+    """One request: the model and the key that it uses, and what it may cost."""
 
     services: Service
     serving: Serving
@@ -76,7 +76,7 @@ async def predict_batch(
     request: Request,
     files: Annotated[list[UploadFile], File(description=f"Images ({ACCEPTED}), or zip archives of images.")],
 ) -> Lines:
-    """Judges many images with one model, the champion when the request came.
+    """Judges many images with one model, the champion at the time of the request.
 
     An image that cannot be judged has a `problem` on its line and does not affect the others. Directories in a zip are
     left out; a zip inside a zip is not an image, and a zip whose members overlap is refused. Limits hold over all files
@@ -93,14 +93,14 @@ async def predict_batch(
         )
     )
     try:
-        chosen = [await to_thread.run_sync(_opened, file, allowance) for file in files]
+        chosen = [await to_thread.run_sync(_members, file, allowance) for file in files]
     except ArchiveRefused as refused:
         raise _refused(str(refused)) from refused
-    asked = Asked(services, serving, request.scope.get(KEY_ID), allowance)
-    return Lines(_lines(asked, _counted(chosen, allowance.limits.images)))
+    batch = BatchRequest(services, serving, request.scope.get(KEY_ID), allowance)
+    return Lines(_lines(batch, _limited(chosen, allowance.limits.images)))
 
 
-def _opened(file: UploadFile, allowance: Allowance) -> Iterator[Member]:
+def _members(file: UploadFile, allowance: Allowance) -> Iterator[Member]:
     if is_zip(file.file):
         return members(file.file, allowance)
     most = allowance.limits.image_bytes + 1
@@ -108,7 +108,7 @@ def _opened(file: UploadFile, allowance: Allowance) -> Iterator[Member]:
     return iter([Member(printable(file.filename), size, lambda: file.file.read(most))])
 
 
-def _counted(parts: list[Iterator[Member]], most: int) -> Iterator[Member]:
+def _limited(parts: list[Iterator[Member]], most: int) -> Iterator[Member]:
     for number, member in enumerate(chain.from_iterable(parts), start=1):
         if number > most:
             yield Member(member.name, 0, partial(_refuse_reading, f"only {most:,} images are judged in one request"))
@@ -120,32 +120,32 @@ def _refuse_reading(why: str) -> bytes:
     raise MemberRefused(why)
 
 
-async def _lines(asked: Asked, images: Iterator[Member]) -> AsyncIterator[bytes]:
+async def _lines(batch: BatchRequest, images: Iterator[Member]) -> AsyncIterator[bytes]:
     """Processes several images at once and yields their lines in order."""
     under_way: deque[asyncio.Task[BatchLine]] = deque()
     try:
         for index, member in enumerate(images):
-            under_way.append(await _begun(asked, index, member))
-            if len(under_way) >= TOGETHER:
-                yield _told(await under_way.popleft())
+            under_way.append(await _start(batch, index, member))
+            if len(under_way) >= CONCURRENT_IMAGES:
+                yield _encoded(await under_way.popleft())
         while under_way:
-            yield _told(await under_way.popleft())
+            yield _encoded(await under_way.popleft())
     finally:
         for task in under_way:
             task.cancel()
 
 
-async def _begun(asked: Asked, index: int, member: Member) -> asyncio.Task[BatchLine]:
-    """Waits until there is room in memory for the image, which it takes until its line is there."""
-    room, size = asked.services.batch_room, min(member.size, MOST_BYTES)
-    await room.take(size)
+async def _start(batch: BatchRequest, index: int, member: Member) -> asyncio.Task[BatchLine]:
+    """Waits until memory is free for the image, which occupies it until its line is ready."""
+    memory, size = batch.services.batch_memory, min(member.size, MOST_BYTES)
+    await memory.acquire(size)
     try:
         content = await to_thread.run_sync(_read, member)
     except BaseException:
-        room.give(size)
+        memory.release(size)
         raise
-    line = asyncio.create_task(_line(asked, index, member.name, content))
-    line.add_done_callback(lambda _: room.give(size))
+    line = asyncio.create_task(_line(batch, index, member.name, content))
+    line.add_done_callback(lambda _: memory.release(size))
     return line
 
 
@@ -156,20 +156,20 @@ def _read(member: Member) -> bytes | MemberRefused:
         return refused
 
 
-async def _line(asked: Asked, index: int, name: str, content: bytes | MemberRefused) -> BatchLine:
+async def _line(batch: BatchRequest, index: int, name: str, content: bytes | MemberRefused) -> BatchLine:
     try:
         if isinstance(content, MemberRefused):
             raise _refused(str(content))
-        allow = asked.allowance.decode
-        prediction = await answer(asked.services, asked.serving, content, asked.key_id, allow=allow)
+        allow = batch.allowance.decode
+        prediction = await answer(batch.services, batch.serving, content, batch.key_id, allow=allow)
         return BatchLine(index=index, file=name, prediction=prediction)
     except Problem as problem:
         found = {"kind": problem.kind, "title": problem.title, "detail": problem.detail, "remedy": problem.remedy}
         return BatchLine(index=index, file=name, problem={"status": problem.status, **found})
 
 
-def _told(line: BatchLine) -> bytes:
-    # ASCII alone: many clients end a line at U+2028 as well, which JSON allows in a text.
+def _encoded(line: BatchLine) -> bytes:
+    # ASCII only: JSON allows U+2028 in a string, and many clients end a line there.
     return line.model_dump_json(exclude_none=True, ensure_ascii=True).encode() + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""`POST /predict`: one image in, one calibrated decision out; and what was once answered."""
+"""`POST /predict`: one image in, one calibrated decision out; and the recorded predictions."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from service.predictions.answering import ACCEPTED, answer, champion, while_conn
 from service.predictions.engine.judging import SMALL_BYTES
 from service.predictions.express import ExpressRoute
 from service.web.api_docs import problems
-from service.web.cursor_pages import Turned, page
+from service.web.cursor_pages import RequestedPage, page
 
 router = APIRouter(tags=["predictions"])
 
@@ -29,7 +29,7 @@ UPLOAD: dict[str, Any] = {
         }
     }
 }
-# What both addresses share.
+# Shared by both addresses.
 SHARED: dict[str, Any] = {
     "response_model": Prediction,
     "responses": problems(
@@ -50,7 +50,7 @@ async def predict(
     services: Services,
     request: Request,
     file: Annotated[UploadFile, File(description=f"One image: {ACCEPTED}.")],
-    explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes 145 runs more.")] = False,
+    explain: Annotated[bool, Query(description="Whether to add a heatmap; it takes 145 more runs.")] = False,
 ) -> Prediction:
     """Judges one image with the champion and its calibrated threshold. `/predict` and `/v1/predict` are the same.
 
@@ -59,7 +59,7 @@ async def predict(
     An image that is not of the model's input size is cropped around its centre to a square and resized bicubically.
     It may have 10 MiB and 40 million pixels (unless the server's settings say otherwise), sides of 16,384 pixels, one
     at most 20 times as long as the other, and take 200 MiB to decode: 13 million pixels of WebP, 20 million of a
-    progressive JPEG. Beyond that the answer is 413 or 422; 503 with `Retry-After` if too much comes at once.
+    progressive JPEG. Beyond that the answer is 413 or 422; with too many uploads it is 503 with `Retry-After`.
     """
     sent = await file.read() if (file.size or 0) <= SMALL_BYTES else file.file
     serving = await champion(services)
@@ -68,7 +68,7 @@ async def predict(
 
 
 def add_predict(to: APIRouter) -> None:
-    """Adds both addresses to the outermost router: an included one compares each request with its own routes anew."""
+    """Adds both addresses to the outermost router: an included one matches each request a second time."""
     for path, operation_id in (("/v1/predict", None), ("/predict", "predict_unversioned")):
         to.add_api_route(
             path,
@@ -84,7 +84,7 @@ def add_predict(to: APIRouter) -> None:
 @router.get("/v1/predictions", responses=problems("invalid-request"))
 def list_predictions(
     session: Reading,
-    turn: Turned,
+    page_request: RequestedPage,
     since: Annotated[
         Moment | None, Query(description="Only those answered then or later, such as `2026-01-05T00:00:00Z`.")
     ] = None,
@@ -94,7 +94,7 @@ def list_predictions(
     ] = None,
     label: Annotated[Label | None, Query(description="Only those with this answer.")] = None,
 ) -> Page[PredictionRead]:
-    """The recorded predictions, newest first; each is there at the latest a second after it was answered."""
+    """The recorded predictions, newest first; each is listed within a second after its answer."""
     query = select(PredictionRow)
     if since is not None:
         query = query.where(PredictionRow.created_at >= since)
@@ -104,7 +104,7 @@ def list_predictions(
         query = query.where(PredictionRow.model_version == model)
     if label is not None:
         query = query.where(PredictionRow.label == label)
-    return page(session, query, turn, PredictionRow.created_at, PredictionRow.id, _shown)
+    return page(session, query, page_request, PredictionRow.created_at, PredictionRow.id, _shown)
 
 
 def _shown(rows: Sequence[PredictionRow]) -> list[PredictionRead]:
@@ -113,7 +113,7 @@ def _shown(rows: Sequence[PredictionRow]) -> list[PredictionRead]:
 
 @router.get("/v1/predictions/{prediction_id}", responses=problems("prediction-not-found", "invalid-request"))
 def read_prediction(prediction_id: Identifier, session: Reading, services: Services) -> PredictionRead:
-    """One prediction as it was recorded; there at the latest a second after it was answered."""
+    """One prediction as it was recorded, available within a second after its answer."""
     found = services.recorder.find(prediction_id)
     if found is not None:
         return PredictionRead.model_validate(found.columns())

@@ -1,8 +1,8 @@
-"""A short way for the ordinary upload: one small file, in a form or alone, read without the general form parser.
+"""A faster path for the usual upload: one small file, in a form or alone, read without the general form parser.
 
-The general way spools each part to a file and validates each field, which costs more than a small network takes. A form
-written otherwise than browsers, curl and the usual libraries write one file takes it still, and so does every large
-upload, for which the difference is lost in the decoding.
+The general path spools each part to a file and validates each field, which takes longer than a small network. It
+remains for forms that differ from those of browsers, curl and the usual libraries, and for large uploads, whose
+decoding takes far longer than either path.
 """
 
 import re
@@ -31,7 +31,7 @@ IMAGES = ("image/", "application/dicom")
 
 
 def only_file(content_type: str, body: bytes) -> bytes | None:
-    """The content of the field `file` if it is all that the form holds and is written the plain way, else None."""
+    """The content of the field `file` if the form holds nothing else and has the usual format, else None."""
     form = FORM.fullmatch(content_type)
     if form is None:
         return None
@@ -46,7 +46,7 @@ def only_file(content_type: str, body: bytes) -> bytes | None:
 
 
 class ExpressRoute(APIRoute):
-    """Lets `answer_in_json` answer ordinary uploads, and the endpoint everything else."""
+    """Answers usual uploads with `answer_in_json`, and all others with the endpoint."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -63,9 +63,9 @@ class ExpressRoute(APIRoute):
         body = await _read(receive)
         content = body if is_image else only_file(content_type, body)
         if content is None:
-            await super().handle(scope, _unread(body, receive), send)
+            await super().handle(scope, _replay(body, receive), send)
             return
-        del body  # while the content waits
+        del body  # frees memory while the content waits
         services: Service = scope["app"].state.service
         serving = await champion(services)
         async with while_connected(receive):
@@ -90,7 +90,7 @@ def _unreadable(content_type: str) -> Problem:
 
 
 def _in_a_form(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-    """A request whose body is an image, as the form with one file that the endpoint reads; nothing waits in memory."""
+    """A request whose body is an image, as the form with one file that the endpoint reads; the body is streamed."""
     boundary = uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n\r\n'.encode()
     tail = f"\r\n--{boundary}--\r\n".encode()
@@ -110,8 +110,8 @@ def _in_a_form(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     return {**scope, "headers": headers}, receive_form
 
 
-def _unread(body: bytes, receive: Receive) -> Receive:
-    """The messages of a request whose body was read, as the general parser expects them."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Replays the body that was read, as the message that the general parser expects."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/predictions/{prediction_id}/outcome", tags=["pred
 def record_outcome(
     prediction_id: Identifier, body: Verification, session: Writing, caller: Caller, response: Response
 ) -> OutcomeRead:
-    """Records whether the lesion is malignant, by whom and when that was verified. The same again changes nothing.
+    """Records whether the lesion is malignant, by whom and when that was verified. A repetition changes nothing.
 
     To correct an outcome, send its number as `replaces`; it is kept in the history. Live recall on the system page and
     its alert follow within seconds.

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class DiskUse:
-    """The last measurement of one web process. Whoever asks for one that is old starts the next."""
+    """The last measurement of one web process. Reading one that is old starts the next."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database, self._storage = database, storage
@@ -36,7 +36,7 @@ class DiskUse:
         return self._measured
 
     def close(self) -> None:
-        """Wait for a measurement under way, which holds a connection to the database, but not long for a slow store."""
+        """Waits a few seconds for a running measurement, which holds a connection to the database."""
         if self._measuring is not None:
             self._measuring.join(CLOSING_SECONDS)
 

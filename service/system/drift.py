@@ -1,4 +1,4 @@
-"""The predictions of the last days, and whether what the champion says moves away from what it said on validation."""
+"""The predictions of the last 14 days, and whether the champion's scores drift away from those on validation images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MOST_SCORES_A_DAY = 2_000
 ONE_IN_TWENTY = 1.358
 
 
-def fortnight(session: Session, serving: Serving | None, moment: datetime) -> list[Day]:
+def last_days(session: Session, serving: Serving | None, moment: datetime) -> list[Day]:
     """The last 14 days (UTC) up to that of `moment`, oldest first."""
     days = [moment.astimezone(UTC).date() - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     counted = _counted(session, days[0])
@@ -45,7 +45,7 @@ def _day(session: Session, day: date, counted: Counter[tuple[date, str]], servin
 
 def _counted(session: Session, since: date) -> Counter[tuple[date, str]]:
     day = _utc_day(session)
-    # Every prediction has a model; naming them lets the index on version and moment answer.
+    # Every prediction has a model; the condition on the version makes the database use the index on version and moment.
     chosen = (
         select(day, PredictionRow.label, func.count())
         .where(PredictionRow.model_version.in_(select(Model.version)), PredictionRow.created_at >= _midnight(since))

@@ -14,11 +14,11 @@ from models_store.database import now
 from models_store.retention import pruning
 from models_store.version import commit
 from service.dependencies import Reading, Service, Services
-from service.system.drift import fortnight
+from service.system.drift import last_days
 from service.system.health import checks
 from service.system.live_recall import live_recalls
 from service.system.schemas import SystemRead, Versions
-from service.system.worker_status import heard_workers, queues, recent_events, workers
+from service.system.worker_status import live_workers, queues, recent_events, workers
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["system"])
@@ -26,8 +26,8 @@ router = APIRouter(tags=["system"])
 
 @router.get("/v1/system", responses=problems("database-unreachable"))
 def read_system(session: Reading, services: Services) -> SystemRead:
-    """Workers with what they run, queues, versions, what answers, live recall, predictions of the last fortnight."""
-    return look(session, services)
+    """Workers and their trials, queues, versions, the champion, live recall, and predictions of the last 14 days."""
+    return system_state(session, services)
 
 
 @router.post("/v1/system/prune", responses=problems("invalid-request"))
@@ -39,21 +39,21 @@ def prune_data(
     return PrunedRead.model_validate(pruned)
 
 
-def look(session: Session, services: Service) -> SystemRead:
-    """The state of everything. A part that does not answer within seconds is reported as such."""
-    heard = heard_workers(services.settings.broker_url)
+def system_state(session: Session, services: Service) -> SystemRead:
+    """The state of every part. One that does not answer within seconds is reported as such."""
+    live = live_workers(services.settings.broker_url)
     found = checks(services)
     serving, moment = services.predictor.serving, now(session)
     return SystemRead(
         at=moment,
         checks=found,
         versions=_versions(session.get_bind().dialect.name),
-        workers_heard=heard is not None,
-        workers=workers(session, heard or (), moment),
-        queues=queues(session, heard or (), moment),
+        workers_heard=live is not None,
+        workers=workers(session, live or (), moment),
+        queues=queues(session, live or (), moment),
         champion=None if serving is None else serving.version,
         disk=services.disk.latest(),
-        days=fortnight(session, serving, moment),
+        days=last_days(session, serving, moment),
         recalls=live_recalls(session),
         events=recent_events(session),
     )

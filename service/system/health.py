@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Whether the process runs, and whether it can do its work."""
 
 from threading import Thread
 from typing import Any
@@ -14,19 +14,19 @@ from service.errors import Problem
 from service.web.api_docs import problems
 
 router = APIRouter(tags=["health"])
-STORE_PATIENCE_SECONDS = 3.0
+STORE_TIMEOUT_SECONDS = 3.0
 
 
 @router.get("/healthz", responses=problems())
 async def read_health() -> Health:
-    """Answers as long as the process does, even while every thread waits for a database that is away."""
+    """Answers while the process runs, even if every thread waits for a database that does not answer."""
     return Health()
 
 
 @router.get("/readyz", responses=problems("not-ready"))
 def read_readiness(services: Services) -> Readiness:
     """Checks database, broker and model; 503 names what is missing."""
-    needed = {"database": _database(services), "broker": _broker(services), "model": _model_in_short(services)}
+    needed = {"database": _database(services), "broker": _broker(services), "model": _public_model_check(services)}
     failed = [name for name, check in needed.items() if not check.ok]
     if failed:
         shown: dict[str, Any] = {name: check.model_dump() for name, check in needed.items()}
@@ -39,7 +39,7 @@ def read_readiness(services: Services) -> Readiness:
 
 
 def checks(services: Service) -> dict[str, Check]:
-    """Each thing the service needs, the store included, which may be slow to say that it is away."""
+    """Everything the service needs, also the store, whose check may be slow."""
     return {
         "database": _database(services),
         "broker": _broker(services),
@@ -66,25 +66,25 @@ def _broker(services: Service) -> Check:
 
 
 def _store(services: Service) -> Check:
-    """Asks in a thread of its own: an object store that is away may be waited for by its driver for minutes."""
-    told: list[str] = []
+    """Checks in a thread, because the driver of an object store may wait for minutes if the store does not answer."""
+    details: list[str] = []
 
-    def ask() -> None:
+    def check() -> None:
         try:
             services.storage.exists("models")
-            told.append("answers")
+            details.append("answers")
         except Exception as error:  # whatever the store's driver raises
-            told.append(f"it does not answer ({type(error).__name__})")
+            details.append(f"it does not answer ({type(error).__name__})")
 
-    asking = Thread(target=ask, name="store", daemon=True)
-    asking.start()
-    asking.join(STORE_PATIENCE_SECONDS)
-    detail = told[0] if told else f"it did not answer within {STORE_PATIENCE_SECONDS:g} s"
+    checking = Thread(target=check, name="store", daemon=True)
+    checking.start()
+    checking.join(STORE_TIMEOUT_SECONDS)
+    detail = details[0] if details else f"it did not answer within {STORE_TIMEOUT_SECONDS:g} s"
     return Check(ok=detail == "answers", detail=detail)
 
 
-def _model_in_short(services: Service) -> Check:
-    """As `_model`, but for anyone to read: why a model was refused names files and places, and stands in the log."""
+def _public_model_check(services: Service) -> Check:
+    """As `_model`, without the reason of a refusal, which names files and addresses and is in the log."""
     check = _model(services)
     if check.refused is None:
         return check

@@ -1,4 +1,4 @@
-"""The live recall of each model with outcomes, as the sweeper counted it last."""
+"""The live recall of each model with outcomes, as the sweeper last counted it."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,7 +8,7 @@ from service.system.schemas import LiveRecallRead
 
 
 def live_recalls(session: Session) -> list[LiveRecallRead]:
-    """The last counted first."""
+    """The most recently counted model first."""
     raised = {alert.model_version: alert.created_at for alert in session.scalars(select(RecallAlert))}
     return [
         LiveRecallRead(

@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus reads, the state of database and broker included."""
+"""`/metrics`: the metrics for Prometheus, including the state of database and broker."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -44,16 +44,16 @@ EXAMPLE = 'dermatriage_predictions_total{label="benign",version="mdl_8c1f6a0e"} 
 )
 def read_metrics(services: Services) -> Response:
     """Latencies, batches, predictions, trials, workers and the champion, in Prometheus' text format."""
-    standing = CollectorRegistry()
-    standing.register(Standing(services.database, services.predictor.serving, services.settings.lease_seconds))
-    standing.register(SweepFailures(services.settings.broker_url))
-    standing.register(Disk(services.disk))
-    text = generate_latest(metrics.collected()) + generate_latest(standing)
+    state = CollectorRegistry()
+    state.register(DatabaseMetrics(services.database, services.predictor.serving, services.settings.lease_seconds))
+    state.register(SweepFailures(services.settings.broker_url))
+    state.register(Disk(services.disk))
+    text = generate_latest(metrics.collected()) + generate_latest(state)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-class Standing(Collector):
-    """One look at the database. `serving` is the model that answers in this process."""
+class DatabaseMetrics(Collector):
+    """Metrics that are read from the database. `serving` is the model that answers in this process."""
 
     def __init__(self, database: Database, serving: Serving | None, lease_seconds: float) -> None:
         self._database, self._serving, self._lease = database, serving, timedelta(seconds=lease_seconds)
@@ -96,7 +96,7 @@ class SweepFailures(Collector):
         except (RedisError, OSError):
             return
         yield CounterMetricFamily(
-            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log says why.", counted
+            "dermatriage_sweep_failures", "Experiments that a sweep had to leave aside; its log has the cause.", counted
         )
 
 
@@ -144,18 +144,18 @@ def _champion(serving: Serving) -> Metric:
 
 
 def _drift(session: Session, serving: Serving, moment: datetime) -> Iterable[Metric]:
-    given = session.scalars(
+    probabilities = session.scalars(
         select(PredictionRow.probability)
         .where(PredictionRow.model_version == serving.version, PredictionRow.created_at > moment - DRIFT_WINDOW)
         .order_by(PredictionRow.created_at.desc())
         .limit(MOST_SCORES)
     ).all()
-    if len(given) < FEWEST_SCORES or not serving.validation_scores:
+    if len(probabilities) < FEWEST_SCORES or not serving.validation_scores:
         return
     yield GaugeMetricFamily(
         "dermatriage_score_drift",
         "Kolmogorov-Smirnov distance of the last day's probabilities from those on validation images.",
-        value=distance(given, serving.validation_scores),
+        value=distance(probabilities, serving.validation_scores),
     )
 
 

@@ -74,7 +74,7 @@ class Day(BaseModel):
 
 
 class CallsRead(BaseModel):
-    """Images that a model gave one label, those of them that are verified, and those of these that are malignant."""
+    """Images with one label, how many of them are verified, and how many of the verified ones are malignant."""
 
     images: int = Field(examples=[400])
     verified: int = Field(examples=[60])
@@ -102,7 +102,7 @@ class LiveRecallRead(BaseModel):
     malignant: CallsRead = Field(description="Images called malignant.")
     benign: CallsRead = Field(description="Images called benign.")
     estimate: LiveEstimate | None = Field(
-        description="Null: withheld, `sentences` says why.",
+        description="Null: withheld; `sentences` gives the reason.",
         examples=[{"recall": 0.91, "low": 0.82, "high": 0.96, "among_verified": 0.97}],
     )
     target_recall: float | None = Field(description="Null: the model promises no recall.", examples=[0.9])
@@ -114,7 +114,7 @@ class LiveRecallRead(BaseModel):
 
 
 class EventRead(BaseModel):
-    """Something that happened to an experiment; epochs are left out."""
+    """An event of an experiment, other than the end of an epoch."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -145,6 +145,6 @@ class SystemRead(BaseModel):
         description="Bytes by kind, measured within the last minutes; null until the first measurement is complete.",
         examples=[{"models": 48_210_331, "checkpoints": 9_113_402, "database": 2_621_440}],
     )
-    days: list[Day] = Field(description="The last fortnight, oldest first; a day without predictions is there too.")
-    recalls: list[LiveRecallRead] = Field(description="Models with outcomes, the last counted first.")
+    days: list[Day] = Field(description="The last 14 days, oldest first, with days without predictions.")
+    recalls: list[LiveRecallRead] = Field(description="Models with outcomes, the most recently counted first.")
     events: list[EventRead] = Field(description="Newest first.")

@@ -1,4 +1,4 @@
-"""Who works and what waits: what workers told the broker, beside what their leases in the database say."""
+"""Workers and queues: heartbeats from the broker, joined with leases from the database."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,11 +17,11 @@ QUEUES = ("cpu", "gpu")
 EXPERIMENTS_READ = 20
 EVENTS_SHOWN = 30
 
-Heard = Sequence[tuple[Presence, float]]
+LiveWorkers = Sequence[tuple[Presence, float]]
 
 
-def heard_workers(broker_url: str) -> Heard | None:
-    """None while the broker does not answer."""
+def live_workers(broker_url: str) -> LiveWorkers | None:
+    """The workers with a recent heartbeat, and its age in seconds; None while the broker does not answer."""
     try:
         with redis_at(broker_url) as broker:
             return present(broker)
@@ -29,19 +29,19 @@ def heard_workers(broker_url: str) -> Heard | None:
         return None
 
 
-def slots(heard: Heard, queue: str) -> int:
+def slots(live: LiveWorkers, queue: str) -> int:
     """How many trials of `queue` the active workers run at once."""
-    return sum(presence.slots for presence, _ in heard if queue in presence.queues)
+    return sum(presence.slots for presence, _ in live if queue in presence.queues)
 
 
-def workers(session: Session, heard: Heard, moment: datetime) -> list[WorkerRead]:
-    """Those with a recent heartbeat, and those that hold a trial without one."""
+def workers(session: Session, live: LiveWorkers, moment: datetime) -> list[WorkerRead]:
+    """The workers with a recent heartbeat, then those that hold a trial without one."""
     held = _held(session, moment)
-    told = [_told(presence, age, held.pop(presence.name, [])) for presence, age in heard]
-    return told + [_silent(name, running) for name, running in sorted(held.items())]
+    reporting = [_reporting(presence, age, held.pop(presence.name, [])) for presence, age in live]
+    return reporting + [_without_heartbeat(name, running) for name, running in sorted(held.items())]
 
 
-def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
+def queues(session: Session, live: LiveWorkers, moment: datetime) -> list[QueueRead]:
     counted = select(Trial.queue, func.count(), func.min(Trial.created_at)).where(Trial.status == "queued")
     waiting = {queue: (number, oldest) for queue, number, oldest in session.execute(counted.group_by(Trial.queue))}
     shown = []
@@ -52,14 +52,14 @@ def queues(session: Session, heard: Heard, moment: datetime) -> list[QueueRead]:
                 name=name,
                 waiting=number,
                 oldest_seconds=None if oldest is None else (moment - oldest).total_seconds(),
-                slots=slots(heard, name),
+                slots=slots(live, name),
             )
         )
     return shown
 
 
 def recent_events(session: Session) -> list[EventRead]:
-    """Of the latest experiments, so that the query stays fast however many events there are."""
+    """The events of the latest experiments only, so that the query stays fast however many events there are."""
     latest = select(Experiment.id).order_by(Experiment.created_at.desc()).limit(EXPERIMENTS_READ)
     chosen = (
         select(Event)
@@ -88,11 +88,11 @@ def _held(session: Session, moment: datetime) -> dict[str, list[RunningTrial]]:
     return by_worker
 
 
-def _told(presence: Presence, age: float, running: Iterable[RunningTrial]) -> WorkerRead:
-    told = vars(presence) | {"heard_seconds_ago": round(age, 1), "running": list(running)}
-    return WorkerRead.model_validate({name: value for name, value in told.items() if name != "host"})
+def _reporting(presence: Presence, age: float, running: Iterable[RunningTrial]) -> WorkerRead:
+    fields = vars(presence) | {"heard_seconds_ago": round(age, 1), "running": list(running)}
+    return WorkerRead.model_validate({name: value for name, value in fields.items() if name != "host"})
 
 
-def _silent(name: str, running: Iterable[RunningTrial]) -> WorkerRead:
-    nothing = dict.fromkeys(("heard_seconds_ago", "slots", "cores", "python", "version", "commit", "started_at"))
-    return WorkerRead.model_validate({**nothing, "name": name, "queues": [], "gpus": [], "running": list(running)})
+def _without_heartbeat(name: str, running: Iterable[RunningTrial]) -> WorkerRead:
+    missing = dict.fromkeys(("heard_seconds_ago", "slots", "cores", "python", "version", "commit", "started_at"))
+    return WorkerRead.model_validate({**missing, "name": name, "queues": [], "gpus": [], "running": list(running)})

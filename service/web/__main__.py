@@ -1,4 +1,4 @@
-"""``python -m service.web`` serves the API with the settings of the environment, in as many processes as they say."""
+"""``python -m service.web`` serves the API in `WEB_PROCESSES` processes, with the settings of the environment."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ DRAIN_SECONDS = 20
 
 def main() -> None:
     settings = Settings()
-    # NumPy's algebra here is small; more threads would only take turns with those that answer. Set before its import.
+    # NumPy's matrices are small here; more threads would only compete with the requests. Set before NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ExitStack() as ended:
         if settings.web_processes > 1 and MULTIPROCESS not in os.environ:
@@ -48,7 +48,7 @@ def _serve(settings: Settings) -> None:
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """How uvicorn serves the application, whoever starts it."""
+    """The options of uvicorn, the same wherever it is started."""
     from service.web.protocol import BoundedProtocol
 
     return {

@@ -1,4 +1,4 @@
-"""The API's documentation: what the OpenAPI document says beyond types, and `/docs`, served without internet."""
+"""The API's documentation: what the OpenAPI document contains beyond types, and `/docs`, served without internet."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ KEY_SCHEME = {
 LIMIT_HEADERS = {
     "RateLimit-Policy": {"description": "Most requests (`q`) in `w` seconds.", "example": '"requests";q=6000;w=60'},
     "RateLimit": {
-        "description": "Requests that remain (`r`), and seconds until one more does (`t`).",
+        "description": "Requests that remain (`r`), and seconds until there is one more (`t`).",
         "example": '"requests";r=5999;t=1',
     },
     "Retry-After": {"description": "Seconds to wait.", "example": "1"},
@@ -40,7 +40,7 @@ def problems(*kinds: str) -> Responses:
 
 
 def describe(app: FastAPI) -> None:
-    """Lets `app.openapi()` know the schema that `problems` refers to."""
+    """Adds to `app.openapi()` the schema that `problems` refers to, the key, and the errors of the gate."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -59,15 +59,15 @@ def describe(app: FastAPI) -> None:
             document["components"]["securitySchemes"] = {"key": KEY_SCHEME}
             for path, methods in document["paths"].items():
                 for method, operation in methods.items():
-                    _guard(method.upper(), path, operation)
+                    _add_gate(method.upper(), path, operation)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
-    """Says what the gate in front of every operation may answer."""
+def _add_gate(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Adds the scope of an operation, and the errors of the gate in front of it."""
     answers = operation["responses"]
     _add_problem(answers, "bad-request")
     if method == "POST":
@@ -80,7 +80,7 @@ def _guard(method: str, path: str, operation: dict[str, Any]) -> None:
     operation["description"] = f"{operation.get('description', '')}\n\nScope: `{needed}`.".strip()
     for kind in ("unauthorized", "forbidden", "too-many-requests"):
         _add_problem(answers, kind)
-    answers["429"]["headers"] = {name: {"schema": {"type": "string"}, **said} for name, said in LIMIT_HEADERS.items()}
+    answers["429"]["headers"] = {name: {"schema": {"type": "string"}, **text} for name, text in LIMIT_HEADERS.items()}
 
 
 def _add_problem(answers: dict[Any, dict[str, Any]], kind: str) -> None:
@@ -110,7 +110,7 @@ router = APIRouter(include_in_schema=False)
 
 HERE = Path(__file__).parent
 SWAGGER_UI = Path(str(files("fastapi_offline") / "static"))
-# Its scripts and styles come from here alone; it asks only this service. Its icons are data in its style sheet.
+# Scripts, styles and requests are limited to this service. The icons are data URLs in the style sheet.
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -122,8 +122,8 @@ FILES = {
     "swagger-ui.css": (SWAGGER_UI / "swagger-ui.css", "text/css"),
     "swagger-ui-bundle.js": (SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript"),
 }
-# They change with an upgrade alone, and the ETag tells then.
-KEPT = {"Cache-Control": "private, no-cache"}
+# The files change only with an upgrade, and their ETag with them.
+CACHE_HEADERS = {"Cache-Control": "private, no-cache"}
 
 
 @router.get("/docs")
@@ -137,4 +137,4 @@ def read_reference_file(name: str) -> Response:
     if name not in FILES:
         raise HTTPException(404)
     path, media_type = FILES[name]
-    return FileResponse(path, headers=KEPT, media_type=media_type)
+    return FileResponse(path, headers=CACHE_HEADERS, media_type=media_type)

@@ -1,4 +1,4 @@
-"""Cursor pages, newest first: what is inserted while someone turns pages neither repeats nor hides an item."""
+"""Cursor pages, newest first: an item inserted between two requests neither repeats nor hides another."""
 
 import base64
 import binascii
@@ -20,37 +20,37 @@ Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 
-class Turn(BaseModel):
-    """Which page is asked for: `limit` items created before `before`."""
+class PageRequest(BaseModel):
+    """The page that is requested: `limit` items created before `before`."""
 
     limit: int
     before: tuple[datetime, str] | None
 
 
-def turn(
+def page_request(
     limit: Annotated[int, Query(ge=1, le=200, description="Most items on the page.")] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-) -> Turn:
-    return Turn(limit=limit, before=None if cursor is None else _decode(cursor))
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the previous page.")] = None,
+) -> PageRequest:
+    return PageRequest(limit=limit, before=None if cursor is None else _decode(cursor))
 
 
-Turned = Annotated[Turn, Depends(turn)]
+RequestedPage = Annotated[PageRequest, Depends(page_request)]
 
 
 def page(
     session: Session,
     query: Select[Row],
-    turn: Turn,
+    page_request: PageRequest,
     created_at: InstrumentedAttribute[datetime],
     key: InstrumentedAttribute[str],
     shown: Callable[[Sequence[Row]], list[Item]],
 ) -> Page[Item]:
     """Runs `query` for one page; `key` breaks ties between rows created in the same microsecond."""
-    if turn.before is not None:
-        query = query.where(_older(created_at, key, *turn.before))
-    rows = session.scalars(query.order_by(created_at.desc(), key.desc()).limit(turn.limit + 1)).all()
-    kept = rows[: turn.limit]
-    more = len(rows) > turn.limit
+    if page_request.before is not None:
+        query = query.where(_older(created_at, key, *page_request.before))
+    rows = session.scalars(query.order_by(created_at.desc(), key.desc()).limit(page_request.limit + 1)).all()
+    kept = rows[: page_request.limit]
+    more = len(rows) > page_request.limit
     last: Any = kept[-1] if kept else None
     cursor = _encode(getattr(last, created_at.key), getattr(last, key.key)) if more else None
     return Page(items=shown(kept), next_cursor=cursor)

@@ -1,4 +1,4 @@
-"""Around every request: the most bytes and seconds of a body, and text that cannot be read."""
+"""Limits of every request: the bytes and seconds of its body, and its character set."""
 
 import asyncio
 import codecs
@@ -14,19 +14,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import Problem
 from service.web.scope_marks import address
 
-CHARSETS = ("utf-8", "ascii", "iso8859-1")  # Python has some hundred codecs, and several of them are no charset
+CHARSETS = ("utf-8", "ascii", "iso8859-1")  # Python has about a hundred codecs, and some of them are not charsets
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The most that the body of a request may bring, and the longest it may take to arrive."""
+    """The largest body that a request may have, and the longest time it may take to arrive."""
 
     max_bytes: int
     seconds: float
 
 
 class BodyLimit:
-    """Refuses a request with 413 as soon as it is known to bring more than allowed, whatever it announced.
+    """Refuses a request with 413 as soon as more bytes than allowed have arrived, whatever its Content-Length.
 
     A body that has not arrived in time is refused with 408. `larger` holds the bounds of single addresses.
     """
@@ -44,7 +44,7 @@ class BodyLimit:
 
         async def receive_within_limit() -> Message:
             nonlocal received, whole
-            if whole:  # what follows a body is only that the client has gone
+            if whole:  # after the body, the only message is that the client has gone
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -76,14 +76,14 @@ class PlainText:
 def _refusal(scope: Scope) -> Problem | None:
     if "\0" in scope["path"] or b"%00" in scope["query_string"]:
         return Problem("bad-request", "the address holds the character NUL", "Leave it out.")
-    charset = _charset(Headers(scope=scope).get("content-type", ""))
+    charset = _unsupported_charset(Headers(scope=scope).get("content-type", ""))
     if charset is None:
         return None
-    return Problem("charset-unknown", f"the body is said to be text in {charset!r}")
+    return Problem("charset-unknown", f"the Content-Type names the charset {charset!r}")
 
 
-def _charset(content_type: str) -> str | None:
-    """The charset that a Content-Type names if it is not one of those that are read."""
+def _unsupported_charset(content_type: str) -> str | None:
+    """The charset of a Content-Type if it is not one of `CHARSETS`, else None."""
     if "charset" not in content_type.lower():
         return None
     charset: bytes = parse_options_header(content_type)[1].get(b"charset", b"utf-8")

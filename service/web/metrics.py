@@ -1,4 +1,4 @@
-"""What Prometheus sees. With several web processes each writes its own files, and `/metrics` adds them up.
+"""The metrics for Prometheus. With several web processes, each writes its own files, and `/metrics` adds them up.
 
 ``PROMETHEUS_MULTIPROC_DIR`` has to be set before this module is imported; `service.web` does so.
 """
@@ -45,7 +45,7 @@ RECORD_FAILURES = Counter(
 )
 
 
-# Prometheus looks a series up by its labels anew each time, which takes longer than to count.
+# prometheus_client looks a series up by its labels at each use, which takes longer than counting.
 request_seconds = lru_cache(REQUEST_SECONDS.labels)
 predictions = lru_cache(PREDICTIONS.labels)
 warnings = lru_cache(WARNINGS.labels)

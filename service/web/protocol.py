@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds that it lacks, and without any change of protocol.
+"""uvicorn's HTTP protocol with the bounds that it lacks, and without protocol upgrades.
 
 A request that offers another protocol (``Upgrade``) is answered as if it offered none (RFC 9110, section 7.8):
 httptools would stop at the end of its head and take its body for the next request.
@@ -27,15 +27,15 @@ UNREAD_BODY_SECONDS = 10.0
 # A client that takes less than this many bytes of an answer in this time is cut off: 0.5 kB a second.
 WRITE_SECONDS = 30.0
 LEAST_WRITTEN_BYTES = 16 * 1024
-# Of one process. Linux lets a process open 1,024 files unless told otherwise, and the database takes up to 25.
+# Of one process. By default Linux allows it 1,024 open files, of which the database takes up to 25.
 MOST_CONNECTIONS = 512
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection that is too slow or brings what two parsers could read differently.
+    """Closes a connection that is too slow, or whose bytes two parsers could read differently.
 
-    The request line and headers, the part of a body that nobody reads, and the client's reading of the answer each have
-    a deadline. A connection beyond the most there may be is answered with 503.
+    Three deadlines hold: for the request line with its headers, for the part of a body that the application does not
+    read, and for the client's reading of the answer. A connection beyond `MOST_CONNECTIONS` is answered with 503.
     """
 
     _head_bytes = 0
@@ -44,7 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._late, self._unread, self._unwritten = (_Deadline(self.loop) for _ in range(3))
+        self._head_deadline, self._body_deadline, self._write_deadline = (_Deadline(self.loop) for _ in range(3))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,12 +56,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if not self._in_body:
-            if not self._late.runs:
+            if not self._head_deadline.is_running:
                 self._expect_head()
-            # Data that brings the end of the head may bring a body too, so the bound is loose by one read.
+            # The read that ends the head may contain a body too, so the head may exceed the bound by one read.
             self._head_bytes += len(data)
             if self._head_bytes - len(data) > MOST_HEAD_BYTES:
-                self._give_up()
+                self._close()
                 return
         try:
             self._parse(memoryview(data))
@@ -74,67 +74,67 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # what follows a body is no header of the request
+        if not self._in_body:  # a trailer after the body is not a header of the request
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # `_parse` reads this head once more
+            return  # `_parse` parses this head again
         self._check_head()
         super().on_headers_complete()
         self._in_body = True
-        self._late.stop()
+        self._head_deadline.stop()
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
         self._in_body, self._head_bytes = False, 0
         super().on_message_complete()
-        self._unread.stop()
+        self._body_deadline.stop()
         if self.cycle.response_complete:
             self._expect_head()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete:
-            self._unread.start(UNREAD_BODY_SECONDS, self._give_up)
-        self._watch_writing()
+            self._body_deadline.start(UNREAD_BODY_SECONDS, self._close)
+        self._start_write_deadline()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_writing()
+        self._start_write_deadline()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._watch_writing()
+        self._start_write_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for deadline in (self._late, self._unread, self._unwritten):
+        for deadline in (self._head_deadline, self._body_deadline, self._write_deadline):
             deadline.stop()
 
     def _parse(self, rest: memoryview) -> None:
-        """Raises `httptools.HttpParserError`. An offer of another protocol is dropped, and its request read on."""
+        """Drops an offered upgrade and parses the rest of its request. Raises `httptools.HttpParserError`."""
         while rest:
             try:
                 self.parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as offer:
+            except httptools.HttpParserUpgrade as upgrade:
                 if self.parser.get_method() == b"CONNECT":
                     raise httptools.HttpParserError("CONNECT is not supported") from None
-                rest = rest[offer.args[0] :]
-                head = self._head_without_offer()
+                rest = rest[upgrade.args[0] :]
+                head = self._head_without_upgrade()
                 self.parser = _parser(self)
                 self.parser.feed_data(head)
             else:
                 return
 
-    def _head_without_offer(self) -> bytes:
+    def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
         headers = (b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(headers))
 
     def _check_head(self) -> None:
-        """Raises `ValueError`, which stops the parser, where other servers could see another end or another host."""
+        """Raises `ValueError`, which stops the parser, if another server could read another length or host."""
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
             raise ValueError(f"HTTP/{version} is not supported")
@@ -146,48 +146,48 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("the request needs exactly one Host header")
 
     def _refuse(self) -> None:
-        """Answers 400 where that cannot be taken for the answer to another request, and closes."""
+        """Closes, and answers 400 first unless the client could take that for the answer to another request."""
         answered = self.cycle is None or self.cycle.response_complete
-        is_its_turn = not (self.cycle.response_started if self._in_body else not answered)
-        if self.pipeline or not is_its_turn:
+        may_answer = not (self.cycle.response_started if self._in_body else not answered)
+        if self.pipeline or not may_answer:
             self.transport.close()
         else:
             self.send_400_response("Invalid HTTP request received.")
 
     def _expect_head(self) -> None:
-        self._late.start(HEAD_SECONDS, self._miss_head)
+        self._head_deadline.start(HEAD_SECONDS, self._head_timed_out)
 
-    def _miss_head(self) -> None:
+    def _head_timed_out(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            self._give_up()
-        else:  # the client has an answer to wait for
+            self._close()
+        else:  # the client still waits for an answer
             self._expect_head()
 
-    def _give_up(self) -> None:
-        self._late.stop()
+    def _close(self) -> None:
+        self._head_deadline.stop()
         if not self.transport.is_closing():
             self.transport.close()
 
-    def _watch_writing(self) -> None:
-        """Starts the time in which the client has to take something, where more is to be sent than it takes."""
-        self._unwritten.stop()
+    def _start_write_deadline(self) -> None:
+        """Starts the deadline for the client's reading while it has not read all that is to be sent."""
+        self._write_deadline.stop()
         answered = self.cycle is None or self.cycle.response_complete
         if self.flow.write_paused or (answered and self.transport.get_write_buffer_size()):
             self._bytes_before = self._bytes_to_send()
-            self._unwritten.start(WRITE_SECONDS, self._check_writing)
+            self._write_deadline.start(WRITE_SECONDS, self._check_write_progress)
 
-    def _check_writing(self) -> None:
-        nothing_is_left = not self.transport.get_write_buffer_size()
-        if nothing_is_left or self._bytes_before - self._bytes_to_send() >= LEAST_WRITTEN_BYTES:
-            self._watch_writing()
+    def _check_write_progress(self) -> None:
+        is_all_sent = not self.transport.get_write_buffer_size()
+        if is_all_sent or self._bytes_before - self._bytes_to_send() >= LEAST_WRITTEN_BYTES:
+            self._start_write_deadline()
             return
-        # A reset instead of an orderly end, for which the kernel would wait as long as the client takes.
+        # A reset, because after an orderly close the kernel would keep waiting for the client.
         reset = struct.pack("ii", 1, 0)
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
         self.transport.abort()
 
     def _bytes_to_send(self) -> int:
-        """What the client has yet to take, here and in the kernel, which takes from here by the megabyte."""
+        """Bytes that the client has not received: those buffered here, and in the kernel, which buffers megabytes."""
         in_kernel = bytearray(4)
         with suppress(OSError):
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_kernel)
@@ -202,7 +202,7 @@ class _Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._timer is not None
 
     def start(self, seconds: float, then: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Around every request: its id, the headers of every answer, its time for Prometheus, and one line in the log."""
+"""What every request gets: an id, the common headers of answers, a duration in the metrics, and an access log line."""
 
 import logging
 import re
@@ -11,8 +11,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models_store import logs
-from service.access.gate import CALLER, TAKEN
-from service.access.rates import RawHeader, Taken
+from service.access.gate import CALLER, RATE_LIMIT
+from service.access.rates import RateLimit, RawHeader
 from service.errors import CLIENT_CLOSED_REQUEST, SECURITY_HEADERS
 from service.web import metrics
 
@@ -39,34 +39,34 @@ class Observe:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = status if status == CLIENT_CLOSED_REQUEST else message["status"], True
-                message["headers"] = _with_common(message.get("headers", ()), scope.get(TAKEN), request_id)
+                message["headers"] = _with_common(message.get("headers", ()), scope.get(RATE_LIMIT), request_id)
             await send(message)
 
         async def receive_until_closed() -> Message:
             nonlocal status
             message = await receive()
             if message["type"] == "http.disconnect" and not started:
-                status = CLIENT_CLOSED_REQUEST  # whatever is sent from now on, nobody receives it
+                status = CLIENT_CLOSED_REQUEST  # nobody receives what is sent from now on
             return message
 
         try:
             await self.app(scope, receive_until_closed, send_with_headers)
         finally:
-            # A client chooses method and path, so neither may name a time series as it comes.
+            # The client chooses method and path, so neither may become a label unchecked.
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in METHODS else "other"
             seconds = time.perf_counter() - began
             metrics.request_seconds(method, route, status).observe(seconds)
-            tell(method, route, status, seconds, scope.get(CALLER))
+            log_request(method, route, status, seconds, scope.get(CALLER))
             REQUEST_ID.reset(token)
 
 
-def _with_common(own: Iterable[RawHeader], taken: Taken | None, request_id: bytes) -> list[RawHeader]:
-    """The headers of an answer, those of the rate limit, and the security headers that the answer has not itself."""
+def _with_common(own: Iterable[RawHeader], rate_limit: RateLimit | None, request_id: bytes) -> list[RawHeader]:
+    """The headers of an answer, those of the rate limit, and the security headers that the answer lacks."""
     headers = list(own)
     names = {name for name, _ in headers}
     headers += [header for header in SECURITY if header[0] not in names]
-    headers += [] if taken is None else taken.headers()
+    headers += [] if rate_limit is None else rate_limit.headers()
     headers.append((b"x-request-id", request_id))
     return headers
 
@@ -83,7 +83,7 @@ access = logging.getLogger("dermatriage.access")
 
 
 class RequestLines(logs.JsonLines):
-    """Names the request under way as well."""
+    """Adds the id of the current request."""
 
     def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
         request_id = REQUEST_ID.get()
@@ -95,8 +95,8 @@ def configure() -> None:
     logs.configure(RequestLines())
 
 
-def tell(method: str, route: str, status: int, seconds: float, caller: str | None) -> None:
-    """One line about one answered request. The route, not the path: a path may hold what a client likes."""
+def log_request(method: str, route: str, status: int, seconds: float, caller: str | None) -> None:
+    """Writes one line to the access log. It names the route, because the path may hold anything."""
     if access.isEnabledFor(logging.INFO):
         milliseconds = round(seconds * 1000, 2)
         fields = {"method": method, "route": route, "status": status, "milliseconds": milliseconds, "caller": caller}

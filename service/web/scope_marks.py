@@ -1,4 +1,4 @@
-"""What a protocol of `service.protocols` says of its requests to the layers around every endpoint."""
+"""The keys with which a protocol of `service.protocols` marks its requests for the middleware."""
 
 from starlette.types import Scope
 
@@ -7,6 +7,6 @@ ERROR = "dermatriage.error"
 
 
 def address(scope: Scope) -> str:
-    """The address whose scope, limits and rates hold for a request: its own path, or that of our API it stands for."""
+    """The address whose scope, limits and rates apply to a request: its own path, or the matching one of our API."""
     named: str = scope.get(ADDRESS) or scope["path"]
     return named

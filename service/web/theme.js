@@ -1,5 +1,5 @@
 "use strict";
-// The colours that the dashboard remembers, otherwise those of the system; Swagger UI has the class `dark-mode`.
+// The theme chosen on the dashboard, otherwise that of the system; `dark-mode` is a class of Swagger UI.
 {
   let chosen = null;
   try {

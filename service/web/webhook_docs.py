@@ -1,4 +1,4 @@
-"""The webhooks that the sweeper sends, as the OpenAPI document describes them to those who receive them."""
+"""The webhooks that the sweeper sends, as the OpenAPI document describes them."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from dermatriage_client.schemas import ExperimentEnded, PromiseInDoubt
 from models_store.runs.deliveries import FIRST_RETRY_SECONDS, MOST_ATTEMPTS, SLOWEST_RETRY_SECONDS
 
 router = APIRouter(tags=["webhooks"])
-AGAIN = (
+RETRY_DESCRIPTION = (
     f"Any other answer, or none within 10 seconds: the webhook is sent again after {FIRST_RETRY_SECONDS:g} seconds, "
     f"then after twice as long each time and at most {SLOWEST_RETRY_SECONDS / 3600:g} hour, until {MOST_ATTEMPTS} "
     "attempts have failed."
@@ -17,8 +17,8 @@ AGAIN = (
 
 ANSWER: dict[str, Any] = {
     "status_code": 204,
-    "response_description": "Received. Any status from 200 to 299 says so.",
-    "responses": {"default": {"description": AGAIN}},
+    "response_description": "Received. Any status from 200 to 299 means that.",
+    "responses": {"default": {"description": RETRY_DESCRIPTION}},
 }
 Id = Annotated[str, Header(description="The same in every attempt to deliver it.")]
 Timestamp = Annotated[str, Header(description="Seconds since 1970 of this attempt.")]
@@ -32,7 +32,7 @@ def experiment_ended(
     """Sent to the address in the setting `WEBHOOK_URL` when an experiment has succeeded, failed or been cancelled.
 
     It is signed as [Standard Webhooks](https://www.standardwebhooks.com) describes, with the setting `WEBHOOK_SECRET`;
-    verify it before you believe it. It may arrive more than once.
+    verify the signature before you use the content. It may arrive more than once.
     """
 
 

@@ -1,4 +1,4 @@
-"""Both clients behind one face, so that every test is about both."""
+"""One interface to both clients, so that every test covers both."""
 
 import inspect
 from collections.abc import Callable, Iterator

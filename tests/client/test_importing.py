@@ -1,4 +1,4 @@
-"""What a program that imports the client gets along with it."""
+"""What a program imports together with the client."""
 
 import inspect
 import json
@@ -13,8 +13,8 @@ HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "celery", "
 
 def imported_with(module: str) -> set[str]:
     """The packages that a fresh Python has loaded once it has imported `module`."""
-    said = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
-    names = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True).stdout
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return {name.partition(".")[0] for name in json.loads(names)}
 
 
@@ -25,7 +25,7 @@ def test_importing_the_client_imports_neither_web_application_nor_database_nor_c
     assert imported.isdisjoint((*SERVER, *HEAVY))
 
 
-def test_verbs_that_talk_http_start_without_database_and_broker() -> None:
+def test_commands_over_http_start_without_database_and_broker() -> None:
     assert imported_with("service.cli").isdisjoint(HEAVY)
 
 

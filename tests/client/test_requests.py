@@ -123,14 +123,14 @@ def test_kind_of_a_problem_is_read_from_servers_of_this_and_the_version_before(k
 
 
 @pytest.mark.parametrize("typed", ["../models", "a/b", "a?b=c", "a#b"])
-def test_what_is_typed_in_place_of_an_id_leads_to_no_other_endpoint(client: Any, typed: str) -> None:
+def test_special_characters_in_an_id_lead_to_no_other_endpoint(client: Any, typed: str) -> None:
     with pytest.raises(Refused) as refused:
         client.experiment(typed)
 
     assert refused.value.status in (404, 422)
 
 
-def test_promotion_is_refused_with_an_etag_of_before(client: Any, make_model: MakeModel) -> None:
+def test_promotion_is_refused_with_an_outdated_etag(client: Any, make_model: MakeModel) -> None:
     first, second = make_model(), make_model()
     before = client.model(first).etag
 
@@ -143,7 +143,7 @@ def test_promotion_is_refused_with_an_etag_of_before(client: Any, make_model: Ma
     assert [move.reason for move in client.history().items] == ["worse", "better", "good"]
 
 
-def test_a_comparison_says_why_models_cannot_be_compared(client: Any, make_model: MakeModel) -> None:
+def test_a_comparison_gives_the_reason_why_models_cannot_be_compared(client: Any, make_model: MakeModel) -> None:
     found = client.compare(make_model(), make_model())
 
     assert found.differences == []
@@ -251,12 +251,12 @@ def test_batch_goes_in_groups_and_counts_over_all_of_them(
     assert lines[1].problem["status"] == 415
 
 
-def test_empty_batch_asks_nothing(connect: Connect) -> None:
+def test_empty_batch_sends_no_request(connect: Connect) -> None:
     script = Scripted([ScriptedAnswer(500)])
     with served(script) as url:
         assert list(connect(url).predict_batch([])) == []
 
-    assert script.asked == []
+    assert script.requests == []
 
 
 def test_readiness_names_what_is_missing(client: Any, make_model: MakeModel) -> None:
@@ -272,15 +272,15 @@ def test_outcome_is_recorded_corrected_and_read_with_its_history(
     client: Any, database: Database, make_model: MakeModel
 ) -> None:
     (prediction_id,) = store_verified(database, make_model(), [("benign", None, 1)])
-    seen = datetime(2026, 1, 19, tzinfo=UTC)
+    verified_at = datetime(2026, 1, 19, tzinfo=UTC)
     assert client.outcomes(prediction_id) == []
-    first = client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen)
-    assert client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=seen) == first
+    first = client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=verified_at)
+    assert client.record_outcome(prediction_id, "benign", verified_by="follow-up", verified_at=verified_at) == first
     with pytest.raises(Refused) as refused:
-        client.record_outcome(prediction_id, "malignant", verified_by="histopathology", verified_at=seen)
+        client.record_outcome(prediction_id, "malignant", verified_by="histopathology", verified_at=verified_at)
     assert (refused.value.status, refused.value.kind) == (409, "outcome-differs")
     again = client.record_outcome(
-        prediction_id, "malignant", verified_by="histopathology", verified_at=seen, replaces=first.number
+        prediction_id, "malignant", verified_by="histopathology", verified_at=verified_at, replaces=first.number
     )
     assert [each.outcome for each in client.outcomes(prediction_id)] == ["malignant", "benign"]
     assert (again.number, again.current) == (2, True)

@@ -1,4 +1,4 @@
-"""What is sent again, how often and when: by the rule alone, and against a real server that fails as told."""
+"""What is sent again, how often and when: by the rule alone, and against a real server that fails on demand."""
 
 import hashlib
 import io
@@ -59,7 +59,7 @@ def test_pauses_double_up_to_the_longest(connect: Connect) -> None:
     assert all(low - 1e-6 <= seconds <= low + 0.051 for low, seconds in zip(least, waited, strict=True))
 
 
-def test_server_that_asks_for_too_long_is_not_waited_for() -> None:
+def test_retry_after_beyond_the_longest_wait_is_not_retried() -> None:
     assert Retries(longest_seconds=30).pause(failed({"Retry-After": "30"})) == 30
     assert Retries(longest_seconds=30).pause(failed({"Retry-After": "31"})) is False
 
@@ -89,14 +89,14 @@ def test_retry_after_is_read_as_a_date() -> None:
     ],
     ids=["gateway", "too many", "busy", "broken off"],
 )
-def test_passing_failure_of_a_read_is_made_good(connect: Connect, failures: list[ScriptedAnswer]) -> None:
+def test_temporary_failure_of_a_read_is_retried(connect: Connect, failures: list[ScriptedAnswer]) -> None:
     script = Scripted([*failures, GOOD])
 
     with served(script) as url:
         catalog = connect(url).catalog()
 
     assert catalog.disclaimer == "for research"
-    assert len(script.asked) == len(failures) + 1
+    assert len(script.requests) == len(failures) + 1
 
 
 def test_attempts_are_bounded(connect: Connect) -> None:
@@ -106,7 +106,7 @@ def test_attempts_are_bounded(connect: Connect) -> None:
         connect(url, retries=Retries(most=2, first_seconds=0.01)).catalog()
 
     assert refused.value.status == 503
-    assert len(script.asked) == 3
+    assert len(script.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_attempts_are_bounded(connect: Connect) -> None:
     ],
     ids=["an hour", "no champion", "internal", "not found"],
 )
-def test_failure_that_stays_is_asked_for_once(connect: Connect, failure: ScriptedAnswer) -> None:
+def test_permanent_failure_is_not_retried(connect: Connect, failure: ScriptedAnswer) -> None:
     script = Scripted([failure, GOOD])
 
     with served(script) as url, pytest.raises(Refused):
         connect(url).catalog()
 
-    assert len(script.asked) == 1
+    assert len(script.requests) == 1
 
 
 def test_promotion_and_rollback_are_never_sent_twice(connect: Connect) -> None:
@@ -138,7 +138,7 @@ def test_promotion_and_rollback_are_never_sent_twice(connect: Connect) -> None:
         with pytest.raises(Refused):
             client.roll_back("worse")
 
-    assert [asked["path"] for asked in script.asked] == ["/v1/models/mdl_1/promote", "/v1/models/rollback"]
+    assert [request["path"] for request in script.requests] == ["/v1/models/mdl_1/promote", "/v1/models/rollback"]
 
 
 def test_submission_is_sent_again_under_the_same_idempotency_key(connect: Connect) -> None:
@@ -153,12 +153,12 @@ def test_submission_is_sent_again_under_the_same_idempotency_key(connect: Connec
     with served(script) as url, pytest.raises(Refused):
         connect(url).submit({"dataset": "synthetic"})
 
-    keys = [asked["idempotency-key"] for asked in script.asked]
+    keys = [request["idempotency-key"] for request in script.requests]
     assert len(keys) == 3
     assert len(set(keys)) == 1
 
 
-def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> None:
+def test_batch_is_not_sent_again_once_a_result_has_arrived(connect: Connect) -> None:
     line = b'{"index":0,"file":"a.png","problem":{"status":415}}\n'
     script = Scripted([ScriptedAnswer(503), ScriptedAnswer(body=line, breaks=True), ScriptedAnswer(body=line)])
 
@@ -169,7 +169,7 @@ def test_batch_is_not_sent_again_once_a_result_was_told(connect: Connect) -> Non
             next(results)
 
     assert first.file == "a.png"
-    assert len(script.asked) == 2
+    assert len(script.requests) == 2
 
 
 def test_bundle_whose_answer_breaks_off_is_downloaded_again(connect: Connect, tmp_path: Path) -> None:
@@ -198,12 +198,12 @@ def test_nothing_at_the_address_is_an_error_of_its_own(connect: Connect) -> None
 
 
 @pytest.mark.parametrize("url", ["nowhere.example", "ftp://nowhere.example", "http://[::1"])
-def test_what_is_no_address_is_said_so(url: str) -> None:
+def test_invalid_address_is_an_error(url: str) -> None:
     with pytest.raises(ServerUnreachable, match="is not the address of a server"), Client(url) as client:
         client.catalog()
 
 
-def test_server_of_another_kind_is_told_by_its_answer(connect: Connect) -> None:
+def test_server_of_another_kind_is_recognised_by_its_answer(connect: Connect) -> None:
     with served(Scripted([ScriptedAnswer(body=b"<html>")])) as url, pytest.raises(Refused) as refused:
         connect(url).catalog()
 

@@ -1,4 +1,4 @@
-"""No event is missed or told twice, however the stream is cut: into chunks, by a broken answer, by a killed server."""
+"""No event is missed or repeated, however the stream is cut: into chunks, by a broken answer, by a killed server."""
 
 import os
 import signal
@@ -32,12 +32,12 @@ STREAM = {"content-type": "text/event-stream"}
 BOOT_SECONDS = 60
 
 
-def told(number: int, kind: str = "epoch", data: str = '"number": 1, ') -> bytes:
+def encoded(number: int, kind: str = "epoch", data: str = '"number": 1, ') -> bytes:
     return f"id: {number}\nevent: {kind}\ndata: {{{data}{AT}}}\n\n".encode()
 
 
-LAST = told(3, "experiment", '"status": "succeeded", ')
-WHOLE = b"retry: 10\n\n" + told(1) + b": still here\r\n\r\n" + told(2).replace(b"\n", b"\r\n") + LAST
+LAST = encoded(3, "experiment", '"status": "succeeded", ')
+WHOLE = b"retry: 10\n\n" + encoded(1) + b": still here\r\n\r\n" + encoded(2).replace(b"\n", b"\r\n") + LAST
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 21, 34])
@@ -61,9 +61,9 @@ def test_several_lines_of_data_are_one_value(connect: Connect) -> None:
 def test_stream_goes_on_after_the_last_whole_event(connect: Connect) -> None:
     script = Scripted(
         [
-            ScriptedAnswer(body=b"retry: 10\n\n" + told(1) + told(2)[:20], headers=STREAM, breaks=True),
+            ScriptedAnswer(body=b"retry: 10\n\n" + encoded(1) + encoded(2)[:20], headers=STREAM, breaks=True),
             ScriptedAnswer(502),
-            ScriptedAnswer(body=told(2), headers=STREAM),
+            ScriptedAnswer(body=encoded(2), headers=STREAM),
             ScriptedAnswer(body=LAST, headers=STREAM),
         ]
     )
@@ -72,7 +72,7 @@ def test_stream_goes_on_after_the_last_whole_event(connect: Connect) -> None:
         events = list(connect(url).watch("exp_1"))
 
     assert [event.number for event in events] == [1, 2, 3]
-    assert [asked["last-event-id"] for asked in script.asked] == ["0", "1", "1", "2"]
+    assert [request["last-event-id"] for request in script.requests] == ["0", "1", "1", "2"]
 
 
 def test_ended_experiment_whose_events_were_all_seen_has_no_more(connect: Connect) -> None:
@@ -81,7 +81,7 @@ def test_ended_experiment_whose_events_were_all_seen_has_no_more(connect: Connec
     with served(script) as url:
         assert list(connect(url).watch("exp_1", after=9)) == []
 
-    assert script.asked[0]["last-event-id"] == "9"
+    assert script.requests[0]["last-event-id"] == "9"
 
 
 def test_unknown_experiment_is_refused_at_once(connect: Connect) -> None:
@@ -92,10 +92,10 @@ def test_unknown_experiment_is_refused_at_once(connect: Connect) -> None:
     with served(script) as url, pytest.raises(Refused):
         list(connect(url).watch("exp_1"))
 
-    assert len(script.asked) == 1
+    assert len(script.requests) == 1
 
 
-def test_server_that_stays_away_is_given_up_in_the_end(connect: Connect) -> None:
+def test_watching_fails_when_the_server_stays_unreachable(connect: Connect) -> None:
     client = connect(f"http://127.0.0.1:{probes.free()}", retries=Retries(first_seconds=0.01, patience_seconds=0.2))
 
     with pytest.raises(ServerUnreachable):

@@ -46,10 +46,10 @@ class ScriptedAnswer:
 
 @dataclass
 class Scripted:
-    """An ASGI application that answers by a script, the last answer over and over, and keeps what was asked."""
+    """An ASGI application that gives the answers of a script, the last one repeatedly, and records the requests."""
 
     answers: list[ScriptedAnswer]
-    asked: list[dict[str, str]] = field(default_factory=list)
+    requests: list[dict[str, str]] = field(default_factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -57,8 +57,8 @@ class Scripted:
         while (await receive()).get("more_body"):
             pass
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.asked.append({"method": scope["method"], "path": scope["path"], **headers})
-        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        self.requests.append({"method": scope["method"], "path": scope["path"], **headers})
+        answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         shown = {"content-type": "application/json", **answer.headers}
         encoded = [(name.encode(), value.encode()) for name, value in shown.items()]

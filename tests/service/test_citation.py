@@ -1,4 +1,4 @@
-"""CITATION.cff says what the pages say."""
+"""CITATION.cff agrees with the pages."""
 
 from importlib.metadata import version
 from pathlib import Path

@@ -62,7 +62,7 @@ def test_the_differences_are_those_of_the_kept_test_scores(client: TestClient, s
     assert (area["only_a"], area["only_b"], area["shown"]) == (None, None, True)
 
 
-def test_a_bundle_without_test_scores_says_so(
+def test_a_bundle_without_test_scores_is_named_as_the_reason(
     client: TestClient, store: Store, database: Database, storage: Storage, tmp_path: Path
 ) -> None:
     # Given a model whose bundle is from before test scores were kept
@@ -72,7 +72,7 @@ def test_a_bundle_without_test_scores_says_so(
     replace_manifest(database, storage, tmp_path / "manifest.json", older, kept)
     # When it is compared with a newer one
     found = compared(client, older, newer)
-    # Then the answer says which of them prevents the test, and what helps
+    # Then the answer names the model that prevents the test, and the remedy
     assert found["differences"] == []
     assert f"the bundle of A ({older}) keeps no score of each test image" in found["not_tested"]
     assert "Run its experiment again" in found["not_tested"]
@@ -105,18 +105,18 @@ def test_an_unknown_model_is_not_found(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gained", "lost", "said"),
+    ("gained", "lost", "beginning"),
     [
         (21, 9, "B finds 12 more of the 392 malignant images than A (difference +0.031, "),
         (9, 21, "B finds 12 fewer of the 392 malignant images than A (difference -0.031, "),
         (9, 9, "B finds as many of the 392 malignant images as A (difference +0.000, "),
     ],
 )
-def test_a_sentence_says_what_follows_for_recall(gained: int, lost: int, said: str) -> None:
+def test_a_sentence_states_what_follows_for_recall(gained: int, lost: int, beginning: str) -> None:
     a = np.array([True] * lost + [False] * gained + [True] * (392 - gained - lost))
     b = np.array([False] * lost + [True] * gained + [True] * (392 - gained - lost))
     test = PairedTest("recall", 392, lost, gained, proportion_difference(a, b))
-    assert test.sentence.startswith(said)
+    assert test.sentence.startswith(beginning)
     assert test.sentence.endswith("more than chance explains." if gained != lost else "no difference can be shown.")
 
 

@@ -1,4 +1,4 @@
-"""Data sets registered over HTTP: the same checks as on the server, streamed past memory, with limits of their own."""
+"""Data sets registered over HTTP: the same checks as on the server, streamed to disk, with limits of their own."""
 
 import zipfile
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_same_file_again_changes_nothing_and_another_is_a_conflict(client: TestC
     assert kind(other) == "dataset-name-refused"
 
 
-def test_what_is_wrong_with_a_file_is_told_without_a_path_of_the_server(
+def test_error_in_a_file_is_described_without_a_path_of_the_server(
     client: TestClient, clinic: Path, settings: Settings
 ) -> None:
     cut = client.post(ADDRESS, files={"file": clinic.read_bytes()[:-100]})
@@ -129,7 +129,7 @@ def test_body_that_is_no_upload_is_refused(client: TestClient, content_type: str
     assert answer.json()["remedy"]
 
 
-def test_name_that_is_none_is_refused_with_the_rule(client: TestClient) -> None:
+def test_invalid_name_is_refused_with_the_rule(client: TestClient) -> None:
     rule = "Use up to 64 lower-case letters, digits, '_', '-' and '.', starting with a letter or digit"
     for refused in (
         client.post("/v1/datasets", params={"name": "Not a name"}, content=b""),
@@ -218,7 +218,7 @@ def test_split_without_malignant_images_is_refused_at_registration(
     assert "malignant and benign images in train, val and test" in problem["remedy"]
 
 
-def test_too_few_malignant_lesions_for_the_guarantee_are_refused_at_submission_with_what_would_do(
+def test_too_few_malignant_lesions_for_the_guarantee_are_refused_at_submission_with_what_would_be_enough(
     client: TestClient, clinic: Path
 ) -> None:
     client.post(ADDRESS, files=parts(clinic))

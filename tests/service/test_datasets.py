@@ -38,7 +38,7 @@ def images(counts: dict[str, dict[str, int]]) -> int:
     return sum(sum(classes.values()) for classes in counts.values())
 
 
-def test_data_set_says_what_its_splits_share(client: TestClient, clinic: str) -> None:
+def test_data_set_shows_what_its_splits_share(client: TestClient, clinic: str) -> None:
     read = client.get(f"/v1/datasets/{clinic}").json()
     assert read["shared_lesions"]["lesions"] > 0
     assert read["shared_lesions"].keys() == {"lesions", "val_images", "test_images"}
@@ -48,7 +48,7 @@ def test_data_set_says_what_its_splits_share(client: TestClient, clinic: str) ->
     assert client.get("/v1/datasets").json()["items"][-1] == read
 
 
-def test_builtin_data_sets_say_what_limits_their_figures(client: TestClient) -> None:
+def test_builtin_data_sets_state_what_limits_their_figures(client: TestClient) -> None:
     official, generated = (client.get(f"/v1/datasets/{name}").json()["notice"] for name in ("dermamnist", "synthetic"))
     assert official.startswith("About a third of the test images of DermaMNIST's official split show a lesion that is")
     assert generated == "The images are generated: figures on them say nothing about skin."
@@ -145,8 +145,6 @@ def test_one_split_at_a_time(client: TestClient, clinic: str) -> None:
     assert client.post(f"/v1/datasets/{clinic}/split", json={"seed": 0}).status_code == 201
 
 
-def test_nothing_stays_of_the_files_that_a_split_was_made_with(
-    client: TestClient, clinic: str, settings: Settings
-) -> None:
+def test_temporary_files_of_a_split_are_removed(client: TestClient, clinic: str, settings: Settings) -> None:
     client.post(f"/v1/datasets/{clinic}/split", json={"seed": 0})
     assert not list(settings.cache_root.glob("split-*"))

@@ -1,4 +1,4 @@
-"""No client holds a connection for as long as it likes: heads, bodies and the reading of answers have deadlines."""
+"""No client keeps a connection open without limit: heads, bodies and the reading of answers have deadlines."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ LARGE = 64 * 2**20
 
 
 async def answer_at_once(scope: Any, _receive: Any, send: Any) -> None:
-    """401 without a look at the body, as a request without a key has it."""
+    """Answers 401 without reading the body, as for a request without a key."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"no"})
@@ -153,10 +153,10 @@ def test_a_client_that_reads_slowly_goes_on_until_it_stops() -> None:
         slow.pause_writing()
         for _ in range(9):
             transport.left -= protocol.LEAST_WRITTEN_BYTES
-            slow._check_writing()
+            slow._check_write_progress()
             assert not transport.aborted
         transport.left -= 1
-        slow._check_writing()
+        slow._check_write_progress()
         assert transport.aborted
         for end in transport.pair:
             end.close()
@@ -169,9 +169,9 @@ def test_a_client_that_has_taken_the_little_that_was_left_is_not_cut_off() -> No
         quick = protocol.BoundedProtocol(uvicorn.Config(answer_much), ServerState(), {})
         transport = Pretended(10)
         quick.connection_made(transport)  # type: ignore[arg-type]
-        quick._watch_writing()
+        quick._start_write_deadline()
         transport.left = 0
-        quick._check_writing()
+        quick._check_write_progress()
         assert not transport.aborted
         for end in transport.pair:
             end.close()
@@ -180,7 +180,7 @@ def test_a_client_that_has_taken_the_little_that_was_left_is_not_cut_off() -> No
 
 
 @pytest.mark.parametrize("address", [answer_at_once], indirect=True)
-def test_a_connection_too_many_is_told_to_come_back_while_the_others_go_on(
+def test_a_connection_beyond_the_limit_is_answered_with_503_while_the_others_go_on(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
@@ -199,7 +199,7 @@ def test_a_connection_too_many_is_told_to_come_back_while_the_others_go_on(
 
 
 def _is_established(connection: socket.socket) -> bool:
-    """Whether Linux says of this TCP connection, without reading from it, that it still holds."""
+    """Whether this TCP connection is established, without reading from it (Linux)."""
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
 
 
@@ -213,10 +213,10 @@ def test_an_address_may_have_a_deadline_of_its_own(path: str, in_time: bool) -> 
         assert (await receive())["body"] == b"late"
 
     limited = BodyLimit(read, Bounds(100, seconds=0.01), larger={"/v1/datasets": Bounds(100, seconds=60)})
-    asked = limited({"type": "http", "path": path}, receive, None)  # type: ignore[arg-type]
+    handled = limited({"type": "http", "path": path}, receive, None)  # type: ignore[arg-type]
     if in_time:
-        asyncio.run(asked)
+        asyncio.run(handled)
     else:
         with pytest.raises(HTTPException) as late:
-            asyncio.run(asked)
+            asyncio.run(handled)
         assert late.value.status_code == 408

@@ -90,7 +90,7 @@ def test_client_deletes(app: FastAPI, make_result: MakeExperiment) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_command_line_asks_before_it_deletes(
+def test_command_line_deletes_after_a_confirmation(
     dermatriage: Callable[..., Any], make_result: MakeExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment_id = make_result()

@@ -1,4 +1,4 @@
-"""Every error is a problem with a remedy, and the OpenAPI document says so."""
+"""Every error is a problem with a remedy, and the OpenAPI document describes it."""
 
 import html
 import re
@@ -21,7 +21,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 @pytest.fixture(scope="session", params=["sqlite"])
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Nothing here asks a database anything."""
+    """One database is enough: no test here queries it."""
     return f"sqlite:///{tmp_path_factory.mktemp('errors')}/none.db"
 
 
@@ -53,7 +53,7 @@ def test_error_is_a_problem_with_a_remedy(client: TestClient, method: str, addre
     assert problem["title"] in client.get(problem["type"]).text
 
 
-def test_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
+def test_wrong_method_is_answered_with_the_allowed_ones(client: TestClient) -> None:
     assert "POST" in client.get("/predict").headers["Allow"]
 
 
@@ -76,7 +76,7 @@ def test_body_that_is_no_proper_json_is_a_problem(client: TestClient, content: b
     assert answer.json()["remedy"]
 
 
-def test_unexpected_error_tells_nothing_of_the_code(app: FastAPI) -> None:
+def test_unexpected_error_reveals_nothing_of_the_code(app: FastAPI) -> None:
     @app.get("/broken")
     def broken() -> None:
         raise RuntimeError("the secret is 42")

@@ -120,7 +120,7 @@ def test_malformed_spec_is_refused_with_a_pointer_and_a_remedy(
 
 
 @pytest.mark.parametrize(
-    ("change", "pointer", "said"),
+    ("change", "pointer", "message"),
     [
         ({"epoch": 3}, "/epoch", "there is no such field; did you mean `epochs`?"),
         ({"Seed": 3}, "/Seed", "did you mean `seed`?"),
@@ -136,14 +136,14 @@ def test_malformed_spec_is_refused_with_a_pointer_and_a_remedy(
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(
-    client: TestClient, database: Database, change: dict[str, Any], pointer: str, said: str
+    client: TestClient, database: Database, change: dict[str, Any], pointer: str, message: str
 ) -> None:
     with database.write() as session:
         described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
         session.add(DatasetRow(name="my_lesions", sha256="0" * 64, store_key="datasets/0.npz", **described))
     (error,) = client.post("/v1/experiments", json=SPEC | change).json()["errors"]
     assert error["pointer"] == pointer
-    assert said in error["detail"]
+    assert message in error["detail"]
 
 
 def test_a_misspelt_field_of_any_body_is_answered_with_the_one_that_was_meant(client: TestClient) -> None:
@@ -280,7 +280,7 @@ def test_trials_are_listed_with_their_epochs_on_request(client: TestClient, data
     assert client.get(f"/v1/experiments/{posted['id']}").json()["attempts"] == 1
 
 
-def test_failed_experiment_tells_why_and_hides_the_rest(client: TestClient, database: Database) -> None:
+def test_failed_experiment_shows_the_cause_and_hides_the_rest(client: TestClient, database: Database) -> None:
     posted = submit(client)
     with database.write() as session:
         runs.fail_experiment(session, posted["id"], {"kind": "NoWeights", "message": "none", "traceback": "File …"})

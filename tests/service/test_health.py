@@ -1,4 +1,4 @@
-"""Whether the process says rightly what it lacks."""
+"""Health and readiness name what the process lacks."""
 
 import asyncio
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_database_that_is_away_is_a_problem_and_not_a_stack_trace(
 
 
 def test_health_needs_neither_a_thread_nor_the_database(app: FastAPI) -> None:
-    async def ask() -> int:
+    async def read_health() -> int:
         limiter = to_thread.current_default_thread_limiter()
         with suppress(WouldBlock):
             while True:
@@ -69,7 +69,7 @@ def test_health_needs_neither_a_thread_nor_the_database(app: FastAPI) -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return (await asyncio.wait_for(client.get("/healthz"), 5)).status_code
 
-    assert asyncio.run(ask()) == 200
+    assert asyncio.run(read_health()) == 200
 
 
 def test_readiness_shows_a_stranger_no_address_path_or_digest(
@@ -79,7 +79,7 @@ def test_readiness_shows_a_stranger_no_address_path_or_digest(
     damaged = next(Path(settings.store_url, "models").glob("*/model.onnx"))
     damaged.write_bytes(b"damaged")
     answer = client.get("/readyz")
-    told = f"{version} failed its checks; the log says why"
-    assert (answer.status_code, answer.json()["detail"]) == (503, f"model: {told}")
-    assert answer.json()["checks"]["model"] == {"ok": False, "detail": told, "refused": told}
+    detail = f"{version} failed its checks; the log says why"
+    assert (answer.status_code, answer.json()["detail"]) == (503, f"model: {detail}")
+    assert answer.json()["checks"]["model"] == {"ok": False, "detail": detail, "refused": detail}
     assert "model.onnx" in health.checks(app.state.service)["model"].detail

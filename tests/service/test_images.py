@@ -1,4 +1,4 @@
-"""Decoding and preparing uploads: what is kept exactly, what is noticed, what is refused."""
+"""Decoding and preparing uploads: what is kept exactly, what causes a warning, what is refused."""
 
 import io
 import struct

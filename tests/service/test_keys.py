@@ -1,4 +1,4 @@
-"""Who gets in: every endpoint asks for a key of the right scope, and a key ends when it should."""
+"""Every endpoint requires a key of the right scope, and a revoked or expired key is refused."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ from models_store.tables import ApiKey
 from service.access import keys
 from service.access.gate import scope_needed
 from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
-from service.access.rates import MOST_CALLERS, Rates, Taken
+from service.access.rates import MOST_CALLERS, RateLimit, Rates
 from service.app import create_app
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -50,7 +50,7 @@ def status(client: TestClient, text: str, method: str = "GET", path: str = "/v1/
     return client.request(method, path, headers=bearer(text)).status_code
 
 
-def test_every_operation_but_health_is_closed_to_strangers(guarded: FastAPI, stranger: TestClient) -> None:
+def test_every_operation_but_health_requires_a_key(guarded: FastAPI, stranger: TestClient) -> None:
     paths = guarded.openapi()["paths"]
     for path, item in paths.items():
         for method in METHODS:
@@ -110,16 +110,16 @@ def test_scope_of_a_request(method: str, path: str, needed: str | None) -> None:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_key_opens_what_its_scope_says_and_nothing_else(stranger: TestClient, database: Database, scope: Scope) -> None:
+def test_key_allows_what_its_scope_names_and_no_more(stranger: TestClient, database: Database, scope: Scope) -> None:
     _, text = make(database, scope)
-    asked = {
+    requests = {
         "read": ("GET", "/v1/models"),
         "predict": ("POST", "/predict"),
         "verify": ("POST", "/v1/predictions/prd_1/outcome"),
         "submit": ("POST", "/v1/experiments"),
         "admin": ("POST", "/v1/models/rollback"),
     }
-    for needed, (method, path) in asked.items():
+    for needed, (method, path) in requests.items():
         refused = status(stranger, text, method, path) == 403
         assert refused is (scope not in (needed, "admin"))
 
@@ -137,7 +137,7 @@ def test_key_opens_what_its_scope_says_and_nothing_else(stranger: TestClient, da
         lambda _text: "dt_" + "é" * 8,
     ],
 )
-def test_anything_but_the_very_key_is_refused(
+def test_anything_but_the_exact_key_is_refused(
     stranger: TestClient, database: Database, spoil: Callable[[str], str]
 ) -> None:
     _, text = make(database, "admin")
@@ -188,7 +188,7 @@ def test_rotated_key_has_a_successor_and_an_end(guarded: FastAPI, stranger: Test
 
 
 @pytest.mark.both_databases
-def test_last_use_is_written_with_the_next_look(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
+def test_last_use_is_written_with_the_next_refresh(guarded: FastAPI, stranger: TestClient, database: Database) -> None:
     key_id, text = make(database, "read")
     assert status(stranger, text) == 200
     guarded.state.service.keyring.refresh()
@@ -232,7 +232,7 @@ def test_without_keys_nobody_is_on_record_as_the_submitter(client: TestClient) -
     assert client.post("/v1/experiments", json={"dataset": "synthetic"}).json()["submitted_by"] is None
 
 
-def test_caller_that_asks_too_often_is_told_when_to_come_back(
+def test_caller_above_the_rate_limit_is_answered_with_retry_after(
     settings: Settings, database: Database, storage: Storage
 ) -> None:
     app = create_app(settings.model_copy(update={"requests_per_minute": 3}), database=database, storage=storage)
@@ -254,7 +254,7 @@ def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
     moment = 0.0
     rates = Rates(60, clock=lambda: moment)
     assert [rates.take("a").granted for _ in range(61)] == [True] * 60 + [False]
-    assert rates.take("b") == Taken(True, limit=60, remaining=59, seconds_to_next=1)
+    assert rates.take("b") == RateLimit(True, limit=60, remaining=59, seconds_to_next=1)
     moment = 2.0
     assert [rates.take("a").granted for _ in range(3)] == [True, True, False]
     for number in range(2 * MOST_CALLERS):
@@ -291,8 +291,8 @@ def test_a_page_that_came_by_plain_http_cannot_use_a_site_with_tls(
 ) -> None:
     app = create_app(settings, database=database, storage=storage)
     with TestClient(app, base_url="https://localhost") as client:
-        asked = [("http://localhost", 403), ("https://localhost", 409)]
-        for origin, expected in asked:
+        requests = [("http://localhost", 403), ("https://localhost", 409)]
+        for origin, expected in requests:
             answer = client.post("/v1/models/rollback", json={"reason": "x"}, headers={"Origin": origin})
             assert answer.status_code == expected
 

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are told to look at is what `/metrics` tells."""
+"""The metrics that Prometheus and Grafana read exist in `/metrics`."""
 
 import json
 import re
@@ -19,15 +19,15 @@ from tests.verified_predictions import KEPT, promise, store_verified
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 NAME = re.compile(r"\bdermatriage_[a-z_]+")
-Told = dict[str, set[str]]
+SeriesOf = dict[str, set[str]]
 OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
 
 
 @pytest.fixture
-def told(
+def series_of(
     app: FastAPI, client: TestClient, database: Database, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
-) -> Told:
-    """The names of the series of each metric, once everything there is to tell has happened."""
+) -> SeriesOf:
+    """The names of the series of each metric, once every event that they measure has happened."""
     monkeypatch.setattr(prometheus, "FEWEST_SCORES", 1)
     version = make_model(promote=True)
     promise(database, version)
@@ -50,19 +50,19 @@ def told(
     }
 
 
-def test_dashboard_and_alerts_ask_for_series_that_exist(told: Told) -> None:
-    series = set().union(*told.values())
+def test_dashboard_and_alerts_query_series_that_exist(series_of: SeriesOf) -> None:
+    series = set().union(*series_of.values())
     dashboard = json.loads((DOCS / "deployment/grafana/dashboards/dermatriage.json").read_text())
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    asked.append((DOCS / "deployment/prometheus/alerts.yml").read_text())
-    named = {name for text in asked for name in NAME.findall(text)}
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    queries.append((DOCS / "deployment/prometheus/alerts.yml").read_text())
+    named = {name for text in queries for name in NAME.findall(text)}
     assert len(named) > 5
     assert named <= series
 
 
-def test_page_on_operations_lists_every_metric_and_every_alert(told: Told) -> None:
+def test_page_on_operations_lists_every_metric_and_every_alert(series_of: SeriesOf) -> None:
     page = (DOCS / "operations.md").read_text()
     alerts = re.findall(r"- alert: (\w+)", (DOCS / "deployment/prometheus/alerts.yml").read_text())
     assert set(re.findall(r"^\| `([A-Z]\w+)` \|", page, re.MULTILINE)) == set(alerts)
     listed = set(re.findall(r"^\| `(dermatriage_[a-z_]+)", page, re.MULTILINE))
-    assert {name.removesuffix("_total") for name in listed} == set(told)
+    assert {name.removesuffix("_total") for name in listed} == set(series_of)

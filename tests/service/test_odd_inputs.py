@@ -1,4 +1,4 @@
-"""Text that no codec, database or calendar takes is answered as the caller's mistake, wherever it stands."""
+"""Text that no codec, database or calendar accepts is answered as the caller's mistake, wherever it is."""
 
 import base64
 import errno
@@ -63,7 +63,7 @@ def test_text_in_a_spec_that_no_database_holds_is_refused(client: TestClient, pl
     assert client.post("/v1/experiments", content=json.dumps(spec), headers=headers).status_code == 422
 
 
-def test_a_full_disk_is_told_with_507_while_a_form_is_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_507_while_a_form_is_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(file: UploadFile, data: bytes) -> None:  # noqa: ARG001
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -73,9 +73,7 @@ def test_a_full_disk_is_told_with_507_while_a_form_is_read(client: TestClient, m
     assert "Retry-After" in answer.headers
 
 
-def test_a_full_disk_is_told_with_507_anywhere_else(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_507_anywhere_else(client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""A database that is away or too busy is 503 with Retry-After, everywhere; whoever hangs up is no error of ours."""
+"""A database that is away or too busy is 503 with Retry-After; a client that hangs up is no server error."""
 
 import asyncio
 import shutil
@@ -74,7 +74,7 @@ def test_a_locked_database_is_an_outage(
         (ProgrammingError("SELECT", {}, Exception("no such column")), 500),
     ],
 )
-def test_an_outage_is_told_from_a_mistake(app: FastAPI, error: Exception, status: int) -> None:
+def test_an_outage_is_distinguished_from_a_mistake(app: FastAPI, error: Exception, status: int) -> None:
     @app.get("/broken")
     def broken() -> None:
         raise error
@@ -92,11 +92,11 @@ def test_a_client_that_hangs_up_is_counted_as_such_and_not_as_an_error(app: Fast
         return REGISTRY.get_sample_value("dermatriage_http_request_seconds_count", labels) or 0
 
     async def hang_up() -> None:
-        told = [{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}]
+        messages = [{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}]
         encoded = {"content-type": "multipart/form-data; boundary=x", "host": "localhost", **headers}
 
         async def receive() -> Any:
-            return told.pop(0)
+            return messages.pop(0)
 
         async def send(message: Any) -> None:
             pass
@@ -118,7 +118,7 @@ def test_a_client_that_hangs_up_is_counted_as_such_and_not_as_an_error(app: Fast
     assert (counted(499), counted(500), counted(400)) == (before[0] + 1, *before[1:])
 
 
-async def tell_client(scope: Scope, receive: Receive, send: Send) -> None:
+async def echo_client(scope: Scope, receive: Receive, send: Send) -> None:
     client = scope["client"]
     await JSONResponse([client[0], Request(scope).url.scheme])(scope, receive, send)
 
@@ -132,17 +132,17 @@ async def tell_client(scope: Scope, receive: Receive, send: Send) -> None:
         ("10.0.0.1, 127.0.0.0/8", ["203.0.113.9", "https"]),
     ],
 )
-def test_only_a_proxy_that_the_settings_name_is_believed(trusted: str, expected: list[str]) -> None:
-    config = uvicorn.Config(tell_client, **server_options(Settings(trusted_proxies=trusted, _env_file=None)))
+def test_only_a_proxy_that_the_settings_name_is_trusted(trusted: str, expected: list[str]) -> None:
+    config = uvicorn.Config(echo_client, **server_options(Settings(trusted_proxies=trusted, _env_file=None)))
     config.load()
 
-    async def ask() -> Any:
+    async def read_client() -> Any:
         transport = httpx.ASGITransport(config.loaded_app, client=("127.0.0.1", 1))
         forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return (await client.get("/", headers=forwarded)).json()
 
-    assert asyncio.run(ask()) == expected
+    assert asyncio.run(read_client()) == expected
 
 
 @pytest.mark.parametrize("proxies", ["*", "caddy", "10.0.0.1/8", "127.0.0.1,,x"])

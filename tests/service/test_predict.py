@@ -34,13 +34,13 @@ def predict(client: TestClient, content: bytes, name: str = "lesion.png") -> Any
     return client.post("/predict", files={"file": (name, content)})
 
 
-def test_predict_before_any_model_says_how_to_get_one(client: TestClient) -> None:
+def test_predict_before_any_model_is_answered_with_the_remedy(client: TestClient) -> None:
     answer = predict(client, image(200))
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert '"promote": "always"' in answer.json()["remedy"]
 
 
-def test_answer_is_the_networks_and_says_what_it_rests_on(client: TestClient, make_model: MakeModel) -> None:
+def test_answer_is_that_of_the_network_and_names_its_basis(client: TestClient, make_model: MakeModel) -> None:
     version = make_model(threshold=0.6, promote=True)
     content = image(180)
     answer = predict(client, content).json()
@@ -63,7 +63,7 @@ def test_probability_equal_to_the_threshold_is_malignant(client: TestClient, mak
     for threshold, label in ((probability, "malignant"), (float(np.nextafter(probability, 1)), "benign")):
         version = make_model(threshold=threshold)
         client.post(f"/v1/models/{version}/promote", json={"reason": "test"})
-        client.get("/readyz")  # looks for the champion at once
+        client.get("/readyz")  # refreshes the champion at once
         answer = predict(client, image(150)).json()
         assert (answer["model_version"], answer["label"]) == (version, label)
 
@@ -98,7 +98,7 @@ def test_upload_without_a_file_points_at_the_field(client: TestClient) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/file"
 
 
-def test_answers_of_a_doubtful_model_say_so(client: TestClient, make_model: MakeModel) -> None:
+def test_answers_of_a_doubtful_model_have_warnings(client: TestClient, make_model: MakeModel) -> None:
     make_model(promote=True, synthetic=True, weights="none")
     codes = [warning["code"] for warning in predict(client, image(9)).json()["warnings"]]
     assert codes == ["synthetic_model", "no_imagenet_weights"]
@@ -126,8 +126,8 @@ def test_tampered_bundle_is_refused_and_the_old_model_stays(
     ready = client.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["checks"]["model"]["refused"] == f"{new} failed its checks; the log says why"
-    told = [record for record in caplog.records if record.getMessage().startswith(f"refused the model {new}: ")]
-    assert [record.levelname for record in told] == ["ERROR"]
+    refusals = [record for record in caplog.records if record.getMessage().startswith(f"refused the model {new}: ")]
+    assert [record.levelname for record in refusals] == ["ERROR"]
     assert predict(client, image(9)).json()["model_version"] == old
     for path in (f"/v1/models/{new}/bundle", f"/v1/models/{new}/card"):
         expected = 503 if path.endswith("bundle") else 200
@@ -172,7 +172,7 @@ def test_refused_bundle_is_tried_again_only_after_a_while(app: FastAPI, make_mod
     assert watched.refusal is None
 
 
-def test_a_champion_signed_by_a_key_that_is_not_believed_does_not_answer(
+def test_a_champion_signed_by_a_key_that_is_not_trusted_does_not_answer(
     settings: Any, database: Database, make_model: MakeModel, tmp_path: Path
 ) -> None:
     for name in ("ours", "theirs"):

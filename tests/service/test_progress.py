@@ -27,8 +27,8 @@ def experiment(**changes: Any) -> ExperimentRead:
 
 def epoch(number: int, seconds: float = 2.0) -> EpochRead:
     metrics = {"val_auc": 0.88, "val_specificity": 0.74, "val_recall": 0.87}
-    told = {"number": number, "metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
-    return EpochRead.model_validate(told)
+    data = {"number": number, "metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
+    return EpochRead.model_validate(data)
 
 
 def trial(epochs: int, **changes: Any) -> TrialRead:
@@ -37,12 +37,12 @@ def trial(epochs: int, **changes: Any) -> TrialRead:
     return TrialRead.model_validate({**TRIAL["example"], **running, "epochs": shown, **changes})
 
 
-def printed(terminal: bool, *looks: tuple[ExperimentRead, list[TrialRead]], width: int = 160) -> str:
+def printed(terminal: bool, *states: tuple[ExperimentRead, list[TrialRead]], width: int = 160) -> str:
     output = io.StringIO()
     display = progress._display(Console(file=output, force_terminal=terminal, width=width, color_system=None))
     with display:
-        for look in looks:
-            display.show(*look)
+        for state in states:
+            display.show(*state)
     return output.getvalue()
 
 
@@ -57,7 +57,7 @@ def test_time_left_goes_by_the_pace_of_the_last_epochs(seconds: tuple[float, ...
     assert progress.seconds_left(epochs, 10) == left
 
 
-def test_bar_of_a_running_trial_tells_its_epoch_recall_first_and_the_time_left() -> None:
+def test_bar_of_a_running_trial_shows_its_epoch_recall_first_and_the_time_left() -> None:
     screen = printed(True, (experiment(status="running", phase=1, progress=0.25), [trial(24)]))
 
     assert "phase 1 of 3, screening" in screen
@@ -74,13 +74,13 @@ def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
     assert "left" in screen
 
 
-def test_bar_of_a_collapsed_trial_tells_why() -> None:
+def test_bar_of_a_collapsed_trial_shows_the_cause() -> None:
     ended = trial(2, status="collapsed", finished_at=AT, error={"kind": "collapsed", "message": "none was eligible"})
 
     assert "collapsed  none was eligible" in printed(True, (experiment(phase=1), [ended]))
 
 
-def test_lines_tell_each_epoch_once_and_a_phase_before_its_trials() -> None:
+def test_lines_show_each_epoch_once_and_a_phase_before_its_trials() -> None:
     first, second = trial(1), trial(2, status="succeeded", finished_at=AT, best_epoch=2)
     tuned = trial(1, id="trl_2", name="CNN_v1/LowLR", phase=2)
 
@@ -99,7 +99,7 @@ def test_lines_tell_each_epoch_once_and_a_phase_before_its_trials() -> None:
 
 @dataclass
 class Server:
-    """Tells these events, and answers, or is away where an answer is None; keeps what was read."""
+    """Yields these events and answers; is unreachable where an answer is None; records what was read."""
 
     events: list[Event]
     answers: Iterator[ExperimentRead | None]
@@ -125,8 +125,8 @@ def event(number: int, kind: str, second: int = 0, /, **data: Any) -> Event:
 
 
 def epoch_event(number: int, epoch: int, second: int) -> Event:
-    told = {"number": epoch, "metrics": {"val_recall": 0.5 + epoch / 100}, "eligible": True, "best": True}
-    return event(number, "epoch", second, trial_id="trl_1", **told)
+    fields = {"number": epoch, "metrics": {"val_recall": 0.5 + epoch / 100}, "eligible": True, "best": True}
+    return event(number, "epoch", second, trial_id="trl_1", **fields)
 
 
 RUNNING = event(1, "trial", trial_id="trl_1", status="running", name="a")
@@ -157,7 +157,7 @@ def test_server_that_is_away_for_a_while_ends_nothing(follow: Follow) -> None:
     assert ended.status == "succeeded"
 
 
-def test_server_that_was_never_there_is_said_at_once(follow: Follow) -> None:
+def test_server_that_never_answered_is_an_error_at_once(follow: Follow) -> None:
     with pytest.raises(ServerUnreachable):
         follow([], None)
 

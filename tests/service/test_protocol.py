@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def server(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """Two web processes, with patience for a body of one second; the log lies in `tmp_path`."""
+    """Two web processes, with a deadline of one second for a body; the log lies in `tmp_path`."""
     port = probes.free()
     values = settings.model_dump(exclude_none=True) | {"port": port, "web_processes": 2, "upload_seconds": 1}
     environment = os.environ | {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items()}
@@ -62,7 +62,7 @@ def _exchange(url: str, sent: bytes, patience: float = 5) -> bytes:
         return received
 
 
-def test_two_processes_answer_as_one_and_let_nobody_tie_them_up(
+def test_two_processes_answer_as_one_and_are_not_blocked_by_slow_clients(
     server: str, make_model: Callable[..., str], tmp_path: Path
 ) -> None:
     giant = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (8 * MOST_HEAD_BYTES)
@@ -75,21 +75,21 @@ def test_two_processes_answer_as_one_and_let_nobody_tie_them_up(
     buffer = io.BytesIO()
     Image.fromarray(np.full((28, 28, 3), 99, np.uint8)).save(buffer, "PNG")
     version = make_model(promote=True)
-    time.sleep(2)  # what a promotion may take to reach every process
-    asked = 20
-    for _ in range(asked):  # a connection each, so that both processes answer
+    time.sleep(2)  # a promotion reaches every process in this time
+    number = 20
+    for _ in range(number):  # a connection each, so that both processes answer
         answer = httpx.post(f"{server}/predict", files={"file": ("a.png", buffer.getvalue())}, trust_env=False)
         assert answer.json()["model_version"] == version
     second = make_model(threshold=0.7, promote=True)
     time.sleep(2)  # the change reaches both processes in this time
-    for _ in range(asked):
+    for _ in range(number):
         answer = httpx.post(f"{server}/predict", files={"file": ("a.png", buffer.getvalue())}, trust_env=False)
         assert (answer.json()["model_version"], answer.json()["threshold"]) == (second, 0.7)
-    told = httpx.get(f"{server}/metrics", trust_env=False).text
-    counts = [line for line in told.splitlines() if line.startswith("dermatriage_predictions_total{")]
-    assert [float(line.split()[-1]) for line in counts] == [asked, asked]
+    metrics = httpx.get(f"{server}/metrics", trust_env=False).text
+    counts = [line for line in metrics.splitlines() if line.startswith("dermatriage_predictions_total{")]
+    assert [float(line.split()[-1]) for line in counts] == [number, number]
 
     lines = [json.loads(line) for line in (tmp_path / "web.log").read_text().splitlines()]
     answers = [line for line in lines if line.get("route") == "/predict" and line["status"] == 200]
-    assert len({line["request_id"] for line in answers}) == 2 * asked
+    assert len({line["request_id"] for line in answers}) == 2 * number
     assert answer.headers["X-Request-Id"] in {line["request_id"] for line in answers}

@@ -1,4 +1,4 @@
-"""`/docs` works without internet, under a policy that lets nothing else in."""
+"""`/docs` works without internet, under a policy that allows no other source."""
 
 import re
 from pathlib import Path
@@ -37,14 +37,14 @@ def test_no_other_file_is_served(client: TestClient, name: str) -> None:
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
-def test_browser_shows_every_operation_and_asks_nobody_else(client: TestClient) -> None:
+def test_browser_shows_every_operation_and_contacts_no_other_host(client: TestClient) -> None:
     from playwright.sync_api import Route, sync_playwright
 
-    asked: list[str] = []
+    requested: list[str] = []
     complaints: list[str] = []
 
     def answer(route: Route) -> None:
-        asked.append(route.request.url)
+        requested.append(route.request.url)
         answered = client.get(urlsplit(route.request.url).path)
         route.fulfill(status=answered.status_code, headers=dict(answered.headers), body=answered.content)
 
@@ -63,5 +63,5 @@ def test_browser_shows_every_operation_and_asks_nobody_else(client: TestClient) 
     document: dict[str, Any] = client.get("/openapi.json").json()
     described = [*document["paths"].values(), *document["webhooks"].values()]
     assert shown == sum(len(methods) for methods in described)
-    assert {urlsplit(address).hostname for address in asked} == {"localhost"}
+    assert {urlsplit(address).hostname for address in requested} == {"localhost"}
     assert complaints == []

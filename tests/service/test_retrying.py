@@ -42,8 +42,8 @@ def test_events_of_a_retried_experiment_go_on_after_its_first_end(
     client.post(f"/v1/experiments/{failed}/retry")
     with database.write() as session:
         runs.cancel(session, failed)
-    told = client.get(f"/v1/experiments/{failed}/events").text
-    assert told.index('"failed", "retried": true') < told.index('"status": "cancelled"')
+    events = client.get(f"/v1/experiments/{failed}/events").text
+    assert events.index('"failed", "retried": true') < events.index('"status": "cancelled"')
 
 
 def test_failed_page_gives_the_cause_a_retry_and_no_empty_plots(client: TestClient, failed: str) -> None:

@@ -1,8 +1,8 @@
 """One connection, byte for byte: where a request ends is never in doubt, and none hides in the body of another.
 
-Every test needs the address of a server and nothing else of it, and so holds for any server that comes to run this
-application. A body that arrives whole is told from one that does not by the answer of POST /v1/models/rollback: 409,
-there is nothing to roll back to, or 422, the reason is missing.
+Every test needs only the address of a server, so that it applies to any server that runs this application. The answer
+of POST /v1/models/rollback shows whether a body arrived whole: 409, there is nothing to roll back to, or 422, the
+reason is missing.
 """
 
 import os
@@ -153,18 +153,18 @@ def test_the_body_of_an_offered_upgrade_is_no_request(address: Address, offer: b
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_request_without_a_body_may_offer_an_upgrade(address: Address, method: bytes) -> None:
-    asked = method + b" /v1/catalog HTTP/1.1\r\n" + HOST + JAVA + b"\r\n"
-    answers = exchange(address, asked + asked + ROLLBACK + JAVA + LENGTH + BODY + LAST)
+    request = method + b" /v1/catalog HTTP/1.1\r\n" + HOST + JAVA + b"\r\n"
+    answers = exchange(address, request + request + ROLLBACK + JAVA + LENGTH + BODY + LAST)
     head = 405 if method == b"HEAD" else 200
     assert statuses(answers) == [head, head, 409, 200]
 
 
 def test_many_offers_in_one_packet_are_each_answered(address: Address) -> None:
-    asked = b"GET /healthz HTTP/1.1\r\n" + HOST + JAVA + b"\r\n"
-    assert statuses(exchange(address, 200 * asked + LAST)) == 201 * [200]
+    request = b"GET /healthz HTTP/1.1\r\n" + HOST + JAVA + b"\r\n"
+    assert statuses(exchange(address, 200 * request + LAST)) == 201 * [200]
 
 
-def test_an_offer_that_expects_100_continue_is_told_to_go_on(address: Address) -> None:
+def test_an_offer_that_expects_100_continue_is_answered_with_100(address: Address) -> None:
     with connected(address) as connection:
         connection.sendall(ROLLBACK + JAVA + b"Expect: 100-continue\r\n" + LENGTH)
         assert statuses(connection.recv(1000)) == [100]
@@ -173,14 +173,14 @@ def test_an_offer_that_expects_100_continue_is_told_to_go_on(address: Address) -
 
 
 def test_an_offer_of_an_older_version_is_answered_and_closed(address: Address) -> None:
-    asked = b"GET /healthz HTTP/1.0\r\n" + HOST + JAVA + b"\r\n"
-    assert statuses(exchange(address, asked + HIDDEN)) == [200]
+    request = b"GET /healthz HTTP/1.0\r\n" + HOST + JAVA + b"\r\n"
+    assert statuses(exchange(address, request + HIDDEN)) == [200]
 
 
 @pytest.mark.parametrize("target", [b"example.org:443", b"/healthz"])
 def test_connect_is_refused_and_closed(address: Address, target: bytes) -> None:
-    asked = b"CONNECT " + target + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
-    assert statuses(exchange(address, asked + HIDDEN)) == [400]
+    request = b"CONNECT " + target + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
+    assert statuses(exchange(address, request + HIDDEN)) == [400]
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_a_head_that_is_none_of_http_1_is_refused_and_closed(address: Address, h
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 @pytest.mark.parametrize("offer", [b"", JAVA], ids=["plain", "upgrade"])
 def test_the_body_of_a_request_that_needs_none_is_no_request(address: Address, method: bytes, offer: bytes) -> None:
-    asked = method + b" /hidden HTTP/1.1\r\n" + HOST + offer + b"Content-Length: %d\r\n\r\n" % len(HIDDEN)
+    request = method + b" /hidden HTTP/1.1\r\n" + HOST + offer + b"Content-Length: %d\r\n\r\n" % len(HIDDEN)
     with connected(address) as connection:
-        connection.sendall(asked)
+        connection.sendall(request)
         assert statuses(connection.recv(65536)) == [404]
         connection.sendall(HIDDEN + LAST)
         assert statuses(rest_of(connection)) == [200]
@@ -271,7 +271,7 @@ def test_the_body_of_a_request_that_needs_none_is_no_request(address: Address, m
     "trailer", [b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"Content-Length: 40\r\n", CHUNKED.removesuffix(b"\r\n")]
 )
 @pytest.mark.parametrize("offer", [b"", JAVA, b"Connection: Upgrade\r\n"], ids=["plain", "upgrade", "half"])
-def test_a_trailer_says_nothing_of_where_the_next_request_begins(
+def test_a_trailer_does_not_change_where_the_next_request_begins(
     address: Address, offer: bytes, trailer: bytes
 ) -> None:
     framed = CHUNKED + CHUNKS.removesuffix(b"\r\n") + trailer + b"\r\n"

@@ -1,4 +1,4 @@
-"""What the web process refuses to start with, and what it never loads."""
+"""The settings that the web process refuses at start, and the packages that it never loads."""
 
 import subprocess
 import sys

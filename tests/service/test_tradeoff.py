@@ -68,13 +68,13 @@ def test_scores_of_the_bundle_give_the_recorded_figures_at_the_sealed_threshold(
 ) -> None:
     with database.write() as session:
         experiment_id = store_finished(session, storage, tmp_path / "bundle", a_spec(), final)
-    told = client.get(f"/v1/models/mdl_{experiment_id}/validation").json()
-    part = told["calibration"]
-    found = outcome(part["scores"], part["malignant"], told["threshold"])
-    assert found.recall == told["recorded"]["recall"] == final.calibration["decision"]["recall"]
-    assert found.specificity == told["recorded"]["specificity"]
-    assert found.found + found.missed == told["recorded"]["malignant_images"]
-    assert len(told["selection"]["scores"]) == len(part["scores"])
+    validation = client.get(f"/v1/models/mdl_{experiment_id}/validation").json()
+    part = validation["calibration"]
+    found = outcome(part["scores"], part["malignant"], validation["threshold"])
+    assert found.recall == validation["recorded"]["recall"] == final.calibration["decision"]["recall"]
+    assert found.specificity == validation["recorded"]["specificity"]
+    assert found.found + found.missed == validation["recorded"]["malignant_images"]
+    assert len(validation["selection"]["scores"]) == len(part["scores"])
 
 
 def test_a_malignant_lesion_counts_by_its_lowest_score() -> None:
@@ -86,7 +86,7 @@ def test_a_malignant_lesion_counts_by_its_lowest_score() -> None:
 @pytest.mark.parametrize(
     "content", ["{}", "[]", "no JSON", json.dumps({"calibration": {"scores": [0.5], "malignant": []}})]
 )
-def test_a_bundle_without_scores_is_told_as_such(
+def test_a_bundle_without_scores_is_named_as_the_cause(
     client: TestClient, database: Database, storage: Storage, tmp_path: Path, final: FinalRecord, content: str
 ) -> None:
     with database.write() as session:

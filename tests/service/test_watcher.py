@@ -1,4 +1,4 @@
-"""A watched command and all that it started end with whoever started it."""
+"""A watched command and all its processes end with the process that started it."""
 
 import os
 import signal
@@ -104,7 +104,7 @@ def test_command_that_ignores_sigterm_is_killed_after_the_grace() -> None:
     assert time.monotonic() - started < watcher.GRACE_SECONDS
 
 
-def test_signals_to_the_watcher_do_not_part_it_from_its_command() -> None:
+def test_signals_to_the_watcher_do_not_separate_it_from_its_command() -> None:
     process = watched("import time; print('up', flush=True); time.sleep(60)")
     first_line(process)
 

@@ -1,1 +1,1 @@
-"""From the bytes of an upload to a probability. Knows no HTTP."""
+"""From the bytes of an upload to a probability, without HTTP."""

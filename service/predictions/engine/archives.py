@@ -1,8 +1,7 @@
 """The images of an upload, one after the other: files as they are, and the members of zip archives.
 
-Nothing is ever unpacked to a path, so no name in an archive can reach one; a name is only told back, cut to what can be
-printed. How much a zip may hold is counted while it is read, whatever its directory promises, and over all archives of
-a request together.
+Nothing is ever unpacked to a path, so no name in an archive can reach one; an answer contains only the printable part
+of a name. Sizes are counted while a zip is read, whatever its directory claims, over all archives of a request.
 """
 
 import io
@@ -20,7 +19,7 @@ from service.predictions.engine.images import ImageRefused
 END_OF_DIRECTORY = b"PK\x05\x06"
 ZIP64_LOCATOR = b"PK\x06\x07"
 LONGEST_COMMENT = 65_535
-# What the directory says of one member: 46 bytes, a name and extra fields.
+# The entry of one member in the directory: 46 bytes, a name and extra fields.
 DIRECTORY_BYTES_A_MEMBER = 1024
 LOCAL_HEADER_BYTES = 30
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -83,7 +82,7 @@ class Allowance:
         return content
 
     def decode(self, needed: int) -> None:
-        """Is asked by several threads."""
+        """Called by several threads."""
         with self._lock:
             if needed > self._decoded_bytes:
                 raise ImageRefused("the request holds more than may be decoded; send the rest in another")
@@ -119,7 +118,7 @@ def members(file: IO[bytes], allowance: Allowance) -> Iterator[Member]:
 
 
 def printable(name: str | None) -> str:
-    """A client's name for a file, harmless to show."""
+    """The printable part of a client's name for a file."""
     return "".join(letter for letter in (name or "")[:200] if letter.isprintable())
 
 

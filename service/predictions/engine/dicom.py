@@ -1,8 +1,8 @@
 """One DICOM image, as Pillow decodes it. Needs pydicom, which the extra `dicom` installs.
 
-pydicom reads the elements that describe the pixels, and no other: nothing that describes a patient becomes a value, so
-none can reach an answer, a log or the record. Pillow decodes the pixels within the limits of every upload; pydicom's
-own decoders need ten times the memory of the image, and unpack whatever a run-length coded file promises.
+pydicom reads only the elements that describe the pixels: no element that describes a patient is parsed, so none can
+reach an answer, a log or the record. Pillow decodes the pixels within the limits of every upload; pydicom's own
+decoders need ten times the memory of the image, and unpack a run-length coded file to any size that it claims.
 """
 
 import io
@@ -49,7 +49,7 @@ MODES = {
     "RGB": (3, "RGB"),
     "YBR_FULL": (3, "YCbCr"),
 }
-# Of JPEG, and how its samples become the pixels: Pillow's raw mode, and the colour space where no marker tells it.
+# How the samples of a JPEG become pixels: Pillow's raw mode, and the colour space if no marker names it.
 JPEG_MODES = {
     "MONOCHROME1": ("L;I", ""),
     "MONOCHROME2": ("L", ""),
@@ -60,7 +60,7 @@ JPEG_MODES = {
 JPEG_2000_MODES = {"MONOCHROME2": "L", "RGB": "RGB", "YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 
 
-class Reads(io.BytesIO):
+class BoundedReader(io.BytesIO):
     """Bounds how many pieces are read, because pydicom makes an object of each."""
 
     left = MOST_READS
@@ -73,7 +73,7 @@ class Reads(io.BytesIO):
 
 
 class Pixels(Image.Image):
-    """Pixels that are decoded when they are needed: one plane a sample, or all samples together."""
+    """Pixels that are decoded when they are needed: one plane per sample, or all samples interleaved."""
 
     format = "DICOM"
 
@@ -95,7 +95,7 @@ def opened(content: bytes) -> tuple[Image.Image, int]:
 
     Raises `ImageRefused`, or what pydicom and Pillow raise for a damaged file.
     """
-    stream = Reads(content)
+    stream = BoundedReader(content)
     stream.seek(PREAMBLE_BYTES)
     about_file = read_dataset(stream, False, True, stop_when=_is_no_file_element, specific_tags=[TRANSFER_SYNTAX])
     syntax = _text(about_file, TRANSFER_SYNTAX)
@@ -105,14 +105,14 @@ def opened(content: bytes) -> tuple[Image.Image, int]:
             "Explicit VR Little Endian, for example with `gdcmconv --raw`, or DCMTK's `dcmconv`, `dcmdjpeg`, `dcmdjpls`"
         )
     is_implicit = syntax == uid.ImplicitVRLittleEndian
-    found = read_dataset(stream, is_implicit, True, stop_when=_is_behind_pixels, specific_tags=READ)
-    _refuse_unlike_photograph(found)
+    found = read_dataset(stream, is_implicit, True, stop_when=_is_after_pixels, specific_tags=READ)
+    _refuse_other_than_photograph(found)
     colours = _text(found, PHOTOMETRIC)
     size = (_number(found, COLUMNS), _number(found, ROWS))
     data = _raw(found, PIXELS)
     if syntax in STORED:
         return _stored(found, colours, size, data)
-    frame = get_frame(Reads(data), 0, number_of_frames=1)
+    frame = get_frame(BoundedReader(data), 0, number_of_frames=1)
     if syntax == uid.RLELossless:
         return _run_length_coded(found, colours, size, frame)
     image, needed = _jpeg(colours, frame) if syntax in JPEG else _jpeg_2000(colours, frame)
@@ -121,7 +121,7 @@ def opened(content: bytes) -> tuple[Image.Image, int]:
     return image, needed
 
 
-def _refuse_unlike_photograph(found: Any) -> None:
+def _refuse_other_than_photograph(found: Any) -> None:
     sop_class = _text(found, SOP_CLASS)
     if sop_class not in SOP_CLASSES:
         raise ImageRefused(
@@ -137,11 +137,11 @@ def _refuse_unlike_photograph(found: Any) -> None:
 
 
 def _stored(found: Any, colours: str, size: tuple[int, int], data: bytes) -> tuple[Image.Image, int]:
-    samples, mode = _known(colours, MODES, found)
+    samples, mode = _mode(colours, MODES, found)
     plane = size[0] * size[1]
     if len(data) - len(data) % 2 < samples * plane - samples * plane % 2:
         raise Damaged("its pixel data ends early")
-    if samples == 1 or not _number(found, PLANAR, otherwise=0):
+    if samples == 1 or not _number(found, PLANAR, default=0):
         parts = [data[: samples * plane]]
     else:
         parts = [data[at : at + plane] for at in range(0, samples * plane, plane)]
@@ -149,10 +149,10 @@ def _stored(found: Any, colours: str, size: tuple[int, int], data: bytes) -> tup
 
 
 def _run_length_coded(found: Any, colours: str, size: tuple[int, int], frame: bytes) -> tuple[Image.Image, int]:
-    samples, mode = _known(colours, MODES, found)
+    samples, mode = _mode(colours, MODES, found)
     number, *offsets = struct.unpack_from("<16L", frame)
     if number != samples:
-        raise Damaged("it has not one run-length coded segment a sample")
+        raise Damaged("it does not have one run-length coded segment per sample")
     ends = [*offsets[1:samples], len(frame)]
     parts = [frame[start:end] for start, end in zip(offsets, ends, strict=False)]
     return _pixels(found, colours, mode, size, parts, "packbits")
@@ -184,7 +184,7 @@ def _palette(found: Any) -> bytes:
 
 
 def _jpeg(colours: str, frame: bytes) -> tuple[Image.Image, int]:
-    modes = _known(colours, JPEG_MODES)
+    modes = _mode(colours, JPEG_MODES)
     image = _encoded(frame, "JPEG", "L" if modes[0].startswith("L") else "RGB")
     if "adobe_transform" not in image.info:
         image.tile = [tile._replace(args=modes) for tile in image.tile]
@@ -192,7 +192,7 @@ def _jpeg(colours: str, frame: bytes) -> tuple[Image.Image, int]:
 
 
 def _jpeg_2000(colours: str, frame: bytes) -> tuple[Image.Image, int]:
-    mode = _known(colours, JPEG_2000_MODES)
+    mode = _mode(colours, JPEG_2000_MODES)
     image = _encoded(frame, "JPEG2000", mode)
     return image, 2 * len(frame) + JPEG_2000_PIXEL_BYTES * image.width * image.height
 
@@ -201,13 +201,13 @@ def _encoded(frame: bytes, kind: str, mode: str) -> ImageFile.ImageFile:
     try:
         image = Image.open(io.BytesIO(frame), formats=(kind,))
     except UnidentifiedImageError:
-        raise Damaged("its frame is not coded as its transfer syntax says") from None
+        raise Damaged("its frame does not have the coding of its transfer syntax") from None
     if image.mode != mode:
         raise Damaged("its frame has other samples than the DICOM file states")
     return image
 
 
-def _known(colours: str, modes: dict[str, Any], found: Any = None) -> Any:
+def _mode(colours: str, modes: dict[str, Any], found: Any = None) -> Any:
     known = modes.get(colours)
     if known is None or (found is not None and _number(found, SAMPLES) != known[0]):
         raise ImageRefused(
@@ -221,7 +221,7 @@ def _is_no_file_element(tag: int, _vr: str | None, _length: int) -> bool:
     return tag >> 16 != 2
 
 
-def _is_behind_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+def _is_after_pixels(tag: int, _vr: str | None, _length: int) -> bool:
     return tag > PIXELS
 
 
@@ -237,9 +237,9 @@ def _text(found: Any, tag: int) -> str:
     return "" if element is None or not element.value else element.value.decode("ascii", "replace").strip(" \0")
 
 
-def _number(found: Any, tag: int, otherwise: int | None = None) -> int:
-    if otherwise is not None and tag not in found:
-        return otherwise
+def _number(found: Any, tag: int, default: int | None = None) -> int:
+    if default is not None and tag not in found:
+        return default
     (number,) = struct.unpack("<H", _raw(found, tag))
     return int(number)
 

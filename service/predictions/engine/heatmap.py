@@ -1,4 +1,4 @@
-"""Where a model looked: how far the probability falls when a part of the image is covered.
+"""A heatmap of an answer: how far the probability falls when a part of the image is covered.
 
 Occlusion (Zeiler and Fergus, ECCV 2014) needs the ONNX network alone.
 """

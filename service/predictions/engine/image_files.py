@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-# Pillow keeps one byte a pixel of these modes and four of all others.
+# Pillow keeps one byte per pixel of these modes, and four of all others.
 ONE_BYTE_MODES = ("1", "L", "P")
 WEBP_PIXEL_BYTES = 16  # the canvas, a copy of it, the bytes given to Pillow and Pillow's image; measured: 16.3
 MOST_PIXEL_BYTES = 16  # of any format but TIFF
-LITTLE_BYTES = 2**20  # not worth a closer look
-BMP_RUN_BYTES = 3  # a pixel of a run-length coded bitmap, which is unpacked in Python
-# What libtiff holds of one strip or tile beside the image, in bytes a pixel; three have decoders within.
+SMALL_BYTES = 2**20  # less memory than this is not estimated more closely
+BMP_RUN_BYTES = 3  # per pixel of a run-length coded bitmap, which is unpacked in Python
+# Bytes per pixel that libtiff keeps of one strip or tile beside the image; three codecs use a decoder of their own.
 TIFF_PART_BYTES = {"jpeg": 12, "tiff_jpeg": 12, "webp": 12, "raw": 0}
 TIFF_PART_BYTES_OTHERWISE = 4
 STRIP_ROWS, TILE_WIDTH, TILE_LENGTH, ORIENTATION, XMP = 278, 322, 323, 274, 700
 COEFFICIENT_BYTES = 2
-MOST_SCANS = 100  # of a JPEG; each goes over the whole image, and ordinary encoders write about ten
+MOST_SCANS = 100  # of a JPEG; each pass decodes the whole image, and ordinary encoders write about ten
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's markers of a frame: SOF
 SCAN, WITHOUT_LENGTH = 0xDA, (0x01, *range(0xD0, 0xD9))
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -33,9 +33,9 @@ class Damaged(ValueError):
 def decoding_bytes(image: Image.Image, content: bytes) -> int:
     """The memory that decoding an opened image takes at most, in bytes, by its header alone. Raises `Damaged`."""
     pixels = image.width * image.height
-    little = 2 * len(content) + MOST_PIXEL_BYTES * pixels
-    if little <= LITTLE_BYTES and image.format != "TIFF":
-        return little
+    estimate = 2 * len(content) + MOST_PIXEL_BYTES * pixels
+    if estimate <= SMALL_BYTES and image.format != "TIFF":
+        return estimate
     one_byte = image.mode in ONE_BYTE_MODES
     stored = len(content) + pixels * (1 if one_byte else 4)
     if image.format in ("JPEG", "MPO"):
@@ -52,8 +52,8 @@ def decoding_bytes(image: Image.Image, content: bytes) -> int:
 def refuse_incomplete_png(content: bytes, decoded: Image.Image) -> None:
     """Raises `Damaged` unless every checksum fits and the data holds every row.
 
-    Pillow reads on over wrong checksums, and takes an early end of the data for the end of the image: what is missing
-    stays 0. So the data has to be counted only where the last row is 0, or where rows do not come in order.
+    Pillow ignores wrong checksums, and takes an early end of the data for the end of the image: what is missing stays
+    0. So the data has to be counted only where the last row is 0, or where rows are interlaced.
     """
     chunks = list(_png_chunks(content))
     header = bytes(next(data for kind, data in chunks if kind == b"IHDR"))
@@ -69,7 +69,7 @@ def refuse_incomplete_png(content: bytes, decoded: Image.Image) -> None:
 
 
 def _is_set(decoded: Image.Image, column: int) -> bool:
-    """Whether the pixel of the last row is not 0: seen in far less time than the row."""
+    """Whether this pixel of the last row is not 0, which takes far less time to read than the row."""
     pixel = decoded.getpixel((column, decoded.height - 1))
     return any(pixel) if isinstance(pixel, tuple) else bool(pixel)
 
@@ -88,7 +88,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _inflated_bytes(inflating: "zlib._Decompress", data: memoryview) -> int:
-    """How many bytes come out; none of them is kept."""
+    """The number of bytes after decompression; none of them is kept."""
     found = 0
     for at in range(0, len(data), PIECE):
         piece = bytes(data[at : at + PIECE])
@@ -109,7 +109,7 @@ def _png_row_bytes(header: bytes) -> int:
 
 
 def _jpeg_coefficients(content: bytes) -> int:
-    """Bytes of the coefficients, all of which libjpeg keeps where the image comes in several scans, else 0."""
+    """Bytes of the coefficients, all of which libjpeg keeps if the image has several scans, else 0."""
     frame: bytes | None = None
     for marker, segment in _jpeg_segments(content):
         if marker in FRAMES:
@@ -120,7 +120,7 @@ def _jpeg_coefficients(content: bytes) -> int:
             if not progressive and segment[0] == frame[5]:
                 return 0
             if content.count(b"\xff\xda") > MOST_SCANS:
-                raise Damaged(f"it comes in more than {MOST_SCANS} scans")
+                raise Damaged(f"it has more than {MOST_SCANS} scans")
             return COEFFICIENT_BYTES * _jpeg_samples(frame)
     raise Damaged("it holds no image")
 

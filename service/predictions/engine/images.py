@@ -1,8 +1,8 @@
-"""From any bytes the network sends to the square uint8 image that the model takes.
+"""From the bytes of an upload to the square uint8 image that the model takes.
 
-What an image costs is known from its header: nothing is decoded that needs more memory than `DECODING_BYTES`. Once
-decoded, an image is cropped, turned upright, converted and made smaller a band at a time, so that no second copy of it
-is ever made. The pixels are those of the same steps on the whole image, bit for bit.
+The header shows what an image costs: nothing is decoded that needs more memory than `DECODING_BYTES`. A decoded image
+is cropped, turned upright, converted and made smaller in bands of rows, so that no second copy of it is made. The
+pixels are those of the same steps on the whole image, bit for bit.
 """
 
 import ctypes
@@ -22,14 +22,14 @@ from PIL.ExifTags import Base
 from service.predictions.engine.image_files import Damaged, decoding_bytes, refuse_incomplete_png
 
 DICOM_READER = "service.predictions.engine.dicom"
-DICOM, DICOM_AT = b"DICM", 128  # of a file as DICOM PS3.10 describes it; before it may be anything, a TIFF too
+DICOM, DICOM_AT = b"DICM", 128  # DICOM PS3.10; the bytes before it may be anything, even the head of a TIFF
 PREAMBLE_BYTES = DICOM_AT + len(DICOM)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB", "HSV")
 EXTREME_ASPECT_RATIO = 2.0
 LONGEST_SIDE = 16_384
 LARGEST_ASPECT_RATIO = 20
-# Most memory that decoding may take: enough for 40 million pixels of 4 bytes, and for a WebP of 13 million.
+# The most memory that decoding may take: enough for 40 million pixels of 4 bytes, or for a WebP of 13 million.
 DECODING_BYTES = 200 * 2**20
 BAND_PIXELS = 2**18
 M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 2**20
@@ -52,7 +52,7 @@ Reserve = Callable[[int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Warned:
+class Caution:
     """Something about an image that makes its answer less trustworthy; `code` is stable, for programs."""
 
     code: str
@@ -61,14 +61,14 @@ class Warned:
 
 @dataclass(frozen=True)
 class Prepared:
-    """`pixels` uint8 (S, S, 3), and what was noticed on the way there; a file that may name a patient is never kept."""
+    """`pixels` uint8 (S, S, 3), and the warnings about the image; a file that may name a patient is never kept."""
 
     pixels: NDArray[np.uint8]
-    warnings: tuple[Warned, ...]
+    warnings: tuple[Caution, ...]
     may_name_patient: bool = False
 
 
-TRANSPARENT = Warned("transparency", "The image is partly transparent; what shows through was taken as white.")
+TRANSPARENT = Caution("transparency", "The image is partly transparent; what shows through was taken as white.")
 
 
 class ImageUnknown(ValueError):
@@ -88,20 +88,20 @@ def is_dicom(content: bytes) -> bool:
 
 
 def limit_pillow(max_pixels: int) -> None:
-    """Lets Pillow itself refuse, in this whole process, what has more pixels, also where it allocates on opening."""
-    _give_memory_back()
+    """Makes Pillow refuse larger images in this process, also in formats for which it allocates on opening."""
+    _return_freed_memory()
     Image.MAX_IMAGE_PIXELS = max_pixels
     PngImagePlugin.MAX_TEXT_MEMORY = TEXT_BYTES
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def _give_memory_back() -> None:
-    """Lets glibc return the memory of every decoded image at once.
+def _return_freed_memory() -> None:
+    """Makes glibc return the memory of every decoded image at once.
 
-    By itself it takes blocks of up to 32 MB from its heaps once one has been freed, and the heaps of several threads
+    By default it takes blocks of up to 32 MB from its heaps once one has been freed, and the heaps of several threads
     keep what they have; that has doubled the memory of a web process.
     """
-    with suppress(OSError, AttributeError):  # another C library does not have it
+    with suppress(OSError, AttributeError):  # other C libraries do not have it
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
@@ -117,10 +117,10 @@ def prepare(
     An image that is already `size` by `size` keeps every pixel. While it is decoded, the context `reserve(bytes)` is
     open, which may wait for memory to be free. Raises `ImageUnknown` and `ImageRefused`.
     """
-    pixels, noticed = _decoded(content, size, max_pixels, max_bytes, reserve)
+    pixels, found = _decoded(content, size, max_pixels, max_bytes, reserve)
     if _is_grey(pixels):
-        noticed.append(Warned("grayscale", "The image has no colour; the model was trained on colour photographs."))
-    return Prepared(pixels, tuple(noticed), may_name_patient=is_dicom(content))
+        found.append(Caution("grayscale", "The image has no colour; the model was trained on colour photographs."))
+    return Prepared(pixels, tuple(found), may_name_patient=is_dicom(content))
 
 
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:
@@ -130,8 +130,8 @@ def _is_grey(pixels: NDArray[np.uint8]) -> bool:
 
 def _decoded(
     content: bytes, size: int, max_pixels: int, max_bytes: int, reserve: Reserve
-) -> tuple[NDArray[np.uint8], list[Warned]]:
-    """Tracebacks are cut here: they would hold on to what was decoded."""
+) -> tuple[NDArray[np.uint8], list[Caution]]:
+    """Removes tracebacks, because they would keep the decoded image in memory."""
     try:
         return _decode(content, size, max_pixels, max_bytes, reserve)
     except (ImageRefused, ImageUnknown) as refused:
@@ -142,39 +142,39 @@ def _decoded(
         raise TooManyPixels(f"the image has more than {max_pixels:,} pixels") from bomb.with_traceback(None)
     except Damaged as damaged:
         raise ImageRefused(f"the image is damaged or truncated: {damaged}") from damaged.with_traceback(None)
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over
+    except Exception as error:  # Pillow's decoders raise many kinds of errors for a broken file
         refusal = f"the image is damaged or truncated ({type(error).__name__})"
         raise ImageRefused(refusal) from error.with_traceback(None)
 
 
 def _decode(
     content: bytes, size: int, max_pixels: int, max_bytes: int, reserve: Reserve
-) -> tuple[NDArray[np.uint8], list[Warned]]:
+) -> tuple[NDArray[np.uint8], list[Caution]]:
     opened, needed = _opened(content, max_pixels)
     with opened:
         if needed > max_bytes:
-            raise TooManyPixels(_about_memory(opened, needed, max_bytes))
+            raise TooManyPixels(_memory_refusal(opened, needed, max_bytes))
         with reserve(needed), closing(opened):
             opened.load()
             if opened.format == "PNG":
                 refuse_incomplete_png(content, opened)
-            noticed = _about_frames(opened)
-            return np.asarray(_square(opened, size, noticed)), noticed
+            found = _frame_warnings(opened)
+            return np.asarray(_square(opened, size, found)), found
 
 
 def _opened(content: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     """An image of which nothing is decoded yet, and the bytes of memory that decoding takes."""
     if is_dicom(content):
         image, needed = _dicom_reader().opened(content)
-        _refuse_unwanted(image, max_pixels)
+        _refuse_by_header(image, max_pixels)
         return image, needed
     image = Image.open(io.BytesIO(content), formats=FORMATS)
-    _refuse_unwanted(image, max_pixels)
+    _refuse_by_header(image, max_pixels)
     return image, decoding_bytes(image, content)
 
 
 def _dicom_reader() -> Any:
-    """Is imported with the first DICOM file, because most servers get none."""
+    """Imported with the first DICOM file, because most servers get none."""
     try:
         return import_module(DICOM_READER)
     except ModuleNotFoundError as missing:
@@ -182,8 +182,8 @@ def _dicom_reader() -> Any:
         raise ImageUnknown(f"the file is DICOM, which this server does not read: {remedy}") from missing
 
 
-def _refuse_unwanted(image: Image.Image, max_pixels: int) -> None:
-    """Looks at the header alone: nothing has been decoded yet."""
+def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
+    """Checks the header: nothing has been decoded yet."""
     short, long = min(image.size), max(image.size)
     if image.width * image.height > max_pixels:
         raise TooManyPixels(f"the image has {image.width} x {image.height} pixels, more than {max_pixels:,}")
@@ -200,23 +200,23 @@ def _refuse_unwanted(image: Image.Image, max_pixels: int) -> None:
         raise ImageRefused(f"the image has the pixel type {image.mode}; convert it to 8 bits per channel")
 
 
-def _about_memory(image: Image.Image, needed: int, most: int) -> str:
+def _memory_refusal(image: Image.Image, needed: int, most: int) -> str:
     return (
         f"decoding this {image.format} of {image.width} x {image.height} pixels takes {needed / 2**20:,.0f} MiB of "
         f"memory, more than {most / 2**20:,.0f}; make it smaller, or save it as a JPEG that is not progressive"
     )
 
 
-def _about_frames(image: Image.Image) -> list[Warned]:
+def _frame_warnings(image: Image.Image) -> list[Caution]:
     if not getattr(image, "is_animated", False):
         return []
-    return [Warned("first_of_several", "The TIFF holds several images; only the first was used.")]
+    return [Caution("first_of_several", "The TIFF holds several images; only the first was used.")]
 
 
-def _square(image: Image.Image, size: int, noticed: list[Warned]) -> Image.Image:
+def _square(image: Image.Image, size: int, found: list[Caution]) -> Image.Image:
     """The upright centre of a decoded image, RGB, `size` by `size`.
 
-    Resizing goes over rows before columns, each rounded to 8 bits, so bands of rows can be made narrower on their own.
+    Pillow resizes the width first and rounds to 8 bits, so bands of rows can be made narrower one by one.
     """
     orientation = image.getexif().get(Base.Orientation, 1)
     width, height = reversed(image.size) if orientation in SIDEWAYS else image.size
@@ -229,14 +229,14 @@ def _square(image: Image.Image, size: int, noticed: list[Warned]) -> Image.Image
     else:
         narrow, transparent = Image.new("RGB", (size, side)), False
         for box in boxes:
-            band, seen_through = _in_rgb(_upright(image, box, orientation))
+            band, is_transparent = _in_rgb(_upright(image, box, orientation))
             narrow.paste(band.resize((size, band.height), Image.Resampling.BICUBIC), (0, box[1] - top))
-            transparent = transparent or seen_through
+            transparent = transparent or is_transparent
     if transparent:
-        noticed.append(TRANSPARENT)
+        found.append(TRANSPARENT)
     if (width, height) == (size, size):
         return narrow
-    noticed += _about_geometry((width, height), size)
+    found += _geometry_warnings((width, height), size)
     return narrow.resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -265,14 +265,14 @@ def _in_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB"), True
 
 
-def _about_geometry(found: tuple[int, int], size: int) -> list[Warned]:
-    short, long = min(found), max(found)
-    width, height = found
-    noticed = []
+def _geometry_warnings(shape: tuple[int, int], size: int) -> list[Caution]:
+    short, long = min(shape), max(shape)
+    width, height = shape
+    found = []
     if short < size:
         message = f"The image of {width} x {height} pixels was enlarged to {size} x {size}; detail is missing."
-        noticed.append(Warned("enlarged", message))
+        found.append(Caution("enlarged", message))
     if long > EXTREME_ASPECT_RATIO * short:
         message = f"Only the central {short} x {short} of {width} x {height} pixels was used."
-        noticed.append(Warned("cropped", message))
-    return noticed
+        found.append(Caution("cropped", message))
+    return found

@@ -22,16 +22,16 @@ from service.predictions.engine.predictor import Serving
 from service.predictions.engine.queues import Batcher, Memory, QueueFull, Threads
 from service.web import metrics
 
-# Decoding an image of at most this size takes less than half a millisecond: it stays on the event loop, because the way
-# to another thread and back takes as long. Larger ones are decoded beside it.
+# Decoding an image of at most this size takes less than half a millisecond: it stays on the event loop, because handing
+# it to another thread takes as long. Larger ones are decoded in a thread.
 SMALL_BYTES = 64 * 1024
 SMALL_PIXELS = 128 * 128
 SMALL_DECODING_BYTES = 2**20
-# A run of the network that takes less stays on the event loop as well: of CNN_v1, 16 images do.
+# A run of the network that takes less time stays on the event loop as well: 16 images with CNN_v1 do.
 SHORT_RUN_SECONDS = 0.005
-# They share `DECODING_BYTES` of memory: an image that needs more than the other has left waits for it.
+# The threads share `DECODING_BYTES` of memory: an image that needs more than is free waits.
 DECODERS = 2
-PATIENCE_SECONDS = 0.05
+QUEUE_RETRY_SECONDS = 0.05
 
 # An upload in memory, or one that is read only when it is decoded.
 Sent = bytes | IO[bytes]
@@ -48,7 +48,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What is to be judged, and the model that judges it."""
+    """An image in the queue, and the model that judges it."""
 
     serving: Serving
     decoded: Decoded
@@ -56,7 +56,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model says of one image, an item of `Scores` each."""
+    """The result of one model for one image: one item of each field of `Scores`."""
 
     serving: Serving
     probability: float
@@ -72,7 +72,7 @@ class Judge:
     def __init__(self, *, max_pixels: int, most_together: int, most_waiting: int) -> None:
         self._max_pixels = max_pixels
         self._batcher: Batcher[Waiting, Judged] = Batcher(
-            judge_together,
+            judge_batch,
             most_together=most_together,
             most_waiting=most_waiting,
             is_short=_is_short,
@@ -82,7 +82,7 @@ class Judge:
         self._explainers = Threads(1, "explain")
 
     async def __call__(self, serving: Serving, sent: Sent, allow: Allow | None = None) -> Judged:
-        """An image of a batch waits where the queue is full; `allow(bytes)` may refuse to decode it, by raising."""
+        """With `allow`, an image waits while the queue is full, and `allow(bytes)` raises to refuse its decoding."""
         decoded = self._decode_small(serving, sent)
         if decoded is None:
             decoded = await self._decoders.run(self._decode, serving, sent, allow)
@@ -92,7 +92,7 @@ class Judge:
             except QueueFull:
                 if allow is None:
                     raise
-            await asyncio.sleep(PATIENCE_SECONDS)
+            await asyncio.sleep(QUEUE_RETRY_SECONDS)
 
     async def explain(self, judged: Judged) -> Explanation:
         return await self._explainers.run(heatmap.explain, judged.serving.scorer, judged.prepared.pixels)
@@ -103,7 +103,7 @@ class Judge:
         self._explainers.close()
 
     def _decode_small(self, serving: Serving, sent: Sent) -> Decoded | None:
-        """None where that takes too long for the event loop."""
+        """None if that takes too long for the event loop."""
         if not isinstance(sent, bytes) or len(sent) > SMALL_BYTES or is_dicom(sent):
             return None
         most = min(SMALL_PIXELS, self._max_pixels)
@@ -117,7 +117,7 @@ class Judge:
         def reserve(needed: int) -> AbstractContextManager[None]:
             if allow is not None:
                 allow(needed)
-            return self._memory.taken(needed)
+            return self._memory.reserved(needed)
 
         content = sent if isinstance(sent, bytes) else read(sent)
         prepared = prepare(content, serving.scorer.input_size, self._max_pixels, DECODING_BYTES, reserve)
@@ -133,8 +133,8 @@ def read(file: IO[bytes]) -> bytes:
     return file.read()
 
 
-def judge_together(images: Sequence[Waiting]) -> list[Judged]:
-    """One run of the network for each model among `images`: two while one model succeeds another."""
+def judge_batch(images: Sequence[Waiting]) -> list[Judged]:
+    """One run of the network for each model among `images`: two during a change of the champion."""
     judged: dict[int, Judged] = {}
     for serving in {id(image.serving): image.serving for image in images}.values():
         chosen = [(place, image.decoded) for place, image in enumerate(images) if image.serving is serving]

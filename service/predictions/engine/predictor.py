@@ -21,12 +21,12 @@ from models_store.tables import Model
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
-WARM_RUNS = 3  # the first is slower, and others may share the CPU with one
+WARM_RUNS = 3  # the first is slower, and other processes may slow down one of them
 
 
 @dataclass(frozen=True)
 class Serving:
-    """One version and everything an answer takes from it, so that no answer mixes two versions."""
+    """One version and everything an answer needs of it, so that no answer mixes two versions."""
 
     version: str
     dataset: str
@@ -41,7 +41,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A champion that failed its checks; whatever answered before still does."""
+    """A champion that failed its checks; the model before it stays in use."""
 
     version: str
     reason: str
@@ -49,7 +49,7 @@ class Refusal:
 
 @dataclass
 class Predictor:
-    """Follows the alias `champion`. `serving` is replaced whole; a request takes it once."""
+    """Follows the alias `champion`. `serving` is replaced as a whole; a request reads it once."""
 
     database: Database
     storage: Storage
@@ -58,20 +58,20 @@ class Predictor:
     clock: Callable[[], float] = time.monotonic
     serving: Serving | None = None
     refusal: Refusal | None = None
-    _before: Serving | None = None
+    _previous: Serving | None = None
     _revision: int | None = None
     _retry_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def refresh(self) -> None:
-        """Loads the champion if it changed. Never raises: what answers now stays until its successor is ready."""
+        """Loads the champion if it changed. Never raises: the present model stays until its successor is ready."""
         with self._lock:
             try:
-                self._follow()
+                self._load_champion()
             except SQLAlchemyError as error:
                 log.warning("the champion could not be read from the database: %s", error)
 
-    def _follow(self) -> None:
+    def _load_champion(self) -> None:
         with self.database.read() as session:
             revision = registry.revision(session)
             if revision == self._revision and (self.refusal is None or self.clock() < self._retry_at):
@@ -82,25 +82,25 @@ class Predictor:
             self.refusal = None
             return
         try:
-            successor = self._remembered(champion) or load(
+            successor = self._reusable(champion) or load(
                 champion, self.storage, self.cache_root, self.inference_threads
             )
-        except Exception as error:  # a bundle is data: whatever is wrong with it must not stop the present model
+        except Exception as error:  # whatever is wrong with the bundle must not stop the present model
             self.refusal, self._retry_at = Refusal(champion.version, str(error)), self.clock() + RETRY_SECONDS
             log.error("refused the model %s: %s", champion.version, error)
         else:
-            self._before, self.serving, self.refusal = self.serving, successor, None
+            self._previous, self.serving, self.refusal = self.serving, successor, None
             log.info("the model %s answers from now on", champion.version)
 
-    def _remembered(self, champion: Model) -> Serving | None:
-        """The model that answered before the present one, so that a roll-back loads nothing."""
-        before = self._before
-        same = before is not None and (before.version, before.threshold) == (champion.version, champion.threshold)
-        return before if same else None
+    def _reusable(self, champion: Model) -> Serving | None:
+        """The model before the present one if it is `champion`, so that a rollback loads nothing."""
+        previous = self._previous
+        same = previous is not None and (previous.version, previous.threshold) == (champion.version, champion.threshold)
+        return previous if same else None
 
 
 def load(model: Model, storage: Storage, cache_root: Path, inference_threads: int = 1) -> Serving:
-    """Fetches and verifies a model's bundle and lets it answer once.
+    """Fetches and verifies a model's bundle and runs its network.
 
     Raises `BundleAltered`, `StoredFileMissing`, `StoredFileAltered`, `DistributionInvalid`, or what ONNX Runtime raises
     for a bad graph.
@@ -132,7 +132,7 @@ def load(model: Model, storage: Storage, cache_root: Path, inference_threads: in
 
 
 def _warm(scorer: Scorer, version: str) -> float:
-    """Lets a model answer a few times; returns the seconds of the shortest run. Raises `BundleAltered`."""
+    """Runs the network a few times; returns the seconds of the shortest run. Raises `BundleAltered`."""
     image = np.zeros((1, scorer.input_size, scorer.input_size, 3), np.uint8)
     seconds = []
     for _ in range(WARM_RUNS):

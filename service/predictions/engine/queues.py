@@ -1,4 +1,4 @@
-"""Work that waits: jobs that share one run, and threads and memory that many share."""
+"""Queues: jobs that share one run of the network, and threads and memory that many jobs share."""
 
 import asyncio
 import threading
@@ -14,14 +14,14 @@ Given = ParamSpec("Given")
 
 
 class QueueFull(RuntimeError):
-    """As many jobs wait as may; the caller should come back later."""
+    """The queue holds as many jobs as it may; the caller should try again later."""
 
 
 class Batcher(Generic[Job, Result]):
     """Runs `work` on lists of jobs, one list at a time. Used from one event loop.
 
-    Jobs that come in one turn of the loop, or during a run, share the next one. A run that `is_short` stays on the
-    event loop, which costs less than the way to another thread and back; the others have one thread.
+    Jobs that come in one iteration of the loop, or during a run, share the next run. A run that `is_short` stays on
+    the event loop, which costs less than handing it to another thread; the others share one thread.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Batcher(Generic[Job, Result]):
             loop.call_soon(self._run_next)
         try:
             return await answer
-        except asyncio.CancelledError:  # the caller has gone, and leaves room for another
+        except asyncio.CancelledError:  # the caller has gone, so its place is free
             self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not answer)
             raise
 
     def close(self) -> None:
-        """Ends the thread after the run that is under way."""
+        """Ends the thread after the current run."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _run_next(self) -> None:
@@ -92,7 +92,7 @@ class Batcher(Generic[Job, Result]):
         self, done: "asyncio.Future[Sequence[Result]]", taken: list[tuple[Job, "asyncio.Future[Result]"]]
     ) -> None:
         self._running = False
-        self._run_next()  # the next run goes on while this one's answers are written
+        self._run_next()  # the next run starts while the answers of this one are written
         if done.cancelled():
             for _, answer in taken:
                 answer.cancel()
@@ -115,7 +115,7 @@ def _fail(taken: Sequence[tuple[Job, "asyncio.Future[Result]"]], failure: BaseEx
 
 
 class Threads:
-    """A few threads for blocking work; what finds none free waits in order. Used from one event loop.
+    """A few threads for blocking work; work for which none is free waits in order. Used from one event loop.
 
     A caller that is cancelled leaves the queue at once. Work that has begun keeps its thread until it ends.
     """
@@ -135,7 +135,7 @@ class Threads:
 
 
 class Memory:
-    """Bytes that several threads share; who finds too few waits in order."""
+    """Bytes that several threads share; a thread for which too few are free waits in order."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -143,8 +143,8 @@ class Memory:
         self._turn = threading.Lock()
 
     @contextmanager
-    def taken(self, amount: int) -> Iterator[None]:
-        """`amount` may not be above the whole."""
+    def reserved(self, amount: int) -> Iterator[None]:
+        """`amount` may not exceed `most`."""
         with self._turn, self._freed:
             self._freed.wait_for(lambda: self._left >= amount)
             self._left -= amount
@@ -156,22 +156,22 @@ class Memory:
                 self._freed.notify()
 
 
-class Room:
-    """Bytes that several tasks of one event loop share; who finds too few waits in order."""
+class AsyncMemory:
+    """Bytes that several tasks of one event loop share; a task for which too few are free waits in order."""
 
     def __init__(self, most: int) -> None:
         self._left = most
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
 
-    async def take(self, amount: int) -> None:
-        """`amount` may not be above the whole."""
+    async def acquire(self, amount: int) -> None:
+        """`amount` may not exceed `most`."""
         async with self._turn:
             while self._left < amount:
                 self._freed.clear()
                 await self._freed.wait()
             self._left -= amount
 
-    def give(self, amount: int) -> None:
+    def release(self, amount: int) -> None:
         self._left += amount
         self._freed.set()

@@ -1,12 +1,12 @@
-"""The record of predictions: written in batches by a thread of its own, so that no answer waits for the database.
+"""The record of predictions: a thread writes them in batches, so that no answer waits for the database.
 
-A prediction is written once, however often it is tried: its id is made here. What may be lost, all of it counted in
-`dermatriage_predictions_dropped_total` but the first:
+A prediction is written once, however many attempts it takes, because its id is made here. Predictions are lost in four
+cases; all but the first are counted in `dermatriage_predictions_dropped_total`:
 
-- A web process that is killed loses what waits in it: the answers of the last `FLUSH_SECONDS` and of one write, or, if
-  the database or the store is away, up to `MOST_WAITING` answers since then.
+- A web process that is killed loses those that wait in it: the answers of the last `FLUSH_SECONDS` and of one write, or
+  up to `MOST_WAITING` answers while the database or the store is unreachable.
 - Beyond `MOST_WAITING` answers, or `MOST_WAITING_BYTES` of images, later answers are dropped.
-- A process that is asked to stop drops what it cannot write in `CLOSE_SECONDS`.
+- A process that stops drops what it cannot write within `CLOSE_SECONDS`.
 - An answer that cannot be written `MOST_FAILURES` times while others can is dropped.
 """
 
@@ -32,7 +32,7 @@ from service.web import metrics
 log = logging.getLogger(__name__)
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 32 * 2**20
-MOST_TOGETHER = 500
+BATCH_SIZE = 500
 MOST_FAILURES = 3
 FLUSH_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -41,8 +41,8 @@ INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.inse
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One prediction as it was given; `image` only where images are kept."""
+class RecordedPrediction:
+    """One prediction as it was answered; `image` only if images are kept."""
 
     id: str
     model_version: str
@@ -70,18 +70,18 @@ class Recorder:
 
     def __init__(self, database: Database, storage: Storage, most_waiting: int = MOST_WAITING) -> None:
         self._database, self._storage, self._most_waiting = database, storage, most_waiting
-        self._waiting: dict[str, Answered] = {}
+        self._waiting: dict[str, RecordedPrediction] = {}
         self._failures: dict[str, int] = {}
         self._bytes = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._write_on, name="record", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="record", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def add(self, answered: Answered) -> None:
-        """Never waits. What finds no room is dropped and counted."""
+    def add(self, answered: RecordedPrediction) -> None:
+        """Never waits. A prediction beyond the limits is dropped and counted."""
         size = len(answered.image or b"")
         with self._lock:
             if len(self._waiting) >= self._most_waiting or self._bytes + size > MOST_WAITING_BYTES:
@@ -90,7 +90,7 @@ class Recorder:
             self._waiting[answered.id] = answered
             self._bytes += size
 
-    def find(self, prediction_id: str) -> Answered | None:
+    def find(self, prediction_id: str) -> RecordedPrediction | None:
         """A prediction that was answered here and is not written yet."""
         return self._waiting.get(prediction_id)
 
@@ -102,81 +102,81 @@ class Recorder:
             metrics.DROPPED.inc(len(self._waiting))
             log.error("%d predictions could not be recorded before the end", len(self._waiting))
 
-    def _write_on(self) -> None:
+    def _run(self) -> None:
         pause = FLUSH_SECONDS
         while not self._stopping.wait(pause):
             pause = FLUSH_SECONDS if self._write_all() else min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._write_all()
 
     def _write_all(self) -> bool:
-        """Writes what waits, and says whether it could. Never raises: whatever is wrong, a later attempt may do."""
+        """Writes what waits, and returns whether it could. Never raises: a later attempt may succeed."""
         try:
             while self._waiting:
                 with self._lock:
-                    together = list(islice(self._waiting.values(), MOST_TOGETHER))
-                self._write_together(together)
+                    batch = list(islice(self._waiting.values(), BATCH_SIZE))
+                self._write_batch(batch)
         except Exception as error:
             metrics.RECORD_FAILURES.inc()
             log.warning("%d predictions wait to be recorded: %s", len(self._waiting), type(error).__name__)
             return False
         return True
 
-    def _write_together(self, together: Sequence[Answered]) -> None:
-        """Raises whatever database and store raise, once it is clear that not single predictions are to blame."""
+    def _write_batch(self, batch: Sequence[RecordedPrediction]) -> None:
+        """Raises what the database and the store raise, unless single predictions cause it."""
         try:
-            self._write(together)
+            self._write(batch)
         except (OperationalError, InterfaceError):  # the database is away
             raise
         except Exception as error:
             log.warning("predictions are recorded one by one: %s", error)
-            self._write_each(together)
+            self._write_each(batch)
         else:
-            self._forget(together)
+            self._remove(batch)
 
-    def _write_each(self, together: Sequence[Answered]) -> None:
-        """Lets a prediction that cannot be written hold no other back. Raises where none can be written."""
-        failed: list[Answered] = []
-        for number, answered in enumerate(together):
+    def _write_each(self, batch: Sequence[RecordedPrediction]) -> None:
+        """Writes one by one, so that a failure does not stop the others. Raises if none can be written."""
+        failed: list[RecordedPrediction] = []
+        for number, answered in enumerate(batch):
             try:
                 self._write([answered])
             except Exception as error:
                 failed.append(answered)
-                if len(failed) == number + 1 and number + 1 >= min(MOST_FAILURES, len(together)):
-                    self._to_the_end(failed)  # so that the next attempt begins with others
+                if len(failed) == number + 1 and number + 1 >= min(MOST_FAILURES, len(batch)):
+                    self._move_to_end(failed)  # the next attempt begins with others
                     raise
                 log.warning("the prediction %s was not recorded: %s", answered.id, error)
             else:
-                self._forget([answered])
-        self._blame(failed)
+                self._remove([answered])
+        self._count_failures(failed)
 
-    def _to_the_end(self, failed: Sequence[Answered]) -> None:
+    def _move_to_end(self, failed: Sequence[RecordedPrediction]) -> None:
         with self._lock:
             for answered in failed:
                 self._waiting[answered.id] = self._waiting.pop(answered.id)
 
-    def _blame(self, failed: Sequence[Answered]) -> None:
-        """Counts a failure of what could not be written while others could, and drops it after some."""
+    def _count_failures(self, failed: Sequence[RecordedPrediction]) -> None:
+        """Counts the failures of predictions while others could be written, and drops one after `MOST_FAILURES`."""
         for answered in failed:
             self._failures[answered.id] = self._failures.get(answered.id, 0) + 1
-        hopeless = [answered for answered in failed if self._failures[answered.id] >= MOST_FAILURES]
-        if hopeless:
-            metrics.DROPPED.inc(len(hopeless))
-            log.error("dropped predictions that cannot be recorded: %s", ", ".join(one.id for one in hopeless))
-            self._forget(hopeless)
-        self._to_the_end([answered for answered in failed if answered.id in self._waiting])
+        dropped = [answered for answered in failed if self._failures[answered.id] >= MOST_FAILURES]
+        if dropped:
+            metrics.DROPPED.inc(len(dropped))
+            log.error("dropped predictions that cannot be recorded: %s", ", ".join(one.id for one in dropped))
+            self._remove(dropped)
+        self._move_to_end([answered for answered in failed if answered.id in self._waiting])
 
-    def _write(self, together: Sequence[Answered]) -> None:
-        for answered in together:
+    def _write(self, batch: Sequence[RecordedPrediction]) -> None:
+        for answered in batch:
             if answered.image is not None:
-                _keep(answered.image, answered.image_key, self._storage)
+                _store_image(answered.image, answered.image_key, self._storage)
         with self._database.write() as session:
             insert = INSERT[session.get_bind().dialect.name](PredictionRow)
-            # An attempt whose commit came through, but not the word of it, has written them already.
+            # An earlier attempt has written them if its commit succeeded and the connection broke before the answer.
             session.execute(
-                insert.on_conflict_do_nothing(index_elements=["id"]), [answered.columns() for answered in together]
+                insert.on_conflict_do_nothing(index_elements=["id"]), [answered.columns() for answered in batch]
             )
 
-    def _forget(self, written: Sequence[Answered]) -> None:
+    def _remove(self, written: Sequence[RecordedPrediction]) -> None:
         with self._lock:
             for answered in written:
                 del self._waiting[answered.id]
@@ -184,7 +184,7 @@ class Recorder:
                 self._bytes -= len(answered.image or b"")
 
 
-def _keep(image: bytes, key: str, storage: Storage) -> None:
+def _store_image(image: bytes, key: str, storage: Storage) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(image)
         file.flush()

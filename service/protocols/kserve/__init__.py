@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over HTTP, as KServe and Triton speak it: the champion as `dermatriage`."""
+"""The Open Inference Protocol, version 2, over HTTP, as in KServe and Triton: the champion is `dermatriage`."""
 
 from service.protocols.kserve.endpoints import router
 from service.protocols.kserve.translation import Translation

@@ -1,4 +1,4 @@
-"""Tensors on the wire: as JSON, and as the bytes that follow it with the extension for binary tensor data.
+"""Tensors in requests and answers: as JSON, or as bytes after it with the extension for binary tensor data.
 
 https://github.com/kserve/open-inference-protocol and the extension `binary_tensor_data` of Triton.
 """
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 HEADER = "Inference-Header-Content-Length"
-# Python holds JSON in up to twenty times its size.
+# Parsed JSON takes up to twenty times its size in memory.
 MOST_JSON_BYTES = 4 * 2**20
 MOST_OUTPUTS = 16
 
 
 class Malformed(ValueError):
-    """A request that does not keep to the protocol."""
+    """A request that breaks the protocol."""
 
 
 class InputTensor(BaseModel):
@@ -67,7 +67,7 @@ class OutputTensor:
 
 
 def read(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest, bytes]:
-    """The request, and the binary data of its only input, empty where it came as JSON. Raises `Malformed`."""
+    """The request, and the binary data of its only input, empty if the data is in the JSON. Raises `Malformed`."""
     text = body if json_bytes is None else body[:json_bytes]
     if json_bytes is not None and not 0 < json_bytes <= len(body):
         raise Malformed(f"{HEADER} is {json_bytes} and the body has {len(body)} bytes")
@@ -80,8 +80,8 @@ def read(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest, bytes]:
         raise Malformed(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
     rest = body[len(text) :]
     (tensor,) = request.inputs
-    announced = tensor.parameters.get("binary_data_size", 0)
-    if announced != len(rest):
+    declared = tensor.parameters.get("binary_data_size", 0)
+    if declared != len(rest):
         raise Malformed(f"{len(rest):,} bytes follow the JSON, which is not the binary_data_size of {tensor.name}")
     return request, rest
 

@@ -1,4 +1,4 @@
-"""Which of our addresses a request of the protocol stands for, and errors in the protocol's shape."""
+"""The addresses of our API that match those of the protocol, and errors in the protocol's format."""
 
 import re
 
@@ -7,12 +7,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import Problem
 from service.web.scope_marks import ADDRESS, ERROR
 
-STANDS_FOR = {"/v2/health/live": "/healthz", "/v2/health/ready": "/readyz"}
+API_ADDRESSES = {"/v2/health/live": "/healthz", "/v2/health/ready": "/readyz"}
 INFER = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer")
 
 
 class Translation:
-    """Marks requests to `/v2`."""
+    """Marks the requests to `/v2`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -21,7 +21,7 @@ class Translation:
         if scope["type"] == "http" and f"{scope['path']}/".startswith("/v2/"):
             scope[ERROR] = error
             path = scope["path"]
-            scope[ADDRESS] = "/predict" if INFER.fullmatch(path) else STANDS_FOR.get(path)
+            scope[ADDRESS] = "/predict" if INFER.fullmatch(path) else API_ADDRESSES.get(path)
         await self.app(scope, receive, send)
 
 

@@ -120,8 +120,8 @@ def test_a_key_has_only_its_newest_sessions(database: Database) -> None:
         others = sessions.begin(session, other)
         cookies = [sessions.begin(session, first) for _ in range(sessions.MOST_SESSIONS + 2)]
     with database.read() as session:
-        live = sessions.live(session)
-    assert set(live) == {sessions.digest(cookie) for cookie in [others, *cookies[2:]]}
+        active = sessions.active(session)
+    assert set(active) == {sessions.digest(cookie) for cookie in [others, *cookies[2:]]}
 
 
 def test_an_expired_session_is_none(browser: TestClient, guarded: FastAPI, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Uploads are taken in by number and by bytes, before their bodies are read; what is refused comes with a time."""
+"""Uploads are limited by number and by bytes before their bodies are read; a refusal has Retry-After."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from models_store.settings import Settings
-from service.predictions.admission import Admission, Overfull, Upload, refuse
+from service.predictions.admission import Admission, CapacityExceeded, Upload, refuse
 
 PATH = "/predict"
 
@@ -19,7 +19,7 @@ class Sent:
     """One upload: its body comes when `go` is set, its answer is the first message with a status."""
 
     parts: list[bytes]
-    announced: int | None = None
+    content_length: int | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
     read: int = 0
     messages: list[Any] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Sent:
         return dict(self.messages[0]["headers"])
 
     async def through(self, app: Any, path: str = PATH) -> "Sent":
-        length = [] if self.announced is None else [(b"content-length", str(self.announced).encode())]
+        length = [] if self.content_length is None else [(b"content-length", str(self.content_length).encode())]
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": length}
 
         async def receive() -> Any:
@@ -50,13 +50,13 @@ class Sent:
 
 def admitting(most: int = 10, most_bytes: int = 100) -> Admission:
     app = FastAPI()
-    app.add_exception_handler(Overfull, refuse)
+    app.add_exception_handler(CapacityExceeded, refuse)
 
     @app.post("/predict")
-    async def taken(request: Request) -> int:
+    async def count_bytes(request: Request) -> int:
         return len(await request.body())
 
-    return Admission(app, {PATH: Upload(largest=80, most=most)}, most_bytes)
+    return Admission(app, {PATH: Upload(max_bytes=80, max_active=most)}, most_bytes)
 
 
 async def begun(app: Admission, upload: Sent) -> "asyncio.Task[Sent]":
@@ -71,8 +71,8 @@ def refused(upload: Sent) -> None:
 
 
 @pytest.mark.parametrize(("most", "most_bytes"), [(2, 1000), (10, 100)], ids=["number", "bytes"])
-def test_uploads_beyond_the_room_are_refused_before_their_bodies_are_read(most: int, most_bytes: int) -> None:
-    async def ask() -> None:
+def test_uploads_beyond_the_limits_are_refused_before_their_bodies_are_read(most: int, most_bytes: int) -> None:
+    async def run() -> None:
         app = admitting(most, most_bytes)
         first, second, third = (Sent([b"x" * 40], 40) for _ in range(3))
         tasks = [await begun(app, upload) for upload in (first, second)]
@@ -86,11 +86,11 @@ def test_uploads_beyond_the_room_are_refused_before_their_bodies_are_read(most: 
         third.go.set()
         assert (await third.through(app)).status == 200
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
-def test_body_that_announces_nothing_is_refused_as_soon_as_it_grows_beyond_the_room() -> None:
-    async def ask() -> None:
+def test_body_without_content_length_is_refused_as_soon_as_it_exceeds_the_limit() -> None:
+    async def run() -> None:
         app = admitting()
         held, growing = Sent([b"x" * 60], 60), Sent([b"y" * 20] * 4)
         task = await begun(app, held)
@@ -103,11 +103,11 @@ def test_body_that_announces_nothing_is_refused_as_soon_as_it_grows_beyond_the_r
         again.go.set()
         assert (await again.through(app)).status == 200
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
-def test_body_that_announces_more_than_it_may_bring_takes_no_more_room_than_that() -> None:
-    async def ask() -> None:
+def test_content_length_above_the_largest_body_counts_as_the_largest_body() -> None:
+    async def run() -> None:
         app = admitting()
         boasting, other = Sent([b""], 10**12), Sent([b"x" * 20], 20)
         task = await begun(app, boasting)
@@ -116,20 +116,20 @@ def test_body_that_announces_more_than_it_may_bring_takes_no_more_room_than_that
         boasting.go.set()
         await task
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
-def test_upload_larger_than_the_room_is_taken_in_alone() -> None:
-    async def ask() -> None:
+def test_upload_larger_than_the_limit_is_accepted_alone() -> None:
+    async def run() -> None:
         alone = Sent([b"x" * 30, b"x" * 30])
         alone.go.set()
         assert (await alone.through(admitting(most_bytes=50))).status == 200
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
-def test_client_that_goes_leaves_its_room_to_others() -> None:
-    async def ask() -> None:
+def test_client_that_disconnects_frees_its_bytes() -> None:
+    async def run() -> None:
         app = admitting()
         going, other = Sent([b""], 80), Sent([b"x" * 80], 80)
         task = await begun(app, going)
@@ -138,7 +138,7 @@ def test_client_that_goes_leaves_its_room_to_others() -> None:
         other.go.set()
         assert (await other.through(app)).status == 200
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
 def test_application_counts_the_uploads_of_both_addresses_together(app: FastAPI, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Many images in one request: in order, one bad one never fails the others, and no archive gets anywhere."""
+"""Many images in one request: in order, one bad one never fails the others, and no archive exceeds its limits."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from models_store.settings import Settings
 from service.predictions import batch
-from service.predictions.engine.queues import Room
+from service.predictions.engine.queues import AsyncMemory
 
 MakeModel = Callable[..., str]
 
@@ -106,7 +106,7 @@ def test_members_that_unpack_to_too_much_together_are_refused(client: TestClient
     assert "more than may be unpacked" in lines[-1]["problem"]["detail"]
 
 
-def test_directory_that_lies_about_a_size_changes_nothing(client: TestClient) -> None:
+def test_wrong_size_in_the_directory_changes_nothing(client: TestClient) -> None:
     content = zipped({"a.png": b"\x00" * 1_000_000})
     (line,) = judge(client, ("a.zip", content.replace(struct.pack("<L", 1_000_000), struct.pack("<L", 10))))
     assert "problem" in line
@@ -175,13 +175,13 @@ def test_archive_whose_members_overlap_is_refused(client: TestClient, content: b
     assert "overlap" in refused(client, content)
 
 
-def test_memory_of_a_batch_is_free_again_whatever_became_of_its_images(app: FastAPI, client: TestClient) -> None:
+def test_memory_of_a_batch_is_released_after_every_image(app: FastAPI, client: TestClient) -> None:
     judge(client, ("a.png", image()), ("b.png", b"no image"), ("c.zip", corrupt()), ("d.png", b""))
-    assert app.state.service.batch_room._left == batch.MOST_BYTES
+    assert app.state.service.batch_memory._left == batch.MOST_BYTES
 
 
 def test_images_of_a_batch_wait_for_memory_in_turn(client: TestClient, app: FastAPI) -> None:
-    object.__setattr__(app.state.service, "batch_room", Room(2 * len(image())))
+    object.__setattr__(app.state.service, "batch_memory", AsyncMemory(2 * len(image())))
     assert all("prediction" in line for line in judge(client, *[("a.png", image())] * 9))
 
 
@@ -263,7 +263,7 @@ def test_attack_is_cleanly_refused(client: TestClient, attack: bytes) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_heatmap_is_a_png_of_where_the_model_looked(client: TestClient) -> None:
+def test_heatmap_is_a_png_of_224_pixels(client: TestClient) -> None:
     answer = client.post("/predict?explain=true", files={"file": ("a.png", image(120))}).json()
     explanation = answer["explanation"]
     with Image.open(io.BytesIO(base64.b64decode(explanation["png_base64"]))) as picture:

@@ -1,4 +1,4 @@
-"""Jobs share runs as they come: none waits on an idle server, none is lost."""
+"""Jobs that come together share runs; none waits on an idle server, none is lost."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from service.predictions.engine.queues import Batcher, QueueFull
 
 
 class Recorded:
-    """Doubles numbers, remembers the size and the thread of each run, and can be made to wait."""
+    """Doubles numbers, records the size and the thread of each run, and can be made to wait."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -32,21 +32,21 @@ def batcher(work: Recorded, most_together: int = 8, most_waiting: int = 100) -> 
 async def submitted(shared: Batcher[int, int], numbers: Iterable[int]) -> list["asyncio.Task[int]"]:
     """The first has begun to run when the others come."""
     first, *others = numbers
-    asked = [asyncio.create_task(shared.submit(first))]
+    tasks = [asyncio.create_task(shared.submit(first))]
     await asyncio.sleep(0.05)
-    asked += [asyncio.create_task(shared.submit(number)) for number in others]
+    tasks += [asyncio.create_task(shared.submit(number)) for number in others]
     await asyncio.sleep(0.05)
-    return asked
+    return tasks
 
 
 def test_job_on_an_idle_server_runs_alone_and_at_once() -> None:
     work = Recorded()
 
-    async def ask() -> list[int]:
+    async def run() -> list[int]:
         shared = batcher(work)
         return [await shared.submit(number) for number in range(3)]
 
-    assert asyncio.run(ask()) == [0, 2, 4]
+    assert asyncio.run(run()) == [0, 2, 4]
     assert work.sizes == [1, 1, 1]
 
 
@@ -54,23 +54,23 @@ def test_jobs_that_come_during_a_run_share_the_next_up_to_the_limit() -> None:
     work = Recorded()
     work.go.clear()
 
-    async def ask() -> list[int]:
-        asked = await submitted(batcher(work), range(12))
+    async def run() -> list[int]:
+        tasks = await submitted(batcher(work), range(12))
         work.go.set()
-        return list(await asyncio.gather(*asked))
+        return list(await asyncio.gather(*tasks))
 
-    assert asyncio.run(ask()) == [2 * number for number in range(12)]
+    assert asyncio.run(run()) == [2 * number for number in range(12)]
     assert work.sizes == [1, 8, 3]
 
 
 def test_jobs_that_come_in_one_turn_of_the_loop_share_a_run() -> None:
     work = Recorded()
 
-    async def ask() -> list[int]:
+    async def run() -> list[int]:
         shared = batcher(work)
         return await asyncio.gather(*(shared.submit(number) for number in range(12)))
 
-    assert asyncio.run(ask()) == [2 * number for number in range(12)]
+    assert asyncio.run(run()) == [2 * number for number in range(12)]
     assert work.sizes == [8, 4]
 
 
@@ -78,11 +78,11 @@ def test_jobs_that_come_in_one_turn_of_the_loop_share_a_run() -> None:
 def test_only_a_short_run_stays_on_the_event_loop(number: int, stays: bool) -> None:
     work = Recorded()
 
-    async def ask() -> list[int]:
+    async def run() -> list[int]:
         shared: Batcher[int, int] = Batcher(work, most_together=8, most_waiting=8, is_short=lambda jobs: len(jobs) < 4)
         return await asyncio.gather(*(shared.submit(number) for number in range(number)))
 
-    assert asyncio.run(ask()) == [2 * each for each in range(number)]
+    assert asyncio.run(run()) == [2 * each for each in range(number)]
     assert [thread is threading.main_thread() for thread in work.threads] == [stays]
 
 
@@ -90,30 +90,30 @@ def test_full_queue_refuses_at_once_and_takes_jobs_again_later() -> None:
     work = Recorded()
     work.go.clear()
 
-    async def ask() -> int:
+    async def run() -> int:
         shared = batcher(work, most_waiting=2)
-        asked = await submitted(shared, range(3))
+        tasks = await submitted(shared, range(3))
         with pytest.raises(QueueFull):
             await shared.submit(9)
         work.go.set()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*tasks)
         return await shared.submit(9)
 
-    assert asyncio.run(ask()) == 18
+    assert asyncio.run(run()) == 18
 
 
 def test_caller_that_has_gone_takes_no_room_in_a_run() -> None:
     work = Recorded()
     work.go.clear()
 
-    async def ask() -> None:
-        asked = await submitted(batcher(work), range(3))
-        asked[1].cancel()
+    async def run() -> None:
+        tasks = await submitted(batcher(work), range(3))
+        tasks[1].cancel()
         await asyncio.sleep(0)
         work.go.set()
-        assert await asked[2] == 4
+        assert await tasks[2] == 4
 
-    asyncio.run(ask())
+    asyncio.run(run())
     assert work.sizes == [1, 1]
 
 
@@ -126,10 +126,10 @@ def test_run_that_fails_fails_its_jobs_and_not_the_next(is_short: bool) -> None:
             raise MemoryError("no room")
         return list(jobs)
 
-    async def ask() -> int:
+    async def run() -> int:
         shared: Batcher[int, int] = Batcher(work, most_together=4, most_waiting=4, is_short=lambda _jobs: is_short)
         with pytest.raises(MemoryError):
             await shared.submit(1)
         return await shared.submit(2)
 
-    assert asyncio.run(ask()) == 2
+    assert asyncio.run(run()) == 2

@@ -1,4 +1,4 @@
-"""Uploads are decoded in bounded memory, to the same pixels as ever, and only where all of the file came."""
+"""Uploads are decoded in bounded memory, to the same pixels as on the whole image, and only if the file is complete."""
 
 import io
 import struct
@@ -102,7 +102,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes | None = None, colour: int = 6, interlaced: int = 0) -> bytes:
-    """A PNG that claims a size, and whose data holds the `rows`, all but none unless given."""
+    """A PNG that claims a size, and whose data holds `rows`."""
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, interlaced)
     data = zlib.compress(b"\x00" * 100 if rows is None else rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

@@ -1,4 +1,4 @@
-"""A model that predicts diagnoses says how probable each is; the decision stays that of the threshold."""
+"""A model that predicts diagnoses gives the probability of each; the threshold still decides."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from dermatriage_client.schemas import BatchLine, Prediction
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.wording import DIAGNOSES
 from service.predictions.engine.images import prepare
-from service.predictions.engine.judging import Decoded, Waiting, judge_together
+from service.predictions.engine.judging import Decoded, Waiting, judge_batch
 from tests.diagnosing_network import diagnosing_network
 
 MakeModel = Callable[..., str]
@@ -73,7 +73,7 @@ def test_model_that_predicts_no_diagnoses_answers_without(client: TestClient, ma
     assert line["prediction"]["probability_malignant"] == alone["probability_malignant"]
 
 
-def test_batch_says_of_each_image_what_it_is_told_alone(client: TestClient, make_model: MakeModel) -> None:
+def test_batch_gives_each_image_the_diagnoses_of_a_single_request(client: TestClient, make_model: MakeModel) -> None:
     make_model(promote=True, network=diagnosing_network())
     files = [(f"{brightness}.png", image(brightness)) for brightness in range(0, 256, 15)]
 
@@ -81,13 +81,13 @@ def test_batch_says_of_each_image_what_it_is_told_alone(client: TestClient, make
 
     for (_, content), line in zip(files, lines, strict=False):
         alone = client.post("/predict", files={"file": ("a.png", content)}).json()
-        told = BatchLine.model_validate(line).prediction
-        assert told is not None
-        assert told.diagnoses is not None
-        assert [each.probability for each in told.diagnoses] == pytest.approx(
+        prediction = BatchLine.model_validate(line).prediction
+        assert prediction is not None
+        assert prediction.diagnoses is not None
+        assert [each.probability for each in prediction.diagnoses] == pytest.approx(
             [each["probability"] for each in alone["diagnoses"]], abs=1e-6
         )
-        assert malignant_sum(line["prediction"]) == pytest.approx(told.probability_malignant, abs=1e-6)
+        assert malignant_sum(line["prediction"]) == pytest.approx(prediction.probability_malignant, abs=1e-6)
     assert lines[-1]["problem"]["status"] == 415
 
 
@@ -100,6 +100,6 @@ def test_models_with_and_without_diagnoses_share_a_micro_batch(app: FastAPI, mak
     predictor.refresh()
 
     decoded = Decoded(prepare(image(150), 28, 10_000), "")
-    judged = judge_together([Waiting(serving, decoded) for serving in (without, predictor.serving) * 2])
+    judged = judge_batch([Waiting(serving, decoded) for serving in (without, predictor.serving) * 2])
 
     assert [len(one.diagnoses or []) for one in judged] == [0, 7, 0, 7]

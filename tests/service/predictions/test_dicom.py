@@ -104,7 +104,7 @@ def test_colour_spaces_become_rgb() -> None:
     assert (square(photograph(pixels, syntax="1.2.840.10008.1.2"), 40) == pixels).all()
 
 
-def test_monochrome_is_shown_as_it_is_meant_and_warned_about() -> None:
+def test_both_monochrome_forms_are_decoded_with_a_warning() -> None:
     gray = noise(40, 40)
     for photometric, expected in (("MONOCHROME2", gray), ("MONOCHROME1", 255 - gray)):
         prepared = prepare(photograph(gray, photometric), 40, MAX_PIXELS)
@@ -125,7 +125,7 @@ def test_palette_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("CT_small.dcm", "CT Image Storage"),
         ("SC_rgb_rle_2frame.dcm", "2 frames"),
@@ -139,8 +139,8 @@ def test_palette_is_applied() -> None:
         ("rtplan.dcm", "RT Plan Storage"),
     ],
 )
-def test_what_is_not_judged_is_refused_with_the_reason(name: str, said: str) -> None:
-    with pytest.raises(ImageRefused, match=said):
+def test_other_images_are_refused_with_the_reason(name: str, message: str) -> None:
+    with pytest.raises(ImageRefused, match=message):
         square((FILES / name).read_bytes(), 28)
 
 
@@ -263,7 +263,7 @@ def test_nothing_of_the_patient_is_kept(
     assert len(recorded) == 4
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert any(plain.getvalue() == each for each in kept) == store_images
-    said = (
+    outputs = (
         as_file.text
         + as_body.text
         + refused.text
@@ -273,7 +273,7 @@ def test_nothing_of_the_patient_is_kept(
         + "".join(capfd.readouterr())
     )
     for word in ("Searchable", "SEARCH-4711", "20991332"):
-        assert word not in said
+        assert word not in outputs
         assert not any(word.encode() in each for each in kept)
 
 

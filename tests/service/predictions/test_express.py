@@ -1,4 +1,4 @@
-"""The short way gives the answers of the general one, and takes nothing that the general one would read otherwise."""
+"""The faster path gives the answers of the general one, and accepts no form that it would read differently."""
 
 import io
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_plain_form_is_read_to_the_byte(content_type: str, body: bytes, content:
         (PLAIN, form(head=HEAD.replace('; filename="a.png"', "; filename*=utf-8''a.png; filename=\"a.png\""))),
     ],
 )
-def test_any_other_form_takes_the_general_way(content_type: str, body: bytes) -> None:
+def test_any_other_form_takes_the_general_path(content_type: str, body: bytes) -> None:
     assert only_file(content_type, body) is None
 
 
@@ -70,7 +70,7 @@ def general(client: TestClient, content: bytes) -> Any:
     return client.post("/predict", files={"file": ("a.png", content)}, data={"note": "second field"})
 
 
-def test_both_ways_give_the_same_answer(client: TestClient, make_model: Callable[..., str]) -> None:
+def test_both_paths_give_the_same_answer(client: TestClient, make_model: Callable[..., str]) -> None:
     make_model(promote=True, synthetic=True)
     short, long = client.post("/predict", files={"file": ("a.png", image())}), general(client, image())
     assert short.headers["content-type"] == long.headers["content-type"] == "application/json"
@@ -81,7 +81,7 @@ def test_both_ways_give_the_same_answer(client: TestClient, make_model: Callable
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MOST_BYTES // 2)])
-def test_both_ways_refuse_alike(client: TestClient, make_model: Callable[..., str], content: bytes) -> None:
+def test_both_paths_refuse_alike(client: TestClient, make_model: Callable[..., str], content: bytes) -> None:
     make_model(promote=True)
     short, long = client.post("/predict", files={"file": ("a.png", content)}), general(client, content)
     assert (short.status_code, short.json()) == (long.status_code, long.json())
@@ -126,7 +126,7 @@ def test_a_body_that_is_no_proper_image_is_refused_as_in_a_form(
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "text/plain", None])
 @pytest.mark.parametrize("address", ["/predict", "/v1/predict"])
-def test_a_body_that_is_neither_a_form_nor_an_image_is_told_what_to_send(
+def test_a_body_that_is_neither_a_form_nor_an_image_is_refused_with_the_remedy(
     client: TestClient, address: str, content_type: str | None
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}

@@ -1,4 +1,4 @@
-"""Under load the model changes without one failed or mixed answer."""
+"""The champion changes under load without a failed or mixed answer."""
 
 import io
 import threading
@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 CLIENTS, MOVES = 16, 20
 
 
-def test_twenty_moves_under_load_neither_fail_nor_mix(
+def test_twenty_changes_of_the_champion_under_load_cause_no_failed_or_mixed_answer(
     app: FastAPI, client: TestClient, make_model: Callable[..., str]
 ) -> None:
     thresholds = {make_model(threshold=threshold): threshold for threshold in (0.3, 0.7)}
@@ -26,14 +26,14 @@ def test_twenty_moves_under_load_neither_fail_nor_mix(
     content, ended = buffer.getvalue(), threading.Event()
     answers: list[tuple[int, str, float]] = []
 
-    def ask() -> None:
+    def predict() -> None:
         while not ended.is_set():
             answer = client.post("/predict", files={"file": ("a.png", content)})
             body = answer.json()
             answers.append((answer.status_code, body.get("model_version", ""), body.get("threshold", -1)))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        asking = [pool.submit(ask) for _ in range(CLIENTS)]
+        clients = [pool.submit(predict) for _ in range(CLIENTS)]
         slowest = 0.0
         for move in range(MOVES):
             if move % 2:
@@ -47,8 +47,8 @@ def test_twenty_moves_under_load_neither_fail_nor_mix(
                 time.sleep(0.01)
             slowest = max(slowest, time.monotonic() - began)
         ended.set()
-        for asked in asking:
-            asked.result(timeout=30)
+        for running in clients:
+            running.result(timeout=30)
     assert {status for status, _, _ in answers} == {200}
     assert all(thresholds[version] == threshold for _, version, threshold in answers)
     assert {version for _, version, _ in answers} == {first, second}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.both_databases
 
 @pytest.fixture
 def versions(database: Database, make_model: Callable[..., str]) -> list[str]:
-    """Two models; six predictions, a minute between them, by turns of the one and the other, the last two malignant."""
+    """Two models that alternate over six predictions, a minute between them, the last two malignant."""
     made = [make_model(), make_model()]
     store_predictions(database, made, BEGAN)
     return made

@@ -92,7 +92,7 @@ def test_unknown_prediction_has_no_outcome(client: TestClient) -> None:
         ("patient", "Ann"),
     ],
 )
-def test_what_cannot_be_an_outcome_is_refused_by_its_field(
+def test_invalid_outcome_is_refused_with_the_name_of_the_field(
     client: TestClient, prediction: str, field: str, value: Any
 ) -> None:
     answer = send(client, prediction, **{field: value})

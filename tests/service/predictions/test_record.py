@@ -1,4 +1,4 @@
-"""What was answered is on record, soon and without anyone waiting for it; what is lost is counted."""
+"""Answers are recorded soon, and no client waits for it; lost records are counted."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ from models_store.store.storage import Storage
 from models_store.tables import PredictionRow
 from service.app import create_app
 from service.predictions.engine import recorder as recording
-from service.predictions.engine.recorder import MOST_FAILURES, Answered, Recorder
+from service.predictions.engine.recorder import MOST_FAILURES, RecordedPrediction, Recorder
 from service.system.prometheus import FEWEST_SCORES, distance
 from service.web import metrics
 
@@ -40,8 +40,8 @@ def image(brightness: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def answered(number: int, version: str) -> Answered:
-    return Answered(f"prd_{number}", version, "d", 0.5, 0.25, "benign", "0" * 64, (), None, datetime.now(UTC))
+def answered(number: int, version: str) -> RecordedPrediction:
+    return RecordedPrediction(f"prd_{number}", version, "d", 0.5, 0.25, "benign", "0" * 64, (), None, datetime.now(UTC))
 
 
 @pytest.mark.both_databases
@@ -98,7 +98,7 @@ def test_full_record_drops_and_counts_and_never_waits(
 
 
 @pytest.mark.both_databases
-def test_record_outlasts_a_database_that_is_away(database: Database, storage: Storage, make_model: MakeModel) -> None:
+def test_answers_are_recorded_after_an_outage(database: Database, storage: Storage, make_model: MakeModel) -> None:
     version = make_model()
     recorder = Recorder(Database("postgresql://nobody@127.0.0.1:1/nowhere"), storage)
     recorder.add(answered(1, version))
@@ -117,7 +117,7 @@ def recorded(database: Database) -> list[str]:
 
 
 class LosesItsAnswer(Database):
-    """Commits the first transaction and then loses the connection, so that nobody learns of it."""
+    """Commits the first transaction and then loses the connection, so that the commit is not confirmed."""
 
     lost = False
 
@@ -131,7 +131,7 @@ class LosesItsAnswer(Database):
 
 
 @pytest.mark.both_databases
-def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back(
+def test_unconfirmed_commit_is_not_written_twice_and_does_not_stop_others(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
     version = make_model()
@@ -146,7 +146,7 @@ def test_commit_whose_answer_is_lost_is_not_written_twice_and_holds_nothing_back
 
 
 @pytest.mark.both_databases
-def test_prediction_that_cannot_be_recorded_holds_no_other_back_and_is_dropped_in_the_end(
+def test_prediction_that_cannot_be_recorded_does_not_stop_others_and_is_dropped(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
     version, before = make_model(), metrics.DROPPED._value.get()
@@ -164,7 +164,7 @@ def test_prediction_that_cannot_be_recorded_holds_no_other_back_and_is_dropped_i
 
 
 @pytest.mark.both_databases
-def test_many_predictions_that_cannot_be_recorded_hold_no_other_back(
+def test_many_predictions_that_cannot_be_recorded_do_not_stop_others(
     database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
     version = make_model()
@@ -176,7 +176,7 @@ def test_many_predictions_that_cannot_be_recorded_hold_no_other_back(
     assert recorded(database) == ["prd_7"]
 
 
-def test_thread_outlasts_whatever_the_store_raises(
+def test_thread_survives_any_error_of_the_store(
     database: Database, storage: Storage, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version, before = make_model(), metrics.RECORD_FAILURES._value.get()
@@ -213,7 +213,7 @@ def test_distance_between_scores(scores: list[float], expected: list[float], gap
 
 
 @pytest.mark.both_databases
-def test_metrics_tell_predictions_champion_trials_and_drift(
+def test_metrics_show_predictions_champion_trials_and_drift(
     app: FastAPI, client: TestClient, make_model: MakeModel
 ) -> None:
     version = make_model(promote=True)
@@ -224,16 +224,16 @@ def test_metrics_tell_predictions_champion_trials_and_drift(
     service.predictor.serving = type(service.predictor.serving)(
         **{**vars(service.predictor.serving), "validation_scores": (0.999, 0.999)}
     )
-    told = {
+    samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(client.get("/metrics").text)
         for sample in family.samples
     }
-    assert told["dermatriage_predictions_total", (("label", "benign"), ("version", version))] == FEWEST_SCORES
-    assert told["dermatriage_champion_info", (("version", version),)] == 1
-    assert told["dermatriage_trials", (("status", "succeeded"),)] == 1
-    assert told["dermatriage_score_drift", ()] == 1
-    names = {name for name, _ in told}
+    assert samples["dermatriage_predictions_total", (("label", "benign"), ("version", version))] == FEWEST_SCORES
+    assert samples["dermatriage_champion_info", (("version", version),)] == 1
+    assert samples["dermatriage_trials", (("status", "succeeded"),)] == 1
+    assert samples["dermatriage_score_drift", ()] == 1
+    names = {name for name, _ in samples}
     assert {"dermatriage_batch_size_count", "dermatriage_predict_queue_depth"} <= names
     seconds = (("method", "POST"), ("route", "/predict"), ("status", "200"))
-    assert told["dermatriage_http_request_seconds_count", seconds] >= FEWEST_SCORES
+    assert samples["dermatriage_http_request_seconds_count", seconds] >= FEWEST_SCORES

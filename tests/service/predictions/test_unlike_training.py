@@ -1,4 +1,4 @@
-"""An image unlike the training images is answered with a warning, on record and counted; older models say nothing."""
+"""An image unlike the training images is answered with a warning, recorded and counted; older models give none."""
 
 import io
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def counted() -> Callable[[], float]:
     return read
 
 
-def test_strange_image_is_warned_of_on_record_and_counted(
+def test_unlike_image_has_a_warning_that_is_recorded_and_counted(
     client: TestClient, make_model: MakeModel, counted: Callable[[], float]
 ) -> None:
     make_model(promote=True, cut=2.0)
@@ -58,15 +58,13 @@ def test_strange_image_is_warned_of_on_record_and_counted(
     assert counted() == before + 1
 
 
-def test_model_from_before_likeness_was_told_answers_and_says_that_it_is_not_known(
-    client: TestClient, make_model: MakeModel
-) -> None:
+def test_older_model_answers_without_unlikeness(client: TestClient, make_model: MakeModel) -> None:
     make_model(promote=True, cut=None)
     answer = predict(client, 250)
     assert (answer["unlikeness"], answer["warnings"]) == (None, [])
 
 
-def test_bundle_whose_likeness_was_tampered_with_is_refused(
+def test_bundle_with_an_altered_distribution_is_refused(
     app: FastAPI, make_model: MakeModel, settings: Settings
 ) -> None:
     make_model(promote=True)

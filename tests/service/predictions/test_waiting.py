@@ -1,4 +1,4 @@
-"""Work whose client has gone leaves every queue, and takes no room there; what has begun keeps its thread."""
+"""Work whose client has gone leaves every queue; work that has begun keeps its thread."""
 
 import asyncio
 import io
@@ -20,14 +20,14 @@ from service.errors import Problem
 from service.predictions import answering
 from service.predictions.answering import while_connected
 from service.predictions.engine import heatmap
-from service.predictions.engine.queues import Batcher, Memory, Room, Threads
+from service.predictions.engine.queues import AsyncMemory, Batcher, Memory, Threads
 from tests.service.served import served
 
 MakeModel = Callable[..., str]
 
 
 class Caller:
-    """A request whose body was read, and whose client goes when it is told to."""
+    """A request whose body was read, and whose client disconnects when `goes` is set."""
 
     def __init__(self) -> None:
         self.goes = asyncio.Event()
@@ -42,7 +42,7 @@ class Caller:
 
 
 class Recorded:
-    """Work that remembers what it was given, and begins to end when `go` is set."""
+    """Work that records its arguments, and ends when `go` is set."""
 
     def __init__(self) -> None:
         self.given: list[int] = []
@@ -58,86 +58,86 @@ class Recorded:
         return [self(number) for number in numbers]
 
 
-async def gone(callers: list[Caller], asked: list["asyncio.Task[int]"]) -> None:
+async def gone(callers: list[Caller], tasks: list["asyncio.Task[int]"]) -> None:
     for caller in callers:
         caller.goes.set()
-    for problem in await asyncio.gather(*asked, return_exceptions=True):
+    for problem in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(problem, Problem)
         assert (problem.status, problem.kind) == (499, "client-gone")
 
 
 @pytest.fixture(autouse=True)
-def _watched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "UNWATCHED_SECONDS", 0)
+def _check_disconnects_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "DISCONNECT_CHECK_SECONDS", 0)
 
 
 def test_callers_that_have_gone_leave_the_queue_for_a_thread_and_no_thread_is_lost() -> None:
     work = Recorded()
 
-    async def ask() -> list[int]:
+    async def run() -> list[int]:
         threads, callers = Threads(1, "test"), [Caller() for _ in range(5)]
-        asked = [
+        tasks = [
             asyncio.create_task(caller.waits_for(threads.run(work, number))) for number, caller in enumerate(callers)
         ]
         await asyncio.to_thread(work.begun.wait)
-        await gone(callers, asked)
+        await gone(callers, tasks)
         work.go.set()
         return [await threads.run(work, number) for number in (5, 6)]
 
-    assert asyncio.run(ask()) == [5, 6]
+    assert asyncio.run(run()) == [5, 6]
     assert work.given == [0, 5, 6]
 
 
 def test_work_that_has_begun_keeps_its_thread_though_its_caller_has_gone() -> None:
     work = Recorded()
 
-    async def ask() -> None:
+    async def run() -> None:
         threads, caller = Threads(1, "test"), Caller()
-        asked = asyncio.create_task(caller.waits_for(threads.run(work, 0)))
+        task = asyncio.create_task(caller.waits_for(threads.run(work, 0)))
         await asyncio.to_thread(work.begun.wait)
-        await gone([caller], [asked])
+        await gone([caller], [task])
         second = asyncio.create_task(threads.run(work, 1))
         await asyncio.sleep(0)
         assert work.given == [0]
         work.go.set()
         assert await second == 1
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
 def test_callers_that_have_gone_leave_the_queue_of_the_network_at_once() -> None:
     work = Recorded()
 
-    async def ask() -> int:
+    async def run() -> int:
         batcher: Batcher[int, int] = Batcher(work.each, most_together=8, most_waiting=4)
         callers = [Caller() for _ in range(5)]
-        asked = [asyncio.create_task(callers[0].waits_for(batcher.submit(0)))]
+        tasks = [asyncio.create_task(callers[0].waits_for(batcher.submit(0)))]
         await asyncio.to_thread(work.begun.wait)
-        asked += [asyncio.create_task(callers[number].waits_for(batcher.submit(number))) for number in range(1, 5)]
+        tasks += [asyncio.create_task(callers[number].waits_for(batcher.submit(number))) for number in range(1, 5)]
         await asyncio.sleep(0)
         assert batcher.waiting == 4
-        await gone(callers, asked)
+        await gone(callers, tasks)
         assert batcher.waiting == 0
         late = asyncio.create_task(batcher.submit(5))
         await asyncio.sleep(0)
         work.go.set()
         return await late
 
-    assert asyncio.run(ask()) == 5
+    assert asyncio.run(run()) == 5
     assert work.given == [0, 5]
 
 
-def test_answer_in_time_is_given_and_the_watch_on_the_client_ends() -> None:
-    async def ask() -> None:
+def test_answer_in_time_is_returned_and_the_check_for_a_disconnect_ends() -> None:
+    async def run() -> None:
         caller = Caller()
         assert await caller.waits_for(asyncio.sleep(0.01, "answer")) == "answer"
         await asyncio.sleep(0)
         assert len(asyncio.all_tasks()) == 1
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
-def test_error_of_the_work_is_its_own() -> None:
+def test_error_of_the_work_is_raised_unchanged() -> None:
     async def late() -> None:
         raise TimeoutError("the database")
 
@@ -145,14 +145,14 @@ def test_error_of_the_work_is_its_own() -> None:
         asyncio.run(Caller().waits_for(late()))
 
 
-def test_memory_is_given_in_the_order_asked_for() -> None:
+def test_memory_is_reserved_in_the_order_of_the_requests() -> None:
     memory, order, first = Memory(10), [], threading.Event()
 
     def take(name: str, amount: int) -> None:
-        with memory.taken(amount):
+        with memory.reserved(amount):
             order.append(name)
 
-    with memory.taken(6):
+    with memory.reserved(6):
         large = threading.Thread(target=take, args=("large", 10))
         large.start()
         while not memory._turn.locked():
@@ -165,20 +165,20 @@ def test_memory_is_given_in_the_order_asked_for() -> None:
     assert memory._left == 10
 
 
-def test_room_of_a_batch_is_given_in_order_and_one_who_goes_takes_none() -> None:
-    async def ask() -> None:
-        room = Room(10)
-        await room.take(8)
-        large, small = asyncio.create_task(room.take(10)), asyncio.create_task(room.take(2))
+def test_memory_of_a_batch_is_acquired_in_order_and_a_cancelled_task_takes_none() -> None:
+    async def run() -> None:
+        memory = AsyncMemory(10)
+        await memory.acquire(8)
+        large, small = asyncio.create_task(memory.acquire(10)), asyncio.create_task(memory.acquire(2))
         await asyncio.sleep(0)
         assert not small.done()
         large.cancel()
         await small
-        room.give(8)
-        room.give(2)
-        await room.take(10)
+        memory.release(8)
+        memory.release(2)
+        await memory.acquire(10)
 
-    asyncio.run(ask())
+    asyncio.run(run())
 
 
 def image() -> bytes:
@@ -196,7 +196,7 @@ def request() -> bytes:
     return head.encode() + body
 
 
-def test_abandoned_heat_maps_delay_nobody(app: FastAPI, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_abandoned_heatmaps_delay_nobody(app: FastAPI, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     make_model(promote=True)
     begun, go, made = threading.Semaphore(0), threading.Event(), []
 

@@ -89,10 +89,10 @@ def test_pixels_and_files_are_answered_as_by_predict(client: TestClient, make_mo
         assert "not a medical device" in answer.json()["parameters"]["disclaimer"].lower()
 
 
-def test_outputs_come_as_asked_and_in_binary(client: TestClient, make_model: MakeModel) -> None:
+def test_outputs_come_as_requested_and_in_binary(client: TestClient, make_model: MakeModel) -> None:
     make_model(promote=True, network=diagnosing_network())
-    asked = [{"name": "label"}, {"name": "diagnoses", "parameters": {"binary_data": True}}]
-    answer = client.post(INFER, json=as_json(pixels(200, 9), id="42", outputs=asked))
+    requested = [{"name": "label"}, {"name": "diagnoses", "parameters": {"binary_data": True}}]
+    answer = client.post(INFER, json=as_json(pixels(200, 9), id="42", outputs=requested))
     length = int(answer.headers[HEADER])
     described, data = json.loads(answer.content[:length]), answer.content[length:]
     label, diagnoses = described["outputs"]
@@ -123,7 +123,7 @@ def changed(**values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({}, "inputs: Field required"),
         ({"inputs": []}, "at least 1"),
@@ -145,18 +145,18 @@ def changed(**values: Any) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_malformed_request_is_refused_in_the_protocols_shape(
-    client: TestClient, make_model: MakeModel, body: dict[str, Any], said: str
+def test_malformed_request_is_refused_in_the_protocols_format(
+    client: TestClient, make_model: MakeModel, body: dict[str, Any], message: str
 ) -> None:
     make_model(promote=True)
     answer = client.post(INFER, json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
     assert list(answer.json()) == ["error"]
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
-    ("data", "shape", "said"),
+    ("data", "shape", "message"),
     [
         (b"\x01\x00\x00", [1], "within the length"),
         (b"\xff\xff\xff\xffabc", [1], "within an element"),
@@ -166,12 +166,12 @@ def test_malformed_request_is_refused_in_the_protocols_shape(
     ],
 )
 def test_broken_elements_are_refused(
-    client: TestClient, make_model: MakeModel, data: bytes, shape: list[int], said: str
+    client: TestClient, make_model: MakeModel, data: bytes, shape: list[int], message: str
 ) -> None:
     make_model(promote=True)
     answer = in_binary(client, data, shape, "BYTES")
     assert answer.status_code == 400
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 @pytest.mark.parametrize("given", ["-1", "x", "99999", "0", "9" * 5000])
@@ -204,7 +204,7 @@ def test_remedy_of_a_full_queue_is_to_wait(
     assert answer.json()["error"].endswith(KINDS["overloaded"].remedy)
 
 
-def test_errors_around_the_endpoints_have_the_protocols_shape(client: TestClient, make_model: MakeModel) -> None:
+def test_errors_around_the_endpoints_have_the_protocols_format(client: TestClient, make_model: MakeModel) -> None:
     assert client.get("/v2/health/ready").status_code == 503
     assert "promote" in client.post(INFER, json={}).json()["error"]
     make_model(promote=True)
@@ -229,7 +229,7 @@ def test_service_runs_without_the_protocol(
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_keys_open_the_protocol_as_they_open_predict(
+def test_keys_are_checked_as_for_predict(
     settings: Settings, database: Database, storage: Storage, make_model: MakeModel
 ) -> None:
     make_model(promote=True)

@@ -65,6 +65,6 @@ def test_the_client_finds_the_model_and_reads_its_answers(
         arguments = [address.removeprefix("http://"), version, str(tmp_path / "a.png")]
         ran = subprocess.run([triton_python, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    told: dict[str, Any] = json.loads(ran.stdout)
-    assert told["found"] == [[[expected["probability_malignant"]] * 2, [expected["label"]] * 2]] * 6
-    assert "there is no input 'wrong'" in told["refused"]
+    output: dict[str, Any] = json.loads(ran.stdout)
+    assert output["found"] == [[[expected["probability_malignant"]] * 2, [expected["label"]] * 2]] * 6
+    assert "there is no input 'wrong'" in output["refused"]

@@ -40,7 +40,7 @@ def metrics(client: TestClient) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_system_without_outcomes_says_how_to_record_one(client: TestClient) -> None:
+def test_system_without_outcomes_shows_how_to_record_one(client: TestClient) -> None:
     assert client.get("/v1/system").json()["recalls"] == []
     assert "dermatriage outcome ID malignant" in client.get("/system").text
     assert metrics(client) == {}

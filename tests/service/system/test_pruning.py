@@ -18,17 +18,17 @@ REMOVED = {"checkpoints": 0, "checkpoint_bytes": 0, "logs": 0, "events": 0, "pre
 def test_disk_use_is_shown_once_it_is_measured(app: FastAPI, client: TestClient, storage: Storage) -> None:
     disk: DiskUse = app.state.service.disk
     disk.measure()
-    told = client.get("/v1/system").json()["disk"]
-    assert told["checkpoints"] == 0
-    assert told["database"] > 0
-    assert f'dermatriage_disk_bytes{{kind="database"}} {told["database"]:.1f}' in client.get("/metrics").text
+    disk = client.get("/v1/system").json()["disk"]
+    assert disk["checkpoints"] == 0
+    assert disk["database"] > 0
+    assert f'dermatriage_disk_bytes{{kind="database"}} {disk["database"]:.1f}' in client.get("/metrics").text
     page = client.get("/system").text
     assert "Prediction images" in page
     assert "being measured" not in page
     assert storage.keys("trials") == []
 
 
-def test_page_says_that_the_disk_use_is_not_known_yet(
+def test_page_shows_that_the_disk_use_is_not_known_yet(
     app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.state.service.disk, "measure", lambda: None)
@@ -48,7 +48,7 @@ def test_measurement_that_fails_is_logged_and_tried_again(
 
 
 @pytest.mark.usefixtures("server")
-def test_command_line_prunes_after_a_question(dermatriage: Callable[..., Any]) -> None:
+def test_command_line_prunes_after_a_confirmation(dermatriage: Callable[..., Any]) -> None:
     assert dermatriage("prune", "--dry-run", "--json").json == REMOVED
     refused = dermatriage("prune")
     assert (refused.exit_code, "add --yes" in refused.err) == (2, True)

@@ -1,4 +1,4 @@
-"""`GET /v1/system`: who works, what waits, what answers, and whether the answers drift."""
+"""`GET /v1/system`: workers, queues, the champion, and whether its answers drift."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +33,7 @@ NOTICE = Presence("gpu-1:7", "gpu-1", ("cpu", "gpu"), slots=2, gpus=("0", "1"), 
 
 
 def store_running(database: Database) -> str:
-    """One trial that `gpu-1:7` holds, one that a silent worker holds, and two that wait."""
+    """One trial that `gpu-1:7` holds, one that a worker without heartbeat holds, and two that wait."""
     spec, moment = a_spec(), datetime.now(UTC)
     with database.write() as session:
         experiment = store_experiment(session, spec, "running", 1)
@@ -68,52 +68,52 @@ def store_predictions(database: Database, version: str, moment: datetime, scores
         session.execute(insert(PredictionRow), rows)
 
 
-def test_an_empty_service_tells_that_it_is_empty(client: TestClient) -> None:
-    told = client.get("/v1/system").json()
-    assert told["workers"] == told["events"] == []
-    assert [queue["waiting"] for queue in told["queues"]] == [0, 0]
-    assert len(told["days"]) == DAYS
-    assert all(day["malignant"] + day["benign"] == 0 for day in told["days"])
-    assert {name: check["ok"] for name, check in told["checks"].items()} == {
+def test_an_empty_service_is_shown_as_empty(client: TestClient) -> None:
+    system = client.get("/v1/system").json()
+    assert system["workers"] == system["events"] == []
+    assert [queue["waiting"] for queue in system["queues"]] == [0, 0]
+    assert len(system["days"]) == DAYS
+    assert all(day["malignant"] + day["benign"] == 0 for day in system["days"])
+    assert {name: check["ok"] for name, check in system["checks"].items()} == {
         "database": True,
         "broker": True,
         "store": True,
         "model": False,
     }
-    assert told["versions"]["product"]
-    assert told["champion"] is None
+    assert system["versions"]["product"]
+    assert system["champion"] is None
 
 
-def test_workers_are_those_heard_and_those_that_hold_a_trial(
+def test_workers_are_those_with_a_heartbeat_and_those_that_hold_a_trial(
     client: TestClient, database: Database, broker_url: str
 ) -> None:
     experiment_id = store_running(database)
     with Redis.from_url(broker_url) as redis:
         tell(redis, NOTICE)
-        told = client.get("/v1/system").json()
+        system = client.get("/v1/system").json()
         take_back(redis, NOTICE.name)
-    heard, silent = told["workers"]
-    assert (heard["name"], heard["slots"], heard["gpus"]) == ("gpu-1:7", 2, ["0", "1"])
-    assert 0 <= heard["heard_seconds_ago"] < 20
-    assert [trial["experiment_id"] for trial in heard["running"]] == [experiment_id]
-    assert 0 < heard["running"][0]["lease_seconds_left"] <= 40
-    assert (silent["name"], silent["heard_seconds_ago"], silent["slots"]) == ("lost-2:9", None, None)
-    cpu = next(queue for queue in told["queues"] if queue["name"] == "cpu")
+    live, lost = system["workers"]
+    assert (live["name"], live["slots"], live["gpus"]) == ("gpu-1:7", 2, ["0", "1"])
+    assert 0 <= live["heard_seconds_ago"] < 20
+    assert [trial["experiment_id"] for trial in live["running"]] == [experiment_id]
+    assert 0 < live["running"][0]["lease_seconds_left"] <= 40
+    assert (lost["name"], lost["heard_seconds_ago"], lost["slots"]) == ("lost-2:9", None, None)
+    cpu = next(queue for queue in system["queues"] if queue["name"] == "cpu")
     assert (cpu["waiting"], cpu["slots"]) == (2, 2)
     assert 100 <= cpu["oldest_seconds"] < 200
-    assert [(event["number"], event["kind"]) for event in told["events"]] == [(2, "trial")]
+    assert [(event["number"], event["kind"]) for event in system["events"]] == [(2, "trial")]
 
 
-def test_without_a_broker_only_leases_tell_of_workers(app: FastAPI, client: TestClient, database: Database) -> None:
+def test_without_a_broker_workers_with_a_lease_are_listed(app: FastAPI, client: TestClient, database: Database) -> None:
     store_running(database)
     settings = app.state.service.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
     app.state.service = replace(app.state.service, settings=settings)
-    told = client.get("/v1/system").json()
-    assert told["workers_heard"] is told["checks"]["broker"]["ok"] is False
-    assert [worker["name"] for worker in told["workers"]] == ["gpu-1:7", "lost-2:9"]
+    system = client.get("/v1/system").json()
+    assert system["workers_heard"] is system["checks"]["broker"]["ok"] is False
+    assert [worker["name"] for worker in system["workers"]] == ["gpu-1:7", "lost-2:9"]
 
 
-def test_store_that_raises_is_told_as_away(app: FastAPI, client: TestClient) -> None:
+def test_store_that_raises_is_reported_as_unreachable(app: FastAPI, client: TestClient) -> None:
     class Away:
         def exists(self, key: str) -> bool:
             raise OSError(key)
@@ -136,7 +136,7 @@ def test_predictions_are_counted_by_utc_day_and_drift_is_the_champions(
     store_predictions(database, version, midnight - timedelta(seconds=1), np.linspace(0, 1, 100))
     store_predictions(database, version, midnight, np.full(60, 0.99))
     store_predictions(database, version, midnight, [0.999] * 2, "malignant")
-    # When the system is looked at
+    # When the system is read
     *_, before, yesterday, today = client.get("/v1/system").json()["days"]
     # Then
     assert (before["benign"], yesterday["benign"], today["benign"], today["malignant"]) == (0, 100, 60, 2)
@@ -145,7 +145,7 @@ def test_predictions_are_counted_by_utc_day_and_drift_is_the_champions(
     assert today["drift"] > 0.9 > today["chance"]
 
 
-def test_too_few_predictions_tell_no_drift(client: TestClient, database: Database, make_model: MakeModel) -> None:
+def test_too_few_predictions_give_no_drift(client: TestClient, database: Database, make_model: MakeModel) -> None:
     version = make_model(promote=True)
     store_predictions(database, version, datetime.now(UTC), [0.5] * 49)
     assert client.get("/v1/system").json()["days"][-1] | {"day": None} == {
@@ -162,7 +162,7 @@ def test_chance_distance_is_smirnovs(scores: int, expected: int, limit: float) -
     assert chance_distance(scores, expected) == pytest.approx(limit, abs=5e-4)
 
 
-def test_trials_that_ended_are_nobodys_work(client: TestClient, database: Database) -> None:
+def test_trials_that_ended_are_held_by_no_worker(client: TestClient, database: Database) -> None:
     store_running(database)
     with database.write() as session:
         for trial in session.query(Trial):
