@@ -119,7 +119,7 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
     yield "API: events after the 40th", read(lambda session: _events_after(session, some(), 40))
     watched = [_id(number) for number in range(0, experiments, experiments // 100)]
     yield "API: news for the listeners of 100 experiments", lambda: Feed(database)._count(watched)
-    yield "worker: where a trial stands", read(lambda s: runs.standing(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
+    yield "worker: where a trial stands", read(lambda s: runs.claim_state(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
     yield "worker: claim of the next trial", lambda: _undone(database, _claim)
     yield "worker: heartbeat with an epoch", lambda: _undone(database, _heartbeat)
     yield "sweeper: expired leases", read(runs.with_expired_leases)

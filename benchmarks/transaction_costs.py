@@ -88,7 +88,7 @@ def _epoch(claim: Claim, number: int) -> Callable[[Session], object]:
 
 
 def _glance(claim: Claim) -> Callable[[Session], object]:
-    return lambda session: runs.standing(session, claim)
+    return lambda session: runs.claim_state(session, claim)
 
 
 def _finish(claim: Claim) -> Callable[[Session], object]:

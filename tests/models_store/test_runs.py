@@ -136,7 +136,7 @@ def test_queued_trial_of_a_cancelled_experiment_is_never_claimed(database: Datab
         lambda session, stale: runs.fail_trial(session, stale, {"kind": "X"}, retry=True, max_attempts=3),
         lambda session, stale: runs.release(session, stale),
         lambda session, stale: runs.confirm_cancelled(session, stale),
-        lambda session, stale: runs.forget_epochs(session, stale),
+        lambda session, stale: runs.delete_epochs(session, stale),
     ],
     ids=["finish", "fail", "release", "confirm", "forget"],
 )
@@ -145,7 +145,7 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
     stale = claimed(database, "slow")
     let_leases_expire(database)
     with database.write() as session:
-        assert take_back(session) == 1
+        assert reclaim(session) == 1
     fresh = claimed(database, "fast")
     assert fresh.fence > stale.fence
     with database.write() as session:
@@ -161,7 +161,7 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
         assert session.scalar(select(func.count()).select_from(EpochRow)) == 1
 
 
-def take_back(session: Session) -> int:
+def reclaim(session: Session) -> int:
     found = runs.with_expired_leases(session)
     return sum(len(runs.reclaim_expired(session, experiment_id, max_attempts=3)) for experiment_id in found)
 
@@ -173,7 +173,7 @@ def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Da
         assert lost.attempt == attempt
         let_leases_expire(database)
         with database.write() as session:
-            assert take_back(session) == 1
+            assert reclaim(session) == 1
         assert state(database, lost.trial_id) == (status, attempt)
     assert claim(database) is None
     with database.read() as session:
@@ -189,7 +189,7 @@ def test_live_lease_is_left_alone(database: Database) -> None:
     with database.write() as session:
         runs.heartbeat(session, ours, LEASE)
     with database.write() as session:
-        assert take_back(session) == 0
+        assert reclaim(session) == 0
     assert state(database, ours.trial_id) == ("running", 1)
 
 
@@ -245,7 +245,7 @@ def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Databa
             case "release":
                 runs.release(session, ours)
             case _:
-                take_back(session)
+                reclaim(session)
     assert experiment_status(database, experiment_id) == "cancelled"
     assert claim(database) is None
 
@@ -279,7 +279,7 @@ def test_progress_counts_epochs_and_never_moves_back(database: Database) -> None
         runs.fail_trial(session, ours, {"kind": "TrialCrashed"}, retry=True, max_attempts=3)
     again = claimed(database)
     with database.write() as session:
-        runs.forget_epochs(session, again)
+        runs.delete_epochs(session, again)
         runs.heartbeat(session, again, LEASE, [an_epoch(1)])
     look()
     with database.write() as session:
@@ -347,7 +347,7 @@ def test_experiment_beyond_its_time_limit_is_stopped_and_fails(database: Databas
     with database.write() as session:
         assert runs.with_time_limit(session) == [experiment_id]
         assert runs.stop_overdue(session, experiment_id)
-        take_back(session)
+        reclaim(session)
     with database.read() as session:
         stopped = session.get_one(Experiment, experiment_id)
         assert (stopped.status, (stopped.error or {})["kind"]) == ("failed", "TimeLimitExceeded")

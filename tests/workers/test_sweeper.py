@@ -14,7 +14,7 @@ from models_store import broker, runs
 from models_store.database import now
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import ScriptedWorker
-from workers.sweeper import Sweeper, wake_for_what_waits
+from workers.sweeper import Sweeper, send_missing_wake_ups
 from workers.worker.context import Worker
 
 
@@ -152,7 +152,7 @@ def test_running_trials_ask_for_no_wake_up(scripted: ScriptedWorker, messages: R
     scripted.submit(architectures=["CNN_v1"])
     claim(scripted)
     messages.delete("cpu")
-    wake_for_what_waits(scripted.worker)
+    send_missing_wake_ups(scripted.worker)
     assert messages.llen("cpu") == 0
 
 
@@ -175,7 +175,7 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     assert scripted.experiment(overdue).status == "failed"
     assert scripted.experiment(bad).status == "running"
     told = isinstance(minutes, float)
-    assert (f"experiment {bad} was left aside" in caplog.text) is not told
+    assert (f"experiment {bad} was skipped" in caplog.text) is not told
     assert broker.sweep_failures(messages) == (0 if told else 1)
 
 
@@ -195,7 +195,7 @@ def test_pruning_that_fails_is_logged_and_counted(
     messages.delete(broker.SWEEP_FAILURES)
     monkeypatch.setattr("models_store.retention.pruning.prune", lambda *_: 1 / 0)
     sweeper.sweep()
-    assert "what is no longer kept was left aside by this sweep" in caplog.text
+    assert "the removal of old files and rows was skipped by this sweep" in caplog.text
     assert broker.sweep_failures(messages) == 1
 
 

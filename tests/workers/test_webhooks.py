@@ -151,13 +151,13 @@ def test_webhook_waits_for_an_address(scripted: ScriptedWorker) -> None:
 def test_turning_webhooks_on_sends_ends_from_then_on_and_no_backlog(sender: ScriptedWorker, receiver: Receiver) -> None:
     # Given an experiment that ended while webhooks were off
     off = sender.with_settings(webhook_url=None)
-    webhooks.note_address(off.worker)
+    webhooks.record_address(off.worker)
     ended(off)
     # When they are turned on, also by a second sweeper
     for _ in range(2):
-        webhooks.note_address(sender.worker)
+        webhooks.record_address(sender.worker)
     later = ended(sender)
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     # Then only what ended since is sent
     assert webhooks.send_due(sender.worker) == 1
     assert [json.loads(body)["experiment"] for _, body in receiver.received] == [later]
@@ -169,10 +169,10 @@ def test_a_changed_address_gets_nothing_that_was_meant_for_the_one_before(
     sender: ScriptedWorker, receiver: Receiver
 ) -> None:
     elsewhere = sender.with_settings(webhook_url="http://127.0.0.1:9/gone", webhook_secret=WEBHOOK_SECRET)
-    webhooks.note_address(elsewhere.worker)
+    webhooks.record_address(elsewhere.worker)
     ended(elsewhere)
     webhooks.send_due(elsewhere.worker)
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     make_due(sender)
     assert webhooks.send_due(sender.worker) == 0
     assert receiver.received == []
@@ -182,7 +182,7 @@ def test_an_upgrade_loses_no_webhook_where_webhooks_were_on(sender: ScriptedWork
     receiver.answer = 503
     ended(sender)
     webhooks.send_due(sender.worker)  # as an earlier version did, which recorded no address
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     receiver.answer = 200
     make_due(sender)
     assert webhooks.send_due(sender.worker) == 1
@@ -241,7 +241,7 @@ def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: 
     hasty = sender.with_settings(
         webhook_url=sender.worker.settings.webhook_url, webhook_secret=WEBHOOK_SECRET, sweep_seconds=0.01
     ).worker
-    webhooks.note_address(hasty)
+    webhooks.record_address(hasty)
     ended(sender)
     sending = webhooks.send_in_background(hasty)
     assert asked.wait(20)

@@ -35,7 +35,7 @@ def bootstrap(
     """Percentile bootstrap intervals of weighted statistics.
 
     `statistic` takes weights (B, N), how often each image was drawn, and gives each figure as (B,), NaN where a
-    resample leaves it undefined. With ids (N,), whole lesions are drawn: photographs of one lesion stand or fall
+    resample leaves it undefined. With ids (N,), whole lesions are drawn: photographs of one lesion are drawn
     together. None where more than one resample in ten is undefined. Efron and Tibshirani, 1993, chapter 13.
     """
     ids = np.arange(images) if lesion_ids is None else np.asarray(lesion_ids)
