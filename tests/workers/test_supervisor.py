@@ -1,4 +1,4 @@
-"""A trial's process ends in one of five ways, and never outlives its supervisor's interest in it."""
+"""The five ways in which a trial's process ends; it never outlives its supervision."""
 
 import os
 import sys
@@ -89,7 +89,7 @@ def test_process_without_an_outcome_has_crashed_with_a_readable_cause(tmp_path: 
 def test_cancelled_or_lost_trial_takes_its_whole_process_group_along(
     tmp_path: Path, claim_state: ClaimState, reason: str
 ) -> None:
-    # Given a trial whose child ignores every polite signal
+    # Given a trial whose child ignores every signal that it can
     script = (
         "import signal, subprocess\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time\\n"
@@ -119,8 +119,8 @@ def test_stopping_worker_ends_its_trial(tmp_path: Path) -> None:
     assert ended.reason == "stopped"
 
 
-def test_process_learns_of_its_supervisors_death_by_end_of_file(tmp_path: Path) -> None:
-    # Given a supervisor that dies without a word
+def test_process_ends_when_its_supervisor_dies(tmp_path: Path) -> None:
+    # Given a supervisor that is killed
     script = (
         "import sys\nfrom threading import Event\nfrom pathlib import Path\n"
         "from workers.worker.supervisor import supervise\n"
