@@ -22,7 +22,7 @@ COPY client client
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./client .
 
 # The base of the three images: user, folders and an empty virtual environment. Packages are installed in the final
-# stage, because a copy from another one would write gigabytes twice; --only-binary needs no compiler. A named volume that is
+# stage, because a copy from another one would write gigabytes twice; --only-binary needs no compiler. A named volume
 # mounted on one of the folders takes over its owner.
 FROM ${PYTHON_IMAGE} AS runtime
 ENV PATH=/opt/venv/bin:$PATH \

@@ -37,7 +37,7 @@ def send_heartbeat(broker: Redis, presence: Presence, expiry_seconds: float = EX
 
 
 def remove_heartbeat(broker: Redis, name: str) -> None:
-    """Removes a worker that stops at once, before its heartbeat expires."""
+    """Removes a stopped worker at once, before its heartbeat expires."""
     broker.delete(PREFIX + name)
 
 

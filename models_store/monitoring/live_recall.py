@@ -136,7 +136,7 @@ def estimate(total: Period, confidence: float) -> Estimate | None:
 def evidence(periods: Sequence[Period], target_recall: float) -> float | None:
     """The evidence of all periods, oldest first, against a recall of at least `target_recall`.
 
-    Above 1 / a it raises the alert; a model that keeps its promise ever raises it with a probability of at most a.
+    Above 1 / a it raises the alert; the probability that a model that keeps its promise ever does so is at most a.
     None where too few images are verified for any part of the test.
     """
     since, known = Period(), []

@@ -1,6 +1,6 @@
 """The only code that changes a status. The row is the truth; a message is a wake-up call.
 
-Only a queued trial can be claimed, and only once: the claim writes a lease and a new fencing token. Everything a worker
+Only a queued trial can be claimed, by one worker: the claim writes a lease and a new fencing token. Everything a worker
 writes afterwards names that token, so a worker that lost its lease can write nothing more.
 
 Every function locks the experiment's row before it touches a trial's: concurrent callers then queue up instead of
