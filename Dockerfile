@@ -1,4 +1,4 @@
-# Three images from one file, all of it from lock files and wheels alone:
+# Three images from one file, built from lock files and wheels only:
 #   web          serves, with ONNX Runtime and without TensorFlow
 #   worker       trains on CPUs, and sweeps
 #   worker-gpu   trains on NVIDIA GPUs
@@ -21,9 +21,9 @@ COPY workers workers
 COPY client client
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./client .
 
-# What the three images share: user, folders and an empty virtual environment. The packages go straight into it, because
-# a copy from another stage would write gigabytes twice: with --only-binary nothing is compiled that would leave a
-# compiler behind. A named volume that is mounted on one of the folders takes over its owner.
+# The base of the three images: user, folders and an empty virtual environment. Packages are installed in the final
+# stage, because a copy from another one would write gigabytes twice; --only-binary needs no compiler. A named volume
+# mounted on one of the folders takes over its owner.
 FROM ${PYTHON_IMAGE} AS runtime
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -57,7 +57,7 @@ ENV DERMATRIAGE_COMMIT=${DERMATRIAGE_COMMIT} DERMATRIAGE_HOST=0.0.0.0 DERMATRIAG
 EXPOSE 8000
 CMD ["python", "-m", "service.web"]
 
-# TensorFlow's C++ headers are 430 MB that only a compiler would read.
+# TensorFlow's C++ headers take 430 MB, and only a compiler needs them.
 FROM runtime AS worker
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements-worker.lock,target=/requirements.lock \

@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 CYCLONEDX := 7.5.0
 IN_VENV := $(VENV)/bin
-# A process each, so that what one part leaves in memory (TensorFlow, servers, threads) cannot touch another.
-# Two processes run each part, half of its modules each, and whichever is done first goes on with the other's last ones:
-# what the tests of a module share is made once, but for a module or two.
+# Parts run one after another in processes of their own, so that the memory of one (TensorFlow, servers, threads) cannot
+# affect the next. Two processes share the modules of a part, and the first to finish takes over some of the other's, so
+# that nearly every module makes its fixtures once.
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -q -n $(TEST_PROCESSES) --dist worksteal
 TEST_PARTS := "tests/models_store tests/client tests/service" tests/workers tests/end_to_end \
@@ -47,7 +47,7 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 transcript: $(VENV)/.product  ## record the terminal session of the README again, from a small experiment
 	@$(IN_VENV)/python -m benchmarks.transcript
 
-bench: $(VENV)/.product  ## measure again what docs/serving.md, guarantee.md and live-recall.md say; DATA=path.npz adds what needs real images, BEFORE=folder another checkout
+bench: $(VENV)/.product  ## measure the figures of docs/serving.md, guarantee.md and live-recall.md again; DATA=path.npz adds those of real images, BEFORE=folder another checkout
 	$(IN_VENV)/python -m benchmarks.serving $(if $(BEFORE),--before "$(BEFORE)") --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_views --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_profile $(if $(BEFORE),--before "$(BEFORE)") --report docs/serving.md
@@ -58,13 +58,13 @@ ifdef DATA
 	$(IN_VENV)/python -m benchmarks.guarantee_coverage "$(DATA)" --report docs/guarantee.md
 	$(IN_VENV)/python -m benchmarks.selection_policies "$(DATA)" --report docs/selection.md
 else
-	@echo "What needs real images was left out; to measure it too: make bench DATA=path.npz"
+	@echo "Figures of real images were left out; to measure them too: make bench DATA=path.npz"
 endif
 
-attack: $(VENV)/.product  ## attack the running product over sockets and say what held; ARGS="--database postgresql"
+attack: $(VENV)/.product  ## attack the running product over sockets and report which attacks succeed; ARGS="--database postgresql"
 	@$(IN_VENV)/python -m benchmarks.attack $(ARGS)
 
-nemesis: $(VENV)/.product  ## a quarter of an hour of faults, then docs/reliability.md; ARGS="--seed 7"
+nemesis: $(VENV)/.product  ## inject faults for a quarter of an hour and write docs/reliability.md; ARGS="--seed 7"
 	@$(IN_VENV)/python -m benchmarks.nemesis --report docs/reliability.md $(ARGS)
 
 deploy-figures: $(VENV)/.product  ## measure images, build and start on this machine's Docker engine, into docs/operations.md
@@ -95,7 +95,7 @@ clean:  ## remove the virtual environment and every cache; ./var with its experi
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis *.egg-info client/*.egg-info client/build
 	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
 
-# The locked packages, fetched once; pip leaves alone what is already there in the locked version.
+# The locked packages; pip skips those that are installed in the locked version.
 $(VENV)/.packages: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 	  echo "DermaTriage needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \

@@ -4,7 +4,7 @@
 
 Half a minute. Each draw is one calibration set; the recall of its threshold on the population is computed, not sampled.
 `--report` replaces this section of the page and leaves the rest. Expected: where each lesion counts once, at most 5 %
-of the draws break the promise on new lesions, beyond what the number of draws can tell; otherwise the exit status is 1.
+of the draws break the promise on new lesions, within the error of the number of draws; otherwise the exit status is 1.
 """
 
 import argparse
@@ -51,7 +51,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recalls:
-    """What one threshold reaches on the whole population.
+    """The recall of one threshold on the whole population.
 
     `every` is the share of lesions of which every photograph is called malignant, `one` the share where one is picked
     at random, and `photographs` the share of photographs, in which hard lesions weigh more.

@@ -1,4 +1,4 @@
-"""How fast is the dashboard with a thousand experiments, and one with thirteen trials of fifty epochs, in a browser?
+"""How fast is the dashboard in a browser, with a thousand experiments and one of thirteen trials with fifty epochs?
 
     python -m benchmarks.dashboard [--repeats 7]
 
@@ -51,7 +51,7 @@ LONG_TASKS = """() => { window.longest = 0; new PerformanceObserver((list) => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     timings: dict[str, list[Timing]] = {}
     with started() as browser:
         version = browser.version
@@ -60,9 +60,9 @@ def main() -> None:
                 database = Database(url)
                 fill(database)
                 with served(Path(folder), url) as home:
-                    timings[kind] = measure(browser, home, database, asked.repeats)
+                    timings[kind] = measure(browser, home, database, arguments.repeats)
                 database.close()
-    REPORT.write_text(report(timings, version, asked.repeats))
+    REPORT.write_text(report(timings, version, arguments.repeats))
     print(REPORT.read_text())
 
 
@@ -167,12 +167,12 @@ def _updates(browser: Browser, home: str, database: Database) -> Iterator[Timing
 def _eventually(page: Page, question: str) -> float:
     answer = 0.0
 
-    def asked() -> bool:
+    def is_true() -> bool:
         nonlocal answer
         answer = float(page.evaluate(question))
         return answer > 0
 
-    _wait(asked)
+    _wait(is_true)
     return answer
 
 

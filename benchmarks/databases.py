@@ -1,4 +1,4 @@
-"""Databases for benchmarks: migrated, on a real server with its durability on, and gone afterwards."""
+"""Databases for benchmarks: migrated, on a real server with durability on, and removed afterwards."""
 
 import tempfile
 import warnings

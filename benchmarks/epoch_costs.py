@@ -1,17 +1,17 @@
-"""What do an epoch and an answer of each network cost on this machine? Estimates of experiments start from it.
+"""The cost of an epoch and of a prediction of each network on this machine, for the estimates of experiments.
 
     python -m benchmarks.epoch_costs [--only CNN_v1 EffLite_v1] [--image-sizes 28 64] [--images 224]
 
 Trains each network with each recipe for two epochs on a few generated images, with random weights, and takes the second
 epoch, in which nothing is compiled any more: its processor seconds, spread evenly over the cores. Images of 28 and 64
 pixels; for the networks that resize inside the graph also of 128, and each with several input sizes.
-`service/experiments/costs.py` says how costs between these sizes follow. For an answer it takes the median run of the
+`service/experiments/costs.py` computes costs between these sizes. For a prediction it takes the median run of the
 exported graph on one image.
 
 Run it on an idle machine. Each measurement is written to service/experiments/costs.json at once, and marked
-`machine_was_busy` where other programs used more than a tenth of the processors meanwhile. A further run goes on:
-it measures what is missing, what was marked and what another machine measured. Everything takes about an hour on two
-cores.
+`machine_was_busy` where other programs used more than a tenth of the processors meanwhile. Another run
+continues: it measures what is missing, what was marked and what another machine measured. Everything takes about an
+hour on two cores.
 """
 
 import argparse
@@ -63,13 +63,15 @@ class Network:
 
 
 def main() -> None:
-    asked = _arguments()
-    networks = [each for each in all_networks() if each.architecture in asked.only and each.image_size in asked.sizes]
+    arguments = _arguments()
+    networks = [
+        each for each in all_networks() if each.architecture in arguments.only and each.image_size in arguments.sizes
+    ]
     seconds, was_busy = _watched(_start_seconds)
     if not was_busy:
-        _with(Costs.model_validate_json(asked.costs.read_text()), asked.costs, start_seconds=round(seconds, 1))
+        _with(Costs.model_validate_json(arguments.costs.read_text()), arguments.costs, start_seconds=round(seconds, 1))
     with tempfile.TemporaryDirectory() as name:
-        measure(networks, Path(name), asked.images, asked.costs)
+        measure(networks, Path(name), arguments.images, arguments.costs)
 
 
 def all_networks() -> list[Network]:
@@ -203,9 +205,9 @@ Result = TypeVar("Result")
 
 
 def _in_a_process(work: Callable[..., Result], *given: object) -> Result:
-    """In a process of its own: TensorFlow returns no memory before its process ends.
+    """Runs `work` in a process of its own, because TensorFlow returns no memory before its process ends.
 
-    `work` imports what imports Keras, after `configure` has chosen its backend.
+    `work` imports Keras only after `configure` has chosen its backend.
     """
     with ProcessPoolExecutor(
         1, mp_context=get_context("spawn"), initializer=configure, initargs=("tensorflow", SEED)
@@ -214,7 +216,7 @@ def _in_a_process(work: Callable[..., Result], *given: object) -> Result:
 
 
 def _watched(work: Callable[[], Result]) -> tuple[Result, bool]:
-    """The result, and whether other programs used much of the processors meanwhile."""
+    """The result, and whether other programs used much processor time meanwhile."""
     began, all_before, own_before = time.perf_counter(), _busy_seconds(), _own_seconds()
     result = work()
     others = _busy_seconds() - all_before - (_own_seconds() - own_before)
@@ -222,13 +224,13 @@ def _watched(work: Callable[[], Result]) -> tuple[Result, bool]:
 
 
 def _busy_seconds() -> float:
-    """Seconds that the processors of this machine have worked since it started, of all programs together."""
+    """Processor seconds of all programs on this machine since it started."""
     user, nice, system, _idle, _waiting, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_seconds() -> float:
-    """Those of this process and of the children it has waited for."""
+    """Processor seconds of this process and of its finished children."""
     return sum(os.times()[:4])
 
 
@@ -254,7 +256,7 @@ def _input_sizes(architecture: str, image_size: int) -> Sequence[int]:
 
 
 def _start_seconds() -> float:
-    """How long a trial's process takes before it trains: Python, Keras and TensorFlow."""
+    """Seconds until a trial's process trains, for the imports of Keras and TensorFlow."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import tensorflow, keras"], check=True, capture_output=True)
     return time.perf_counter() - began

@@ -32,44 +32,44 @@ def original(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def mutated(content: bytes, chance: random.Random) -> bytes:
+def mutated(content: bytes, rng: random.Random) -> bytes:
     """Bytes changed, cut out, repeated or put in; mostly few, so that headers stay readable."""
     changed = bytearray(content)
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
-        place = chance.randrange(len(changed)) if chance.random() < 0.5 else chance.randrange(min(64, len(changed)))
-        act = chance.randrange(5)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        place = rng.randrange(len(changed)) if rng.random() < 0.5 else rng.randrange(min(64, len(changed)))
+        act = rng.randrange(5)
         if act == 0:
-            changed[place] = chance.randrange(256)
+            changed[place] = rng.randrange(256)
         elif act == 1:
-            changed[place] ^= 1 << chance.randrange(8)
+            changed[place] ^= 1 << rng.randrange(8)
         elif act == 2:
-            del changed[place : place + chance.randrange(1, 40)]
+            del changed[place : place + rng.randrange(1, 40)]
         elif act == 3:
-            changed[place:place] = changed[place : place + chance.randrange(1, 40)]
+            changed[place:place] = changed[place : place + rng.randrange(1, 40)]
         else:
-            changed[place : place + 4] = chance.choice((b"\xff" * 4, b"\x00" * 4, b"\x7f\xff\xff\xff"))
+            changed[place : place + 4] = rng.choice((b"\xff" * 4, b"\x00" * 4, b"\x7f\xff\xff\xff"))
         changed = changed or bytearray(b"\x00")
     return bytes(changed)
 
 
 def with_checksums(content: bytes) -> bytes:
-    """A PNG whose checksums fit again, so that a mutant gets past them to the decoder behind."""
-    mended, at = bytearray(content), 8
-    while at + 12 <= len(mended):
-        end = at + 8 + int.from_bytes(mended[at : at + 4], "big")
-        if end + 4 > len(mended):
+    """A PNG whose checksums fit again, so that a mutant reaches the decoder."""
+    repaired, at = bytearray(content), 8
+    while at + 12 <= len(repaired):
+        end = at + 8 + int.from_bytes(repaired[at : at + 4], "big")
+        if end + 4 > len(repaired):
             break
-        mended[end : end + 4] = zlib.crc32(bytes(mended[at + 4 : end])).to_bytes(4, "big")
+        repaired[end : end + 4] = zlib.crc32(bytes(repaired[at + 4 : end])).to_bytes(4, "big")
         at = end + 4
-    return bytes(mended)
+    return bytes(repaired)
 
 
 def unclean(kind: str, number: int, seed: int = 1) -> tuple[int, list[str]]:
-    """How many of `number` mutants were decoded, and what else than a clean refusal happened."""
-    chance, content, decoded, found = random.Random(seed), original(kind), 0, []
+    """How many of `number` mutants were decoded, and every outcome other than a clean refusal."""
+    rng, content, decoded, found = random.Random(seed), original(kind), 0, []
     for _ in range(number):
-        mutant = mutated(content, chance)
-        if kind == "PNG" and chance.random() < 0.8:
+        mutant = mutated(content, rng)
+        if kind == "PNG" and rng.random() < 0.8:
             mutant = with_checksums(mutant)
         try:
             prepared = prepare(mutant, 28, MAX_PIXELS)

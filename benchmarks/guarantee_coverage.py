@@ -42,7 +42,7 @@ CONFIDENCE = 0.95
 TARGETS = (0.90, 0.95)
 SIZES = (98, 196)
 
-# Every promise is kept, and nothing shown, by scores that are all alike.
+# With equal scores every promise is kept and nothing is shown.
 LEAST_ROC_AUC = 0.7
 
 Floats = NDArray[np.float64]
@@ -74,7 +74,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How one rule fared over all draws; `broken` is the share whose recall fell below the target."""
+    """The results of one rule over all draws; `broken` is the share whose recall fell below the target."""
 
     rule: str
     target: float
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def draw_from_population(pool: Pool) -> Iterator[Coverage]:
-    """Calibrate on independent draws from the pool and judge by the recall on all of it, which is then exact."""
+    """Calibrate on independent draws from the pool and evaluate on all of it, where recall is exact."""
     for size in SIZES:
         for target in TARGETS:
             for rule in ALLOWED:
@@ -113,7 +113,7 @@ def draw_from_population(pool: Pool) -> Iterator[Coverage]:
 
 
 def split_in_two(pool: Pool) -> Iterator[Coverage]:
-    """Calibrate on some images, judge by the others: their number being finite, the judge errs too.
+    """Calibrate on some images and evaluate on the others, a finite sample whose recall has an error too.
 
     With k misses allowed among n, the misses among m others follow a beta-binomial law: the expected share is exact.
     """

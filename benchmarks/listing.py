@@ -1,11 +1,11 @@
-"""Do the queries stay quick? Ten thousand experiments and half a million epochs on both databases.
+"""Do the queries stay fast? Ten thousand experiments and half a million epochs on both databases.
 
     python -m benchmarks.listing [--experiments 10000] [--repeats 50]
 
 Fills a database with experiments of five trials of ten epochs each, most succeeded with a model, some running, a
-thousand queued, with all their events, then times what the API, the workers and the sweeper ask most. Takes about five
-minutes on two cores. Expected: every median below 250 ms, and below 50 ms where workers or the sweeper ask; otherwise
-the exit status is 1. Writes docs/queries.md.
+thousand queued, with all their events, then times the most frequent queries of the API, the workers and the sweeper.
+Takes about five minutes on two cores. Expected: every median below 250 ms, and below 50 ms for workers and the
+sweeper; otherwise the exit status is 1. Writes docs/queries.md.
 """
 
 import argparse
@@ -53,22 +53,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=50)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     timings: dict[str, list[Timing]] = {}
     for kind in ("sqlite", "postgresql"):
         with fresh_database(kind) as url:
             database = Database(url)
-            fill(database, asked.experiments)
-            timings[kind] = [measure(name, ask, asked.repeats) for name, ask in questions(database, asked.experiments)]
+            fill(database, arguments.experiments)
+            timings[kind] = [
+                measure(name, query, arguments.repeats) for name, query in queries(database, arguments.experiments)
+            ]
             database.close()
-    REPORT.write_text(report(timings, asked.experiments))
+    REPORT.write_text(report(timings, arguments.experiments))
     print(REPORT.read_text())
     return 0 if all(_is_quick(timing) for of in timings.values() for timing in of) else 1
 
 
 def _is_quick(timing: Timing) -> bool:
-    asker, _, _ = timing.what.partition(":")
-    return timing.median < MOST_MILLISECONDS[asker]
+    caller, _, _ = timing.what.partition(":")
+    return timing.median < MOST_MILLISECONDS[caller]
 
 
 def fill(database: Database, experiments: int) -> None:
@@ -86,19 +88,19 @@ def fill(database: Database, experiments: int) -> None:
         connection.execute(text("ANALYZE"))
 
 
-def questions(database: Database, experiments: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is asked most, and who asks it."""
-    chance = random.Random(0)
+def queries(database: Database, experiments: int) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The most frequent queries, each named after its caller."""
+    rng = random.Random(0)
 
-    def read(ask: Callable[[Session], Any]) -> Callable[[], object]:
-        def asking() -> object:
+    def read(query: Callable[[Session], Any]) -> Callable[[], object]:
+        def in_session() -> object:
             with database.read() as session:
-                return ask(session)
+                return query(session)
 
-        return asking
+        return in_session
 
     def some() -> str:
-        return _id(chance.randrange(experiments))
+        return _id(rng.randrange(experiments))
 
     def listed(session: Session, cursor: tuple[datetime, str] | None = None, status: str | None = None) -> Any:
         query = select(Experiment).where(Experiment.deleted_at.is_(None))
@@ -119,7 +121,7 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
     yield "API: events after the 40th", read(lambda session: _events_after(session, some(), 40))
     watched = [_id(number) for number in range(0, experiments, experiments // 100)]
     yield "API: news for the listeners of 100 experiments", lambda: Feed(database)._count(watched)
-    yield "worker: where a trial stands", read(lambda s: runs.standing(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
+    yield "worker: where a trial stands", read(lambda s: runs.claim_state(s, runs.Claim(f"{some()}-0", "", 0, 0, "")))
     yield "worker: claim of the next trial", lambda: _undone(database, _claim)
     yield "worker: heartbeat with an epoch", lambda: _undone(database, _heartbeat)
     yield "sweeper: expired leases", read(runs.with_expired_leases)
@@ -127,14 +129,14 @@ def questions(database: Database, experiments: int) -> Iterator[tuple[str, Calla
     yield "sweeper: queued trials by queue", read(queued_trials)
 
 
-def measure(question: str, ask: Callable[[], object], repeats: int) -> Timing:
-    ask()
+def measure(name: str, query: Callable[[], object], repeats: int) -> Timing:
+    query()
     milliseconds = []
     for _ in range(repeats):
         began = time.perf_counter()
-        ask()
+        query()
         milliseconds.append((time.perf_counter() - began) * 1000)
-    return Timing.of(question, milliseconds)
+    return Timing.of(name, milliseconds)
 
 
 def report(timings: dict[str, list[Timing]], experiments: int) -> str:

@@ -1,4 +1,4 @@
-"""How soon does the alert of live recall come, and how often without a reason? Simulated streams of known recall.
+"""How soon does the alert of live recall come, and how often is it a false alarm? Simulated streams of known recall.
 
     python -m benchmarks.live_recall [--streams 1000] [--seed 0] [--report docs/live-recall.md]
 
@@ -81,7 +81,7 @@ class Stream:
     malignant: NDArray[np.bool_]
 
     def periods(self, seen: int) -> list[Period]:
-        """The periods as they stand once so many lesions were seen."""
+        """The periods after the first `seen` lesions."""
         bounds = [*self.starts[self.starts < seen], seen]
         return [
             Period(*(Calls(*map(int, label)) for label in self.counts[end] - self.counts[start]))
@@ -138,7 +138,7 @@ def draw(scenario: Scenario, random: np.random.Generator) -> Stream:
 
 
 def follow(stream: Stream) -> Course:
-    """Reads the evidence after every verified miss: where all images are verified, nothing else raises it."""
+    """Reads the evidence after every verified miss: if all images are verified, only a miss raises it."""
     misses = np.flatnonzero(np.diff(stream.counts[:, 1, 2])) + 1
     alert_at = next(
         (

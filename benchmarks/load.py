@@ -1,7 +1,7 @@
 """Clients that upload images one after the other, each on a connection of its own, and time every answer.
 
-Requests are made beforehand and answers are not parsed beyond their length, so that on a machine that the client shares
-with the server it takes a small part of it.
+Requests are made beforehand and answers are not parsed beyond their length, so that the
+client takes a small part of the machine that it shares with the server.
 """
 
 import asyncio
@@ -58,10 +58,10 @@ def measure(port: int, requests: Sequence[bytes], clients: int, seconds: float) 
 async def _clients(port: int, requests: Sequence[bytes], clients: int, seconds: float, load: Load) -> None:
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    asking = [Client(requests[number::clients] or requests, began + seconds, load) for number in range(clients)]
-    for client in asking:
+    connections = [Client(requests[number::clients] or requests, began + seconds, load) for number in range(clients)]
+    for client in connections:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
-    await asyncio.gather(*(client.ended for client in asking))
+    await asyncio.gather(*(client.ended for client in connections))
     load.seconds = time.perf_counter() - began
 
 
@@ -78,7 +78,7 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -98,12 +98,12 @@ class Client(asyncio.Protocol):
         self._load.milliseconds.append((now - self._began) * 1000)
         self._load.failed += not self._received.startswith(b"HTTP/1.1 200")
         if now < self._until:
-            self._ask()
+            self._send()
         else:
             self.ended.set_result(None)
             self._transport.close()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         self._received, self._whole = b"", None
         self._began = time.perf_counter()
         self._transport.write(self._requests[self._sent % len(self._requests)])

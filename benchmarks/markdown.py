@@ -1,4 +1,4 @@
-"""What the pages of several benchmarks are made of, in Markdown."""
+"""Parts of the Markdown pages of several benchmarks."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

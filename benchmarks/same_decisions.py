@@ -1,4 +1,4 @@
-"""Whether every way to a prediction decides alike, on the test images of a data set file.
+"""Whether all ways to a prediction give the same decision, on the test images of a data set file.
 
     python -m benchmarks.same_decisions path.npz [--images 2005]
 
@@ -44,8 +44,8 @@ Decisions = Sequence[Decision]
 
 
 def main() -> int:
-    asked = _arguments()
-    images = read_split(asked.data, "test").images[: asked.images]
+    arguments = _arguments()
+    images = read_split(arguments.data, "test").images[: arguments.images]
     with tempfile.TemporaryDirectory(prefix="same-decisions-") as name:
         decided = decide(images, Path(name))
     print(table(decided))

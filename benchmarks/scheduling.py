@@ -3,7 +3,7 @@
     python -m benchmarks.scheduling [--trial-seconds 2]
 
 Times sleeping trials over one to eight real workers, and each transaction of a worker, on PostgreSQL; checks the
-simulation against the real workers, then lets it run 10,000 experiments on 100 and more. Takes about four minutes on
+simulation against the real workers, then simulates 10,000 experiments on 100 and more. Takes about four minutes on
 two cores. Expected: at least 90 % of the ideal speed on four workers, and a simulation within 15 % of what was
 measured, else the exit status is 1. Writes docs/scaling.md.
 """
@@ -61,7 +61,7 @@ class FanOut:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a slot trains, all the time."""
+    """The network that every slot trains."""
 
     name: str
     parameters: int
@@ -79,10 +79,10 @@ SCENARIOS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trial-seconds", type=float, default=2.0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with fresh_database("postgresql") as url:
         measured = measure(url)
-    fans = [fan_out(workers, asked.trial_seconds) for workers in WORKERS]
+    fans = [fan_out(workers, arguments.trial_seconds) for workers in WORKERS]
     rate = messages_a_second()
     expected = [predicted(fan, fans[0], measured.costs) for fan in fans]
     REPORT.write_text(report(measured, fans, expected, rate))
@@ -132,7 +132,7 @@ def messages_a_second() -> float:
 
 
 def predicted(fan: FanOut, alone: FanOut, costs: Costs) -> Outcome:
-    """The same phase in the simulation; a process' start is what one worker's trials took beside their sleep."""
+    """The same phase in the simulation; the start of a process is the overhead of the trials on one worker."""
     load = Load(
         experiments=fan.trials // TRIALS_A_WORKER,
         phases=(TRIALS_A_WORKER,),
@@ -179,14 +179,14 @@ worker.
 |---|---|---|---|---|---|
 {_fan_rows(fans, expected)}
 
-## Measured: what a worker asks of the database
+## Measured: the transactions of a worker
 
 | transaction, committed | milliseconds |
 |---|---|
 | claim of a trial | {costs.claim * 1000:.1f} |
 | heartbeat with an epoch | {costs.epoch * 1000:.1f} |
-| glance (every {heaviest.glance_every_seconds:g} s: cancelled, lost?) | {costs.glance * 1000:.1f} |
-| record of an end, and the look at its phase | {costs.record * 1000:.1f} |
+| status check (every {heaviest.status_check_every_seconds:g} s: cancelled, lost?) | {costs.status_check * 1000:.1f} |
+| record of an end, and the check of its phase | {costs.record * 1000:.1f} |
 | opening of a phase | {costs.open * 1000:.1f} |
 
 {CLIENTS} clients together write {measured.epochs_a_second:.0f} epochs a second, as {costs.at_once:.1f} clients would
@@ -205,8 +205,8 @@ measured ones. Parameters are facts; of the epochs' seconds only the first is me
 
 ## Arithmetic: what breaks first
 
-A slot that trains asks the database for one epoch every epoch and one glance every
-{heaviest.glance_every_seconds:g} s, and the store for a resume point (weights, Adam's two moments, best weights:
+A slot that trains asks the database for one epoch every epoch and one status check every
+{heaviest.status_check_every_seconds:g} s, and the store for a resume point (weights, Adam's two moments, best weights:
 {RESUME_SHARE * BYTES_A_PARAMETER} bytes a parameter) every {heaviest.resume_every_seconds:.0f} s.
 
 | | database, a slot | store, a slot | slots until one is full | which |

@@ -1,4 +1,4 @@
-"""The servers that are compared, as processes: how each is started, and what the kernel says of it."""
+"""The servers that are compared, as processes: how each is started, and its CPU time and memory."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.end_to_end.stack import free_port
 BENTOML = "1.4.40"
 READY_SECONDS = 180.0
 POLL_SECONDS = 0.01
-# Nothing reports home, and TensorFlow finds no GPU that the others would not use.
+# No telemetry, and no GPU for TensorFlow, because the other servers use none.
 QUIET = {"ORT_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -31,11 +31,11 @@ class Server:
     start_cpu_seconds: float
 
     def cpu_seconds(self) -> float:
-        """What its processes have used so far, in the kernel and out of it."""
+        """The CPU seconds of its processes so far, in user and kernel mode."""
         return sum(_cpu_seconds(pid) for pid in _tree(self.process.pid))
 
     def megabytes(self) -> tuple[float, float]:
-        """Resident, and proportional: what is shared counts in parts."""
+        """Resident memory, and proportional memory, which divides shared pages among their processes."""
         figures = [_memory(pid) for pid in _tree(self.process.pid)]
         return sum(resident for resident, _ in figures), sum(proportional for _, proportional in figures)
 
@@ -48,14 +48,14 @@ def service(settings: Mapping[str, object], port: int, checkout: Path = Path()) 
 
 
 def peer(module: str, model: Path, port: int, processes: int, threads: int) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of a server in `benchmarks/peers`, run by uvicorn as ours is, without its log."""
+    """Command and environment of a server in `benchmarks/peers`, run by uvicorn like this product, without its log."""
     command = [sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", "--port", str(port)]
     quiet = ["--workers", str(processes), "--log-level", "warning", "--no-access-log"]
     return [*command, *quiet], {"MODEL": str(model), "THREADS": str(threads)}
 
 
 def bento_environment(folder: Path) -> Path:
-    """Makes a virtual environment with BentoML, and ours of everything else that its server needs; returns `folder`."""
+    """Makes a virtual environment with BentoML and this product's versions of its other packages; returns `folder`."""
     same = [f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "pillow")]
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
@@ -93,7 +93,7 @@ def _wait_for_answer(name: str, process: subprocess.Popen[bytes], port: int, fir
     deadline, answer = time.monotonic() + READY_SECONDS, b""
     while not answer.startswith(b"HTTP/1.1 200"):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the server {name} did not answer; it last said {answer[:500]!r}")
+            raise RuntimeError(f"the server {name} did not answer; its last answer was {answer[:500]!r}")
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
             connection.settimeout(READY_SECONDS)
             connection.sendall(first)

@@ -1,7 +1,7 @@
 """An experiment's trials on many workers, as queues: slots, the database's transactions, the store's bandwidth.
 
-Trials are simulated one by one; what they do while they train (epochs, glances, resume points) is a steady load that
-slows the database and the store down. Validated against real processes by `benchmarks.scheduling`.
+Trials are simulated one by one; what they do while they train (epochs, status checks, resume points) is a constant load
+that slows the database and the store down. Validated against real processes by `benchmarks.scheduling`.
 """
 
 import heapq
@@ -16,7 +16,7 @@ class Costs:
 
     claim: float
     epoch: float
-    glance: float
+    status_check: float
     record: float
     open: float
     at_once: float
@@ -24,7 +24,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the cluster. Bytes are of one checkpoint and of one resume point."""
+    """The work of the cluster. Bytes are of one checkpoint and of one resume point."""
 
     experiments: int
     phases: tuple[int, ...]
@@ -35,7 +35,7 @@ class Load:
     checkpoint_bytes: float = 0.0
     resume_bytes: float = 0.0
     resume_every_seconds: float = 300.0
-    glance_every_seconds: float = 2.0
+    status_check_every_seconds: float = 2.0
     store_bytes_a_second: float = 1e9
 
     @property
@@ -59,11 +59,11 @@ class Outcome:
 
 
 class Overloaded(ValueError):
-    """The steady load alone is more than the database or the store can take."""
+    """The constant load alone exceeds the database or the store."""
 
 
 class Queue:
-    """Servers that take jobs in the order they come, slowed by a steady load beside them."""
+    """Servers that take jobs in order of arrival, slowed by a constant load."""
 
     def __init__(self, servers: int, speed: float) -> None:
         self._free = [0.0] * servers
@@ -71,7 +71,7 @@ class Queue:
         self.busy = 0.0
 
     def serve(self, moment: float, seconds: float) -> float:
-        """When a job that comes at `moment` is done."""
+        """The time at which a job that arrives at `moment` is done."""
         taken = seconds / self._speed
         ends = max(moment, heapq.heappop(self._free)) + taken
         heapq.heappush(self._free, ends)
@@ -80,8 +80,8 @@ class Queue:
 
 
 def steady_database(load: Load, costs: Costs) -> float:
-    """Share of the database that every slot's epochs and glances take while all slots train."""
-    seconds = costs.epoch / load.epoch_seconds + costs.glance / load.glance_every_seconds
+    """Share of the database that every slot's epochs and status checks take while all slots train."""
+    seconds = costs.epoch / load.epoch_seconds + costs.status_check / load.status_check_every_seconds
     return load.workers * seconds / costs.at_once
 
 
@@ -134,7 +134,7 @@ def simulate(load: Load, costs: Costs) -> Outcome:
 
 
 def most_workers(load: Load, costs: Costs) -> tuple[int, str]:
-    """The most slots that database and store bear, and which of the two gives in."""
+    """The most slots that database and store can serve, and which of the two is the limit."""
     one = replace(load, workers=1)
     shares = {"database": steady_database(one, costs), "store": steady_store(one)}
     first = max(shares, key=lambda name: shares[name])

@@ -31,7 +31,7 @@ class Curve:
 
 
 def training_curve(dataset: Path, calibration: CalibrationSpec, seed: int, epochs: int, folder: Path) -> Curve:
-    """Train CNN_v1 with W3 for all `epochs`, without early stopping, or go on where `folder` says it was.
+    """Train CNN_v1 with W3 for all `epochs`, without early stopping, or continue from the resume point in `folder`.
 
     With `source: validation` the network is trained on all of train and `selection` is the part that `seed` gives.
     """
@@ -46,7 +46,7 @@ def training_curve(dataset: Path, calibration: CalibrationSpec, seed: int, epoch
 
     def keep_scores(epoch: Epoch) -> None:
         path = folder / f"scores-{epoch.number}.npz"
-        # Epochs behind a resume point are told again. Only the last of them can lack its scores, and the model is it.
+        # Epochs before a resume point are reported again. Only the last, at which the model is, can lack its scores.
         if not path.exists():
             print(f"  {folder.name}, epoch {epoch.number} of {epochs}, {epoch.seconds:.1f} s", flush=True)
             with replacing(path) as beside, beside.open("wb") as file:

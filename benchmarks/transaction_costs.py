@@ -1,4 +1,4 @@
-"""What the transactions of a worker cost on PostgreSQL: seconds by one client, how many at once, bytes an epoch."""
+"""The costs of a worker's transactions on PostgreSQL: seconds by one client, how many at once, bytes an epoch."""
 
 import statistics
 import time
@@ -27,7 +27,7 @@ SPEC = ExperimentSpec(dataset="synthetic", architectures=("CNN_v1", "CNN_v2"))
 
 @dataclass(frozen=True)
 class Measured:
-    """Costs, and what an epoch's row and event take on disk with their indexes."""
+    """Costs, and the disk space of an epoch's row and event with their indexes."""
 
     costs: Costs
     epochs_a_second: float
@@ -44,14 +44,14 @@ def measure(url: str) -> Measured:
     epochs = [_timed(database, _epoch(claim, 1))[1] for claim in claims]
     rate = _epochs_a_second(database, claims[:CLIENTS])
     written = len(claims) + CLIENTS * (EPOCHS - 1)
-    glances = [_timed(database, _glance(claim))[1] for claim in claims]
+    checks = [_timed(database, _status_check(claim))[1] for claim in claims]
     size = (_bytes(database) - before) / written
     records = [_timed(database, _finish(claim))[1] for claim in claims]
     database.close()
     costs = Costs(
         claim=_typical([seconds for _, seconds in claimed]),
         epoch=_typical(epochs),
-        glance=_typical(glances),
+        status_check=_typical(checks),
         record=_typical(records),
         open=_typical([seconds for _, seconds in opened]),
         at_once=max(1.0, rate * _typical(epochs)),
@@ -87,12 +87,12 @@ def _epoch(claim: Claim, number: int) -> Callable[[Session], object]:
     return lambda session: runs.heartbeat(session, claim, LEASE, [report])
 
 
-def _glance(claim: Claim) -> Callable[[Session], object]:
-    return lambda session: runs.standing(session, claim)
+def _status_check(claim: Claim) -> Callable[[Session], object]:
+    return lambda session: runs.claim_state(session, claim)
 
 
 def _finish(claim: Claim) -> Callable[[Session], object]:
-    """What follows a trial's end: its record, and the look whether its phase has ended."""
+    """The end of a trial: its record, and the check whether its phase has ended."""
 
     def finish(session: Session) -> None:
         runs.finish_trial(session, claim, Collapsed(reason="bench", environment={}))

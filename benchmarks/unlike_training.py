@@ -1,11 +1,11 @@
-"""How often the warning `unlike_training` fires: on test lesions, and on what shows no lesion at all.
+"""How often the warning `unlike_training` fires: on test lesions, and on images without a lesion.
 
     python -m benchmarks.unlike_training DATA.npz [--epochs 6] [--seed 1] [--report docs/unlike-training.md]
 
 Trains CNN_v1 with W3 for a few epochs, finalises it as every experiment does, and judges the test images and 300 images
 of each strange kind with the bundle. Other detectors on the same network stand beside it. Takes about two minutes on
-two idle cores; what is trained stays under `--cache`, and a killed run goes on. Expected: about 1 % of the test images,
-and nearly everything strange but pages of text, which at 28x28 pixels are pale as skin.
+two idle cores; the trained network stays under `--cache`, and a killed run continues. Expected: about 1 % of the test
+images, and nearly everything strange but pages of text, which at 28x28 pixels are pale as skin.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Measured:
     images: dict[str, int]
     shares: dict[str, dict[str, float]]
     costs: dict[str, float]
-    told: dict[str, Any]
+    fit: dict[str, Any]
     epoch: int
     auc: float
 
@@ -85,7 +85,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Measured:
             for kind, images in kinds.items()
         },
         costs=_costs(scorer, test.images[:16]),
-        told=calibration["likeness"],
+        fit=calibration["likeness"],
         epoch=epoch,
         auc=metrics["roc_auc"],
     )
@@ -161,7 +161,7 @@ def _seconds(part: Callable[[], object]) -> float:
 
 def report(arguments: argparse.Namespace, measured: Measured) -> str:
     """The page, in Markdown."""
-    machine, told = environment(), measured.told
+    machine, fit = environment(), measured.fit
     facts = ", ".join(f"{name} {machine[name]}" for name in ("device", "cpus", "python", "keras", "backend"))
     names = list(next(iter(measured.shares.values())))
     rows = []
@@ -180,9 +180,9 @@ CNN_v1 with W3 on `{arguments.dataset.stem}` (sha256 `{sha256_of(arguments.datas
 {arguments.epochs} epochs of which epoch {measured.epoch} was chosen (test ROC AUC {measured.auc:.3f}). Machine: {facts}
 {machine["backend_version"]}.
 
-The warning is the Mahalanobis distance of {told["features"]} features (the mean of every channel behind each pooling
-layer) from {told["training_images"]:,} training images, {told["directions"]} directions kept, and a cut at the 99th
-percentile of the {told["calibration_images"]:,} calibration images; see
+The warning is the Mahalanobis distance of {fit["features"]} features (the mean of every channel behind each pooling
+layer) from {fit["training_images"]:,} training images, {fit["directions"]} directions kept, and a cut at the 99th
+percentile of the {fit["calibration_images"]:,} calibration images; see
 [the decision](decisions/0010-unlike-the-training-images.md). The other columns are detectors that were tried on the
 same network with a cut of the same kind, and not taken. **These figures flatter the warning:** its kind was chosen
 among about twenty variants, four of them here, by how they did on the same data set, test lesions included, and on

@@ -1,4 +1,4 @@
-"""A model that nobody trained, stored, recorded and promoted as every other: for measuring how fast one answers."""
+"""An untrained model, stored, recorded and promoted like any other, for measurements of speed."""
 
 import tempfile
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ def _network(architecture: str, number: int, spec: ExperimentSpec, storage: Stor
 
 
 def _claim(spec: ExperimentSpec, final: FinalSpec, database: Database) -> runs.Claim:
-    """The final trial of an experiment whose screening is taken for done."""
+    """The final trial of an experiment whose screening counts as done."""
     with database.write() as session:
         experiment_id = runs.submit(session, spec).id
         (trial,) = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id))

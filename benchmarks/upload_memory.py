@@ -1,4 +1,4 @@
-"""How much memory uploads can make a web process take: the worst ones within the limits, alone, twice and all together.
+"""The memory of a web process under uploads: the worst ones within the limits, alone, twice and all together.
 
     python -m benchmarks.upload_memory [--goal 300]
 
@@ -48,8 +48,8 @@ def main() -> int:
         rows = measure(Path(folder))
     print("| uploads | MB of the largest | answers | growth of the process at its peak, MB |\n|---|---|---|---|")
     for name, size, answers, growth in rows:
-        told = ", ".join(f"{number} x {status}" for status, number in sorted(answers.items()))
-        print(f"| {name} | {size / MEGABYTE:.1f} | {told} | {growth:.0f} |")
+        counts = ", ".join(f"{number} x {status}" for status, number in sorted(answers.items()))
+        print(f"| {name} | {size / MEGABYTE:.1f} | {counts} | {growth:.0f} |")
     unexpected = [name for name, _, answers, _ in rows if set(answers) - set(ACCEPTABLE)]
     above = [name for name, _, _, growth in rows if growth > goal]
     print(f"\nabove {goal:.0f} MB: {', '.join(above) or 'none'}; unexpected answers: {', '.join(unexpected) or 'none'}")
@@ -72,7 +72,7 @@ def measure(folder: Path) -> list[tuple[str, int, Counter[int], float]]:
     small = load.upload(png(28, 28), port)
     rows, kinds = [], {name: make() for name, make in SINGLE.items()}
     with servers.running("a", command, environment, port, small) as server:
-        ask(port, [small] * 200)
+        send_all(port, [small] * 200)
         memory = Memory(server.process.pid)
         for name, content in kinds.items():
             rows.append((name, len(content), *memory.growth(port, [load.upload(content, port)] * TIMES)))
@@ -104,7 +104,7 @@ class Memory:
         """How the requests were answered, all sent at once, and the growth at the peak meanwhile in MB."""
         (self._folder / "clear_refs").write_text("5")  # the peak begins anew
         print(f"{len(requests)} requests", file=sys.stderr)
-        answers = ask(port, requests)
+        answers = send_all(port, requests)
         return answers, (self._kilobytes("VmHWM") - self._before) * 1024 / MEGABYTE
 
     def _kilobytes(self, name: str) -> int:
@@ -112,13 +112,13 @@ class Memory:
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def ask(port: int, requests: Sequence[bytes]) -> Counter[int]:
+def send_all(port: int, requests: Sequence[bytes]) -> Counter[int]:
     with ThreadPoolExecutor(len(requests)) as threads:
         return Counter(threads.map(lambda request: _status(port, request), requests))
 
 
 def _status(port: int, request: bytes) -> int:
-    """The status of the answer, which is read to its end."""
+    """The status of the response, which is read to its end."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
         head, body = request.split(b"\r\n\r\n", 1)
@@ -149,14 +149,14 @@ def turned(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def png(width: int, height: int, colour: int = 6) -> bytes:
-    """A PNG of zeros, or of what its size says."""
+    """A PNG of zeros."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    squeezing = zlib.compressobj(1)
+    compressor = zlib.compressobj(1)
     row = bytes(1 + width * (4 if colour == 6 else 1))
-    data = b"".join(squeezing.compress(row) for _ in range(height)) + squeezing.flush()
+    data = b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 

@@ -1,4 +1,4 @@
-"""Alembic migrations, run by code so that no working directory or configuration file matters."""
+"""Alembic migrations, run by code, so that they need no working directory or configuration file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ def config(database: Database) -> Config:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Brings the schema to `revision`; what is already there stays."""
+    """Brings the schema to `revision`; existing rows stay."""
     command.upgrade(config(database), revision)
 
 
 def exists(url: str) -> bool:
-    """Whether there is a database of this product at `url`; nothing is made where there is none."""
+    """Whether there is a database of this product at `url`; does not create one."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         return False

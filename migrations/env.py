@@ -10,19 +10,19 @@ from sqlalchemy import Connection, text
 from models_store.database import Database
 from models_store.tables import Table, UtcDateTime
 
-ADVISORY_LOCK = 7_305_181_604  # any number that nothing else in the database locks
+ADVISORY_LOCK = 7_305_181_604  # an arbitrary number that no other lock in the database uses
 
 
 def plain_types(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
-    """A migration names only SQLAlchemy's own types, so that it still runs when the code has moved on."""
+    """A migration uses only SQLAlchemy's types, so that it still runs after changes of the code."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
 @contextmanager
 def tables_may_be_rebuilt(connection: Connection) -> Iterator[None]:
-    """Commits at the end. To alter a table SQLite rebuilds and drops it, which rows that refer to it would forbid.
+    """Commits at the end, with foreign keys off until then on SQLite, and checked before the commit.
 
-    Foreign keys are therefore off meanwhile, and checked before the commit.
+    To alter a table, SQLite rebuilds and drops it, which foreign keys to its rows would forbid.
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -42,8 +42,8 @@ def tables_may_be_rebuilt(connection: Connection) -> Iterator[None]:
 
 
 def run(database: Database) -> None:
-    # Several processes may start at once: the first migrates, the others wait and find nothing left to do. On SQLite
-    # the write lock that a writing transaction takes at its start does the same.
+    # Several processes may start at once: the first migrates, the others wait and find nothing to do. On SQLite the
+    # write lock at the start of the transaction has the same effect.
     with database.engine.connect().execution_options(dermatriage_write=True) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})

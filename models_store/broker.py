@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 WORK = "dermatriage.work"
 SWEEP_FAILURES = "dermatriage.sweep.failures"
 
-# A message is a wake-up call: losing it, or getting it twice, harms nothing, because the row is the truth. It is
-# acknowledged late so that a busy worker reserves no message that an idle one could answer.
+# A message is a wake-up: a lost or repeated one does no harm, because the row is the truth. It is acknowledged late so
+# that a busy worker reserves no message that an idle one could process.
 VISIBILITY_TIMEOUT_SECONDS = 24 * 3600
 
 
 def broker(settings: Settings) -> Celery:
-    """A Celery application without tasks: enough to send by name."""
+    """A Celery application without tasks, which sends tasks by name."""
     celery = Celery("dermatriage", broker=settings.broker_url)
     transport = {
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
@@ -41,8 +41,8 @@ def broker(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_default_queue="cpu",
         task_create_missing_queues=True,
-        # A worker with every slot taken fetches nothing. Bounding it by unacknowledged messages instead would leave it
-        # deaf for good once an acknowledgement fails because the broker died.
+        # A worker with every slot taken fetches nothing. A limit on unacknowledged messages instead would stop it for
+        # good once an acknowledgement fails because the broker died.
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=0,
         worker_hijack_root_logger=False,
@@ -54,15 +54,15 @@ def broker(settings: Settings) -> Celery:
 
 
 def wake(celery: Celery, queue: str, times: int = 1) -> None:
-    """Asks workers of `queue` to look for a queued trial. Raises `kombu.exceptions.OperationalError` without broker."""
+    """Wakes workers of `queue` to claim a queued trial. Raises `kombu.exceptions.OperationalError` without a broker."""
     for _ in range(times):
         celery.send_task(WORK, args=[queue], queue=queue)
 
 
 class Publisher:
-    """What a `Database` publishes with, after its commits and beside them: no request waits for the broker.
+    """Publishes the wake-ups of a `Database` after its commits, in another thread: no request waits for the broker.
 
-    A broker that is away costs only time: the sweeper sends what is missing.
+    An unreachable broker costs only time, because the sweeper sends missing wake-ups.
     """
 
     def __init__(self, celery: Celery) -> None:
@@ -80,13 +80,13 @@ class Publisher:
         for queue, trials in wake_ups.items():
             try:
                 wake(self._celery, queue, trials)
-            except Exception as error:  # whatever the broker's driver raises: the trials are safe in their rows
+            except Exception as error:  # the broker's driver raises many kinds; the trials are safe in their rows
                 log.warning("no worker was woken for %d trials on %s, the sweeper will: %s", trials, queue, error)
 
 
-def redis_at(url: str, patience_seconds: float = 2.0) -> Redis:
-    """A connection to the broker for what Celery does not do. Raises `redis.RedisError` once it is used in vain."""
-    return Redis.from_url(url, socket_connect_timeout=patience_seconds, socket_timeout=patience_seconds)
+def redis_at(url: str, timeout_seconds: float = 2.0) -> Redis:
+    """A connection to the broker without Celery. Its commands raise `redis.RedisError` if the broker is unreachable."""
+    return Redis.from_url(url, socket_connect_timeout=timeout_seconds, socket_timeout=timeout_seconds)
 
 
 def count_sweep_failure(broker: Redis) -> None:

@@ -63,12 +63,12 @@ class Database:
 
 
 def wake_after_commit(session: Session, queue: str) -> None:
-    """Asks for a worker of `queue` to be woken once this transaction is committed."""
+    """Sends a wake-up to `queue` once this transaction is committed."""
     session.info.setdefault(WAKE_UPS, Counter())[queue] += 1
 
 
 def release(session: Session) -> None:
-    """Returns the connection for others to use, while the caller reads the store; the rows it has read stay usable."""
+    """Returns the connection to the pool before the caller reads the store; the rows it has read stay usable."""
     session.close()
 
 
@@ -97,14 +97,14 @@ def _engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must begin no transactions: _begin_sqlite does
+    connection.isolation_level = None  # _begin_sqlite begins transactions, not the driver
     _switch_to_wal(connection)
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _switch_to_wal(connection: Any) -> None:
-    """The file keeps the mode.
+    """Switches the file to WAL mode, which it keeps.
 
     Where another process writes to the file at the moment of the switch, as when several start on a new file, SQLite
     fails at once with "database is locked" instead of waiting for `busy_timeout`.

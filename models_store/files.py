@@ -1,4 +1,4 @@
-"""Atomic writes: a file is the old one or the new one, whenever the machine stops. And checksums of files."""
+"""Atomic writes, after which a file is the old or the new one even if the machine stops, and checksums of files."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 def replacing(target: Path) -> Iterator[Path]:
     """Gives a path beside `target` to write to; on success flushes it to disk and renames it to `target`.
 
-    On an error, a full disk included, `target` stays as it was and what was half written is removed.
+    On an error, a full disk included, `target` stays as it was and the incomplete file is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}")

@@ -1,4 +1,4 @@
-"""Logs as JSON, a line each: never the bytes of an image, never a key."""
+"""Logs as lines of JSON, without the bytes of images and without keys."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ JSON = json.JSONEncoder(ensure_ascii=True, default=str)  # `json.dumps` would ma
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, place, message, and the fields that were given as ``extra={"fields": …}``."""
+    """Time, level, place, message, and the fields given as ``extra={"fields": …}``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -18,13 +18,13 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **self.circumstances(record),
+            **self.fields_of(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return JSON.encode(line)
 
-    def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
         return dict(getattr(record, "fields", {}))
 
 

@@ -9,11 +9,11 @@ from models_store.broker import redis_at
 from models_store.database import Database
 from models_store.settings import Settings
 
-PATIENCE_SECONDS = 3.0
+TIMEOUT_SECONDS = 3.0
 
 
 def unreachable(settings: Settings) -> list[str]:
-    """What does not answer, each with its cause; empty if everything does."""
+    """The services that do not answer, each with its cause; empty if all do."""
     found = []
     database = Database(settings.database_url)
     try:
@@ -23,7 +23,7 @@ def unreachable(settings: Settings) -> list[str]:
     finally:
         database.close()
     try:
-        with redis_at(settings.broker_url, PATIENCE_SECONDS) as broker:
+        with redis_at(settings.broker_url, TIMEOUT_SECONDS) as broker:
             broker.ping()
     except (RedisError, OSError) as error:
         found.append(f"the broker does not answer: {error}")

@@ -156,7 +156,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def passwords_are_in_their_urls(self) -> Self:
-        # Assigning marks a field as set by a person, which the embedded stack asks about; so only where it changes.
+        # Assigned only if it changes: assignment marks a field as set by a person, which the embedded stack reads.
         if self.database_password is not None:
             self.database_url = _with_password(self.database_url, self.database_password)
         if self.broker_password is not None:
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
 
 
 def _network(text: str) -> str:
-    ip_network(text)  # raises ValueError; uvicorn would take anything for the name of a socket
+    ip_network(text)  # raises ValueError; uvicorn would accept any text as the name of a socket
     return text
 
 

@@ -1,4 +1,4 @@
-"""Every table. Alembic's migrations build them; tests hold the two equal."""
+"""Every table. Alembic's migrations build them; a test compares the two."""
 
 import uuid
 from datetime import UTC, datetime
@@ -120,7 +120,7 @@ class EpochRow(Table):
 
 
 class TrialLog(Table):
-    """The end of what a trial's latest attempt printed."""
+    """The end of the log of a trial's latest attempt."""
 
     __tablename__ = "trial_logs"
 
@@ -132,7 +132,7 @@ class TrialLog(Table):
 
 
 class Event(Table):
-    """Something that happened to an experiment. Numbers follow the order of commits, so a reader misses none."""
+    """An event of an experiment. Numbers follow the order of commits, so a reader misses none."""
 
     __tablename__ = "events"
 
@@ -166,9 +166,9 @@ class Delivery(Deliverable, Table):
 
 
 class WebhookAddress(Table):
-    """Where webhooks go `since` then: the sha256 of the address, which may hold a secret. The last row counts.
+    """The address of webhooks from `since` on, as its sha256, because it may hold a secret. The last row counts.
 
-    Null: webhooks are off.
+    Null means that webhooks are off.
     """
 
     __tablename__ = "webhook_addresses"
@@ -179,7 +179,7 @@ class WebhookAddress(Table):
 
 
 class RecallAlert(Deliverable, Table):
-    """The webhook about a promise in doubt: one for each model, with the figures of that moment, never withdrawn."""
+    """The webhook about a promise in doubt: one for each model, with the figures at that time, never withdrawn."""
 
     __tablename__ = "recall_alerts"
     __table_args__ = (Index("ix_recall_alerts_due", "state", "due_at"),)
@@ -189,7 +189,7 @@ class RecallAlert(Deliverable, Table):
 
 
 class LiveRecallRow(Table):
-    """The live recall of a model as last counted; `outcomes` is how many rows of that table it was counted from."""
+    """The live recall of a model as last counted; `outcomes` is the number of rows of that table that were counted."""
 
     __tablename__ = "live_recalls"
 
@@ -203,7 +203,7 @@ class TestOpening(Table):
     """The opening of a test set: by which trial, for which frozen bundle, at which threshold. One row an experiment."""
 
     __tablename__ = "test_openings"
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it for its name
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
     trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))

@@ -1,4 +1,4 @@
-"""Which code ran: kept with every result, so that a figure can be traced to what produced it."""
+"""The version of the running code, stored with every result so that a figure can be traced to its code."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The commit of a source checkout, what `DERMATRIAGE_COMMIT` says in an image, else the package's version."""
+    """The commit of a source checkout, `DERMATRIAGE_COMMIT` in an image, otherwise the version of the package."""
     stated = os.environ.get("DERMATRIAGE_COMMIT")
     if stated:
         return stated

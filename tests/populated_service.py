@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from models_store.database import Database
 from models_store.experiment import phases
-from models_store.presence import Presence, tell
+from models_store.presence import Presence, send_heartbeat
 from models_store.store import registry
 from models_store.store.storage import Storage
 from models_store.tables import Event, PredictionRow
@@ -52,7 +52,7 @@ def populate(database: Database, storage: Storage, broker_url: str, folder: Path
         _store_predictions(session, f"mdl_{experiments[0]}", validations[0])
         _store_running(session)
     with Redis.from_url(broker_url) as broker:
-        tell(broker, WORKER, lasts_seconds=3600)
+        send_heartbeat(broker, WORKER, expiry_seconds=3600)
     return experiments
 
 

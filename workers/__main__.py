@@ -11,7 +11,7 @@ from models_store import logs
 from models_store.broker import WORK
 from models_store.settings import Settings
 from workers.worker import work
-from workers.worker.announcing import tell_in_background
+from workers.worker.announcing import heartbeats_in_background
 from workers.worker.cleaning import clean_in_background
 from workers.worker.context import Worker, create_worker, queues, slots
 
@@ -33,27 +33,27 @@ def main() -> None:
         worker.stopping.set()
 
     worker_shutting_down.connect(release_trials, weak=False)
-    setup_logging.connect(leave_as_it_is, weak=False)
-    celery_worker.safe_say = say_nothing
-    tell_in_background(worker)
+    setup_logging.connect(keep_logging, weak=False)
+    celery_worker.safe_say = print_nothing
+    heartbeats_in_background(worker)
     try:
         _run_trials(worker)
     finally:
         log.info("stopped; running trials were released")
 
 
-def say_nothing(*_message: object) -> None:
-    """Celery would print plain text among the JSON when it is asked to stop."""
+def print_nothing(*_message: object) -> None:
+    """Celery would print plain text among the JSON when it stops."""
 
 
-def leave_as_it_is(**_signal: object) -> None:
-    """Celery configures logging, and redirects what is printed, only where nobody answers its signal."""
+def keep_logging(**_signal: object) -> None:
+    """Celery configures logging, and redirects standard output, unless a receiver is connected to this signal."""
 
 
 def _run_trials(worker: Worker) -> None:
-    """Takes as many messages as there are slots and not one more, so that idle workers get the others.
+    """Takes at most one message for each slot, so that idle workers get the others.
 
-    Threads, because each only watches a subprocess; the warm shutdown then waits until every trial is released.
+    A slot is a thread, because it only watches a subprocess; the warm shutdown waits until every trial is released.
     """
     register_tasks(worker.celery, worker)
     worker.celery.worker_main(

@@ -1,6 +1,6 @@
 """``python -m workers.sweeper``: requeues expired trials, wakes workers, counts outcomes, cleans up, sends webhooks.
 
-Everything here is decided from rows and may run in any number of processes at once. Webhooks have a thread of their
+It works from rows alone and may run in any number of processes at once. Webhooks have a thread of their
 own, because a slow receiver must not delay the rest.
 """
 
@@ -34,10 +34,10 @@ PRUNE_SECONDS = 600.0
 
 
 class Sweeper:
-    """Sweeps for one worker's collaborators, each experiment and model in a transaction of its own.
+    """Sweeps with the collaborators of one worker, each experiment and model in a transaction of its own.
 
-    Raises nothing: a database or broker that is away ends one sweep, and what cannot be swept is left aside, logged and
-    counted, so that no row keeps the others waiting.
+    Raises nothing: an unreachable database or broker ends one sweep. An experiment or model that fails is skipped,
+    logged and counted, so that it does not delay the others.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -49,7 +49,7 @@ class Sweeper:
         try:
             self._apply_deadlines()
             self._each(ready_to_advance, self._advance)
-            wake_for_what_waits(self._worker)
+            send_missing_wake_ups(self._worker)
             self._each(counting.models_to_count, self._count, "model")
             self._each(deleted.with_files, self._remove_files)
             self._prune()
@@ -62,7 +62,7 @@ class Sweeper:
             log.exception("this sweep was cut short")
 
     def _apply_deadlines(self) -> None:
-        if self._is_fair():
+        if self._leases_could_be_renewed():
             self._each(runs.with_expired_leases, self._reclaim)
         self._each(runs.with_time_limit, self._in_transaction(runs.stop_overdue))
         self._each(runs.cancelling, self._in_transaction(runs.end_if_cancelled))
@@ -73,7 +73,7 @@ class Sweeper:
         with self._worker.database.read() as session:
             found = find(session)
         for each in found:
-            with self._left_aside_on_failure(f"{kind} {each}"):
+            with self._skipped_on_failure(f"{kind} {each}"):
                 step(each)
 
     def _in_transaction(self, step: Callable[[Session, str], object]) -> Callable[[str], None]:
@@ -84,13 +84,13 @@ class Sweeper:
         return in_transaction
 
     @contextmanager
-    def _left_aside_on_failure(self, name: str) -> Iterator[None]:
+    def _skipped_on_failure(self, name: str) -> Iterator[None]:
         try:
             yield
         except (DatabaseUnreachable, BrokerUnreachable, RedisError):
             raise
         except Exception:
-            log.exception("%s was left aside by this sweep", name)
+            log.exception("%s was skipped by this sweep", name)
             with broker.redis_at(self._worker.settings.broker_url, 5) as messages, suppress(RedisError):
                 broker.count_sweep_failure(messages)
 
@@ -104,7 +104,7 @@ class Sweeper:
             cleaning.remove_stored(self._worker, trial_id)
 
     def _advance(self, experiment_id: str) -> None:
-        """Fails an experiment whose stored spec no version of the contract accepts any more: nothing could end it."""
+        """Fails an experiment whose stored spec is no longer valid, because it could never end otherwise."""
         try:
             work.advance(self._worker, experiment_id)
         except ValidationError as invalid:
@@ -126,12 +126,12 @@ class Sweeper:
         moment = time.monotonic()
         if moment >= self._prunes_at:
             self._prunes_at = moment + PRUNE_SECONDS
-            with self._left_aside_on_failure("what is no longer kept"):
+            with self._skipped_on_failure("the removal of old files and rows"):
                 pruned = pruning.prune(self._worker.database, self._worker.storage, self._worker.settings)
                 log.info("removed what is no longer kept: %s", pruned)
 
-    def _is_fair(self) -> bool:
-        """Whether workers had the time to renew their leases since the database came back."""
+    def _leases_could_be_renewed(self) -> bool:
+        """Whether the database has answered for long enough that every worker could renew its leases."""
         moment = time.monotonic()
         if self._database_answers_since is None:
             self._database_answers_since = moment
@@ -139,26 +139,26 @@ class Sweeper:
 
 
 def ready_to_advance(session: Session) -> list[str]:
-    """Experiments none of whose trials is under way, the oldest first."""
+    """Unfinished experiments without an unfinished trial, the oldest first."""
     busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
     ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
     return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_EXPERIMENTS_A_SWEEP)))
 
 
-def wake_for_what_waits(worker: Worker) -> None:
-    """Sends the wake-up calls that are missing: one for each queued trial should be on its way."""
+def send_missing_wake_ups(worker: Worker) -> None:
+    """Sends wake-ups until there is one message for each queued trial."""
     with worker.database.read() as session:
         waiting = queued_trials(session)
     with broker.redis_at(worker.settings.broker_url, 5) as messages:
         for queue, trials in waiting.items():
-            on_the_way = int(messages.llen(queue))
-            missing = min(trials - on_the_way, MOST_WAKE_UPS_A_SWEEP)
+            sent = int(messages.llen(queue))
+            missing = min(trials - sent, MOST_WAKE_UPS_A_SWEEP)
             if missing > 0:
                 broker.wake(worker.celery, queue, missing)
 
 
 def queued_trials(session: Session) -> dict[str, int]:
-    """How many trials wait, by queue."""
+    """The number of queued trials by queue."""
     rows = session.execute(select(Trial.queue, func.count()).where(Trial.status == "queued").group_by(Trial.queue))
     return {queue: trials for queue, trials in rows}
 

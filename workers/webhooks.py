@@ -27,7 +27,7 @@ from models_store.tables import Delivery, Experiment, Model, RecallAlert
 from workers.worker.context import Worker
 
 log = logging.getLogger(__name__)
-# From the first byte sent to the last header of the answer, however slowly they come.
+# From the first byte sent to the last header of the answer.
 ANSWER_SECONDS = 10.0
 MOST_AT_ONCE = 20
 
@@ -47,14 +47,14 @@ class Message:
 def require_secret(settings: Settings) -> None:
     if settings.webhook_url and not settings.webhook_secret:
         raise WebhookSecretMissing(
-            "DERMATRIAGE_WEBHOOK_URL is set but DERMATRIAGE_WEBHOOK_SECRET is not; set one that the receiver knows too"
+            "DERMATRIAGE_WEBHOOK_URL is set but DERMATRIAGE_WEBHOOK_SECRET is not; set the one that the receiver uses"
         )
 
 
 def send_in_background(worker: Worker) -> Thread:
-    """Sends what is due, again and again, until the worker is asked to stop.
+    """Sends the webhooks that are due, again and again, until the worker stops.
 
-    Ends from before its address was set or changed are not sent.
+    Experiments that ended before the address was set or changed are not reported.
     """
     sending = Thread(target=_send_until_stopped, args=(worker,), name="webhooks", daemon=True)
     sending.start()
@@ -62,9 +62,9 @@ def send_in_background(worker: Worker) -> Thread:
 
 
 def send_due(worker: Worker) -> int:
-    """Sends what is due, one webhook after another, and returns how many; none without an address.
+    """Sends the webhooks that are due, one after another, and returns how many; none without an address.
 
-    No transaction is open while the receiver is waited for: each delivery is claimed first, for longer than it takes.
+    No transaction is open during a request: each delivery is claimed first, for longer than a request may take.
     """
     url, secret = worker.settings.webhook_url, worker.settings.webhook_secret
     if url is None or secret is None:
@@ -77,7 +77,7 @@ def send_due(worker: Worker) -> int:
 
 
 def signed_headers(secret: str, delivery_id: str, moment: datetime, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks. A secret that starts with `whsec_` is base64, any other is used as it is.
+    """The headers of Standard Webhooks. A secret that starts with `whsec_` is base64, any other is used unchanged.
 
     `DermaTriage-Signature`, the header of earlier versions, is sent for one more release.
     """
@@ -93,29 +93,29 @@ def signed_headers(secret: str, delivery_id: str, moment: datetime, body: bytes)
     }
 
 
-def note_address(worker: Worker) -> None:
+def record_address(worker: Worker) -> None:
     with worker.database.write() as session:
-        runs.note_address(session, worker.settings.webhook_url)
+        runs.record_address(session, worker.settings.webhook_url)
 
 
 def _send_until_stopped(worker: Worker) -> None:
-    is_noted = False
+    is_recorded = False
     while not worker.stopping.is_set():
         try:
-            if not is_noted:
-                note_address(worker)
-                is_noted = True
+            if not is_recorded:
+                record_address(worker)
+                is_recorded = True
             send_due(worker)
         except DatabaseUnreachable as error:
-            log.warning("webhooks wait, the database did not answer: %s", error)
+            log.warning("no webhooks were sent, the database did not answer: %s", error)
         except Exception:
-            log.exception("webhooks wait until the next sweep")
+            log.exception("sending webhooks failed; the next sweep tries again")
         worker.stopping.wait(worker.settings.sweep_seconds)
 
 
 def _next(worker: Worker) -> Message | None:
     with worker.database.write() as session:
-        delivery = runs.take_due(session, timedelta(seconds=ANSWER_SECONDS * 3))
+        delivery = runs.claim_due(session, timedelta(seconds=ANSWER_SECONDS * 3))
         if delivery is None:
             return None
         payload = _payload(session, delivery, worker.settings.address)
@@ -175,9 +175,9 @@ def _send(worker: Worker, url: str, secret: str, message: Message) -> None:
         log.warning("webhook %s was not delivered: %s", message.delivery_id, error)
     with worker.database.write() as session:
         if error is None:
-            runs.delivered(session, message.delivery_id)
+            runs.record_delivery(session, message.delivery_id)
         else:
-            runs.not_delivered(session, message.delivery_id, error)
+            runs.record_failed_delivery(session, message.delivery_id, error)
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:

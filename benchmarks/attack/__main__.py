@@ -3,8 +3,8 @@
     python -m benchmarks.attack [--database sqlite] [--only WORDS]
 
 Starts broker, worker, sweeper and web server with a fabricated champion, takes less than two minutes on two cores and
-leaves nothing behind. SQLite takes some of what PostgreSQL refuses, so try both. Expected: every line says held, else
-the exit status is 1. Needs Linux, whose /proc tells the memory of a process.
+leaves nothing behind. SQLite accepts some values that PostgreSQL refuses, so try both. Expected: every line is `held`,
+otherwise the exit status is 1. Needs Linux, whose /proc has the memory of a process.
 """
 
 import argparse
@@ -25,11 +25,11 @@ WIDTH = 160
 
 
 def main() -> int:
-    asked = _arguments()
+    arguments = _arguments()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: sys.exit("ended by a signal"))  # so that every process ends too
-    chosen = [attack for attack in ATTACKS if asked.only in attack.name]
-    with running(asked.database) as target:
+    chosen = [attack for attack in ATTACKS if arguments.only in attack.name]
+    with running(arguments.database) as target:
         tried = list(carry_out(chosen, target))
     out = Console(width=None if sys.stdout.isatty() else WIDTH)
     out.print(table(tried))
@@ -38,12 +38,12 @@ def main() -> int:
 
 
 def carry_out(attacks: Sequence[Attack], target: Target) -> Iterator[Tried]:
-    """Those that measure one after the other, the others side by side, what does harm at the end; then the log."""
+    """Runs attacks that measure one by one, the others in parallel, harmful ones at the end; then checks the log."""
     turns = {turn: [attack for attack in attacks if attack.turn is turn] for turn in Turn}
     for attack in turns[Turn.ALONE]:
         tried = _survived(attempt(attack, target), target)
         if not tried.finding.held:
-            target.renew("web")  # it may still be busy with what it should not have begun
+            target.renew("web")  # it may still be busy with the request
         yield tried
     with ThreadPoolExecutor(TOGETHER) as threads:
         yield from threads.map(lambda attack: attempt(attack, target), turns[Turn.TOGETHER])

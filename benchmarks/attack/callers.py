@@ -1,4 +1,4 @@
-"""Callers who pretend: to be many, to come from elsewhere, to be another, to be still allowed."""
+"""Callers with a false identity: many addresses, a foreign origin, another key, a revoked key."""
 
 import base64
 import time
@@ -9,35 +9,36 @@ import httpx
 from benchmarks.attack.findings import Attack, Finding, Turn, tally
 from benchmarks.attack.target import REQUESTS_PER_MINUTE, Target
 
-ASKED = REQUESTS_PER_MINUTE + 200
+REQUESTS = REQUESTS_PER_MINUTE + 200
 SESSIONS = 60
 STREAM_SECONDS = 8.0
 SPEC = {"dataset": "synthetic", "queue": "gpu"}
 
 
 def forwarded(target: Target) -> Finding:
-    """One address that says each time that it forwards for another."""
+    """One address that claims another X-Forwarded-For with each request."""
     with target.client() as client:
-        for number in range(ASKED):
+        for number in range(REQUESTS):
             address = f"203.0.113.{number % 250}, 198.51.100.{number // 250}"
             status = client.get("/v1/experiments", headers={"X-Forwarded-For": address}).status_code
             if status == 429:
                 break
     logged = "203.0.113." in target.log() or "198.51.100." in target.log()
-    told = f"{status} after {number + 1:,} requests; the log {'SHOWS' if logged else 'does not show'} such an address"
-    return Finding(status == 429 and not logged, told)
+    shows = "SHOWS" if logged else "does not show"
+    summary = f"{status} after {number + 1:,} requests; the log {shows} such an address"
+    return Finding(status == 429 and not logged, summary)
 
 
 def foreign_sign_in(target: Target) -> Finding:
     """A form on another site, in a browser that does not send Sec-Fetch-Site."""
-    key, told, held = target.key("read"), [], True
+    key, summary, held = target.key("read"), [], True
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{target.port + 1}"):
         with target.client(Origin=origin) as client:
             answer = client.post("/sign-in", data={"key": key, "next": "/"})
         begun = "set-cookie" in answer.headers
         held = held and not begun and 400 <= answer.status_code < 500
-        told.append(f"{origin}: {answer.status_code}{' and a cookie' if begun else ''}")
-    return Finding(held, ", ".join(told))
+        summary.append(f"{origin}: {answer.status_code}{' and a cookie' if begun else ''}")
+    return Finding(held, ", ".join(summary))
 
 
 def basic(target: Target) -> Finding:
@@ -69,14 +70,14 @@ def revoked_stream(target: Target) -> Finding:
 
 
 def sessions(target: Target) -> Finding:
-    """What a key may leave behind in browsers that nobody signs out."""
+    """Many sessions of one key that are never signed out."""
     key, first, begun = target.key("read"), "", []
     for _ in range(SESSIONS):
         with target.client(Origin=target.url, **{"Sec-Fetch-Site": "same-origin"}) as client:
             answer = client.post("/sign-in", data={"key": key, "next": "/"})
             begun.append(answer.status_code)
             first = first or answer.headers.get("set-cookie", "").split(";")[0]
-    time.sleep(2)  # what every web process may take to know
+    time.sleep(2)  # until every web process applies it
     with target.client(Cookie=first) as client:
         status = client.get("/v1/experiments").status_code
     bounded = status == 401 or begun.count(303) < SESSIONS
@@ -95,16 +96,16 @@ ATTACKS = (
 
 def _seconds_streamed(target: Target, key: str, experiment: str) -> float:
     """Until the server ends it, or a second after `STREAM_SECONDS`."""
-    began, address = time.monotonic(), f"{target.url}/v1/experiments/{experiment}/events"
+    started, address = time.monotonic(), f"{target.url}/v1/experiments/{experiment}/events"
     shown = {"Authorization": f"Bearer {key}"}
     try:
         with httpx.stream("GET", address, headers=shown, timeout=STREAM_SECONDS + 1, trust_env=False) as answer:
             answer.raise_for_status()
             for _ in answer.iter_raw():
-                if time.monotonic() - began > STREAM_SECONDS + 1:
+                if time.monotonic() - started > STREAM_SECONDS + 1:
                     break
     except httpx.RemoteProtocolError:
         pass  # ended without a last chunk
     except httpx.ReadTimeout:
         return STREAM_SECONDS + 1
-    return time.monotonic() - began
+    return time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Connections that take their time: slow senders, slow readers, and many that never say what they want."""
+"""Slow connections: slow senders, slow readers, and many incomplete requests."""
 
 import socket
 import time
@@ -22,45 +22,45 @@ def slow_body(target: Target) -> Finding:
         connection.settimeout(5)
         statuses = wire.statuses(connection.recv(65536))
         seconds = _seconds_open(connection, drip=b"x")
-    return Finding(statuses == [401] and seconds < CLOSED_SECONDS, f"answered {statuses}, {_told(seconds)}")
+    return Finding(statuses == [401] and seconds < CLOSED_SECONDS, f"answered {statuses}, {_closing(seconds)}")
 
 
 def slow_head(target: Target) -> Finding:
     """A header of one byte a second."""
     with _connected(target, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ") as connection:
         seconds = _seconds_open(connection, drip=b"x")
-    return Finding(seconds < CLOSED_SECONDS, _told(seconds))
+    return Finding(seconds < CLOSED_SECONDS, _closing(seconds))
 
 
 def slow_readers(target: Target) -> Finding:
-    """Nobody reads; what is sent nevertheless must not pile up in the server."""
+    """The clients never read; the responses must not fill the memory of the server."""
     address, length = _largest_asset(target)
-    asked = wire.head("GET", address)
+    request = wire.head("GET", address)
 
     def act() -> tuple[int, float]:
         with ExitStack() as readers:
             for _ in range(READERS):
-                readers.enter_context(_connected(target, asked, receive_buffer=4096))
+                readers.enter_context(_connected(target, request, receive_buffer=4096))
             time.sleep(1)
             return _health(target)
 
     (status, seconds), grown = target.peak(act)
     held = grown <= MOST_GROWTH_MB and seconds <= HEALTH_SECONDS
-    told = f"{READERS} of {length:,} bytes: {grown:+,.0f} MB at the peak; /healthz {status} in {seconds:.2f} s"
-    return Finding(held, told)
+    summary = f"{READERS} of {length:,} bytes: {grown:+,.0f} MB at the peak; /healthz {status} in {seconds:.2f} s"
+    return Finding(held, summary)
 
 
 def half_open(target: Target) -> Finding:
-    """Heads that stop in the middle: others are answered meanwhile, and all are closed in the end."""
+    """Incomplete heads: other requests are answered meanwhile, and all connections are closed in the end."""
     with ExitStack() as opened:
         begun = b"GET /healthz HTTP/1.1\r\nHost: loc"
         waiting = [opened.enter_context(_connected(target, begun)) for _ in range(HALF_OPEN)]
-        began = time.monotonic()
+        started = time.monotonic()
         status, seconds = max(_health(target) for _ in range(5))
-        left = sum(_seconds_open(one, began=began) >= CLOSED_SECONDS for one in waiting)
+        left = sum(_seconds_open(one, started=started) >= CLOSED_SECONDS for one in waiting)
     held = seconds <= HEALTH_SECONDS and left == 0
-    told = f"/healthz {status} in {seconds:.2f} s at most; {left} still open after {CLOSED_SECONDS:.0f} s"
-    return Finding(held, told)
+    summary = f"/healthz {status} in {seconds:.2f} s at most; {left} still open after {CLOSED_SECONDS:.0f} s"
+    return Finding(held, summary)
 
 
 ATTACKS = (
@@ -82,29 +82,29 @@ def _connected(target: Target, first: bytes, receive_buffer: int | None = None) 
         yield connection
 
 
-def _seconds_open(connection: socket.socket, drip: bytes = b"", began: float | None = None) -> float:
+def _seconds_open(connection: socket.socket, drip: bytes = b"", started: float | None = None) -> float:
     """Until the server closes the connection, at most `CLOSED_SECONDS`; `drip` is sent once a second."""
-    began = time.monotonic() if began is None else began
+    started = time.monotonic() if started is None else started
     connection.settimeout(1.0)
     with suppress(ConnectionError):
-        while time.monotonic() - began < CLOSED_SECONDS:
+        while time.monotonic() - started < CLOSED_SECONDS:
             with suppress(TimeoutError):
                 if not connection.recv(65536):
                     break
             if drip:
                 connection.sendall(drip)
-    return min(time.monotonic() - began, CLOSED_SECONDS)
+    return min(time.monotonic() - started, CLOSED_SECONDS)
 
 
-def _told(seconds: float) -> str:
+def _closing(seconds: float) -> str:
     return f"closed after {seconds:.1f} s" if seconds < CLOSED_SECONDS else f"still open after {seconds:.0f} s"
 
 
 def _health(target: Target) -> tuple[int, float]:
     """The status of /healthz, and the seconds that it took."""
     with target.client() as client:
-        began = time.monotonic()
-        return client.get("/healthz").status_code, time.monotonic() - began
+        started = time.monotonic()
+        return client.get("/healthz").status_code, time.monotonic() - started
 
 
 def _largest_asset(target: Target) -> tuple[str, int]:

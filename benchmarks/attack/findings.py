@@ -24,7 +24,7 @@ class Turn(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether the service held, and what happened."""
+    """Whether the service resisted, and what happened."""
 
     held: bool
     happened: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Attack:
-    """`success` says what the service would have done had the attack worked."""
+    """`success` describes what the service does if the attack works."""
 
     name: str
     success: str
@@ -50,13 +50,13 @@ class Tried:
 
 
 def attempt(attack: Attack, target: "Target") -> Tried:
-    """Carries an attack out; whatever it stumbles over counts against the service, so that nothing is in doubt."""
-    began = time.monotonic()
+    """Carries an attack out; an unexpected error counts as a success of the attack."""
+    started = time.monotonic()
     try:
         finding = attack.run(target)
     except Exception as error:
         finding = Finding(False, f"{type(error).__name__}: {error}")
-    tried = Tried(attack, finding, time.monotonic() - began)
+    tried = Tried(attack, finding, time.monotonic() - started)
     print(f"{'held  ' if finding.held else 'BROKEN'} {tried.seconds:5.1f} s  {attack.name}", file=sys.stderr)
     return tried
 
@@ -83,6 +83,6 @@ def table(tried: Sequence[Tried]) -> Table:
     shown = Table(*columns, box=None, header_style="bold", pad_edge=False, expand=True)
     for each in tried:
         verdict = "held" if each.finding.held else "[bold red]BROKEN[/]"
-        told = escape(each.attack.name), escape(each.attack.success), escape(each.finding.happened)
-        shown.add_row(*told, verdict, f"{each.seconds:.1f}")
+        cells = escape(each.attack.name), escape(each.attack.success), escape(each.finding.happened)
+        shown.add_row(*cells, verdict, f"{each.seconds:.1f}")
     return shown

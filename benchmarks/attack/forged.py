@@ -1,4 +1,4 @@
-"""Files that are not what they seem: a few bytes that claim much, and archives whose members share their bytes."""
+"""Forged files: a few bytes that claim a large image, and archives whose members share their bytes."""
 
 import io
 import random
@@ -52,19 +52,19 @@ def short_pngs() -> dict[str, bytes]:
 
 
 def small_png() -> bytes:
-    """An honest image of 28x28."""
+    """A valid image of 28x28."""
     return _saved(Image.new("RGB", (28, 28), (190, 120, 100)), "PNG")
 
 
 def large_bmp() -> bytes:
-    """An honest image of 10 MB, just below the largest upload."""
+    """A valid image of 10 MB, just below the largest upload."""
     return _saved(Image.new("RGB", (1900, 1800), (190, 120, 100)), "BMP")
 
 
 def packable_bmp() -> bytes:
-    """An honest image of 8 MB that deflate makes 300 KB of."""
-    chance = random.Random(1)
-    rows = b"".join(chance.randbytes(8) + bytes(248) for _ in range(1600 * 1600 * 3 // 256))
+    """A valid image of 8 MB that deflate compresses to 300 KB."""
+    rng = random.Random(1)
+    rows = b"".join(rng.randbytes(8) + bytes(248) for _ in range(1600 * 1600 * 3 // 256))
     return _saved(Image.frombytes("RGB", (1600, 1600), rows), "BMP")
 
 
@@ -98,7 +98,7 @@ def _deflated(content: bytes) -> bytes:
 
 
 def _shared(packed: bytes, plain: bytes) -> bytes:
-    """What both headers of a member say: version, flags, method, time, date, checksum and lengths."""
+    """The fields of both headers of a member: version, flags, method, time, date, checksum and lengths."""
     return struct.pack("<HHHHHIII", 20, 0, zipfile.ZIP_DEFLATED, 0, 33, zlib.crc32(plain), len(packed), len(plain))
 
 

@@ -1,4 +1,4 @@
-"""Odd inputs of odd places: forms, cursors, searches, keys, file names; and what the answers give away."""
+"""Odd inputs of odd places: forms, cursors, searches, keys, file names; and what the answers reveal."""
 
 import base64
 import csv
@@ -36,7 +36,7 @@ LEAKS = {
 
 
 def charsets(target: Target) -> Finding:
-    """The charset of a form is a codec of the sender's choice, and so are the names of its fields."""
+    """The sender chooses the charset of a form and the names of its fields."""
     key, statuses = target.key("predict", "read"), []
     for charset in CHARSETS:
         for name in FIELD_NAMES:
@@ -53,7 +53,7 @@ def charsets(target: Target) -> Finding:
 
 
 def cursors(target: Target) -> Finding:
-    """Cursors like those that the service gives out, with moments that no clock can turn."""
+    """Cursors like those that the service gives out, with times that no datetime can hold."""
     statuses: list[int] = []
     with target.client(target.key("read")) as client:
         for path in ("/v1/experiments", "/v1/models"):
@@ -65,12 +65,12 @@ def cursors(target: Target) -> Finding:
 
 def searches(target: Target) -> Finding:
     with target.client(target.key("read")) as client:
-        asked = [f"/?{name}={text}" for text in TEXTS for name in ("text", "status", "page", "cursor")]
-        return _no_error([client.get(address).status_code for address in asked])
+        addresses = [f"/?{name}={text}" for text in TEXTS for name in ("text", "status", "page", "cursor")]
+        return _no_error([client.get(address).status_code for address in addresses])
 
 
 def keys(target: Target) -> Finding:
-    """As a bearer's key, in the form that signs in, as a cookie and as an Idempotency-Key."""
+    """Odd keys as a bearer token, in the sign-in form, as a cookie and as an Idempotency-Key."""
     spec, statuses = b'{"dataset": "synthetic", "queue": "gpu"}', []
     posted = (wire.bearer(target.key("submit")), "Content-Type: application/json")
     for key in KEYS:
@@ -83,23 +83,23 @@ def keys(target: Target) -> Finding:
 
 
 def readiness(target: Target) -> Finding:
-    """With champions whose bundles are damaged and missing; the one before answers meanwhile, and again afterwards."""
-    told = []
+    """Champions whose bundles are damaged or missing; the one before answers meanwhile and afterwards."""
+    texts = []
     with target.client(target.key("admin")) as admin:
         for number, version in enumerate(target.models[1:]):
             network = target.stack.folder / "store" / "models" / version / "model.onnx"
             network.unlink() if number else network.write_bytes(b"damaged")
             admin.post(f"/v1/models/{version}/promote", json={"reason": "to be refused"}).raise_for_status()
-            told += _readiness(target)
+            texts += _readiness(target)
         admin.post(f"/v1/models/{target.models[0]}/promote", json={"reason": "again"}).raise_for_status()
-    seen = " ".join(told)
+    seen = " ".join(texts)
     leaks = [kind for kind, pattern in LEAKS.items() if re.search(pattern, seen)]
     leaks += ["its folder"] * (str(target.stack.folder) in seen)
     return Finding(not leaks, f"shows {', '.join(leaks)}" if leaks else "a word or two for each check")
 
 
 def spreadsheets(target: Target) -> Finding:
-    """What a spreadsheet would compute as soon as it opens the file."""
+    """A file name that a spreadsheet would compute as a formula."""
     with TemporaryDirectory() as folder:
         for name in FORMULAS:
             (Path(folder) / name).write_bytes(forged.small_png())
@@ -130,7 +130,7 @@ LOG = Attack("anything of the above", "an answer is 500", server_errors)
 
 
 def _no_error(statuses: list[int]) -> Finding:
-    """0 stands for no answer."""
+    """A status of 0 means no answer."""
     return Finding(all(0 < status < 500 for status in statuses), tally(statuses))
 
 
@@ -141,7 +141,7 @@ def _sent(target: Target, method: str, path: str, body: bytes, *lines: str) -> l
 
 
 def _like(cursor: str) -> list[str]:
-    """The cursor with its moment replaced; made up ones if it cannot be read."""
+    """The cursor with its time replaced; fabricated ones if it cannot be read."""
     try:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
@@ -151,13 +151,13 @@ def _like(cursor: str) -> list[str]:
 
 
 def _readiness(target: Target) -> list[str]:
-    """What /readyz says in the seconds in which a promotion reaches every web process."""
-    told = []
+    """The answers of /readyz in the seconds in which a promotion reaches every web process."""
+    texts = []
     with target.client() as client:
         for _ in range(LOOKS):
-            told.append(client.get("/readyz").text)
+            texts.append(client.get("/readyz").text)
             time.sleep(PROMOTION_SECONDS / LOOKS)
-    return told
+    return texts
 
 
 def _lines(log: str) -> list[dict[str, object]]:

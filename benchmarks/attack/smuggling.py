@@ -32,17 +32,17 @@ HEADS: dict[str, tuple[tuple[str, ...], bytes]] = {
 
 
 def h2c_offer(target: Target) -> Finding:
-    """What Java's HttpClient sends first to every server."""
+    """The first request of Java's HttpClient to every server."""
     body = wire.form(forged.small_png())
     kind, length = "Content-Type: multipart/form-data; boundary=edge", f"Content-Length: {len(body)}"
-    told = wire.head("POST", target.predict, wire.bearer(target.key("predict")), kind, length, *UPGRADES[0])
-    answers = [wire.statuses(wire.exchange(target.port, *parts)) for parts in ((told + body,), (told, body))]
+    head = wire.head("POST", target.predict, wire.bearer(target.key("predict")), kind, length, *UPGRADES[0])
+    answers = [wire.statuses(wire.exchange(target.port, *parts)) for parts in ((head + body,), (head, body))]
     return Finding(answers == [[200], [200]], f"in one packet {answers[0]}, in two {answers[1]}")
 
 
 def upgrade(target: Target) -> Finding:
     """Eight ways: an upgrade to h2c or WebSocket, a length or chunks, the body in the same packet or in the next."""
-    key, told = target.key("predict"), []
+    key, results = target.key("predict"), []
     for offer in UPGRADES:
         for is_chunked in (False, True):
             hidden, mark = _hidden()
@@ -50,39 +50,39 @@ def upgrade(target: Target) -> Finding:
             size = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(hidden)}"
             first = wire.head("POST", target.predict, wire.bearer(key), size, *offer)
             for parts in ((first + body,), (first, body)):
-                told.append(_seen(target, mark, *parts))
-    return Finding(set(told) == {"one answer"}, tally(told))
+                results.append(_result(target, mark, *parts))
+    return Finding(set(results) == {"one answer"}, tally(results))
 
 
-def hide(name: str, target: Target) -> Finding:
+def hidden_request(name: str, target: Target) -> Finding:
     """The first request once with a key and once without, whose body the service has no reason to read."""
     lines, before = HEADS[name]
-    told = []
+    results = []
     for shown in ((wire.bearer(target.key("predict")),), ()):
         hidden, mark = _hidden()
         sizes = {"length": len(hidden), "past": len(before + hidden), "hexed": f"{len(hidden):x}"}
         head = wire.head("POST", target.predict, *shown, *(line.format_map(sizes) for line in lines))
-        told.append(_seen(target, mark, head + before + hidden))
-    return Finding(set(told) == {"one answer"}, f"with a key {told[0]}, without {told[1]}")
+        results.append(_result(target, mark, head + before + hidden))
+    return Finding(set(results) == {"one answer"}, f"with a key {results[0]}, without {results[1]}")
 
 
 def _attacks() -> Iterator[Attack]:
     yield Attack("offer of h2c, as Java sends", "the upload is not judged", h2c_offer)
     yield Attack("hidden request: after an upgrade", SUCCESS, upgrade)
     for name in HEADS:
-        yield Attack(f"hidden request: {name}", SUCCESS, partial(hide, name))
+        yield Attack(f"hidden request: {name}", SUCCESS, partial(hidden_request, name))
 
 
 ATTACKS = tuple(_attacks())
 
 
 def _hidden() -> tuple[bytes, str]:
-    """A request, and its id, which the log tells if it is carried out."""
+    """A request, and its id, which is in the log if it is carried out."""
     mark = f"hidden-{uuid4().hex}"
     return wire.head("GET", "/v1/experiments", f"X-Request-Id: {mark}"), mark
 
 
-def _seen(target: Target, mark: str, *parts: bytes) -> str:
+def _result(target: Target, mark: str, *parts: bytes) -> str:
     statuses = wire.statuses(wire.exchange(target.port, *parts))
     if mark in target.log():
         return f"CARRIED OUT {statuses}"

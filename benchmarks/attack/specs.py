@@ -1,4 +1,4 @@
-"""Experiments that no one would ask for: refused, or done no worse than others."""
+"""Absurd experiments, which the service must refuse or run without harm."""
 
 import json
 import time
@@ -47,7 +47,7 @@ def long_strings(target: Target) -> Finding:
 
 
 def strange_strings(target: Target) -> Finding:
-    """A name may be strange if it comes back; whatever it is, it is no error of ours."""
+    """A strange name may be accepted if it comes back unchanged; it must cause no server error."""
     bodies = [_body(field, word) for word in STRANGE for field in STRINGS]
     bodies += [_body(field, [word]) for word in STRANGE for field in LISTS]
     statuses = _posted(target, [*bodies, *(_body(word, 1) for word in STRANGE)])
@@ -55,7 +55,7 @@ def strange_strings(target: Target) -> Finding:
 
 
 def endless_limit(target: Target) -> Finding:
-    """Whatever becomes of it, the sweeper lives and stops an experiment that runs longer than it may."""
+    """The sweeper must still run and stop an experiment at its time limit."""
     with target.client(target.key("read", "submit")) as client:
         answers = [client.post("/v1/experiments", json=RUNS | _limit(minutes)) for minutes in LONGEST]
         statuses = [answer.status_code for answer in answers]
@@ -63,13 +63,13 @@ def endless_limit(target: Target) -> Finding:
             _wait(partial(_status, client, accepted), ("running", *ENDED), BEGUN_SECONDS)
             time.sleep(SWEPT_SECONDS)
             client.post(f"/v1/experiments/{accepted}/cancel")
-        lives = target.stack.processes["sweeper"].poll() is None
+        is_running = target.stack.processes["sweeper"].poll() is None
         ordinary = client.post("/v1/experiments", json=RUNS | _limit(0.02)).json()["id"]
-        end = _wait(partial(_status, client, ordinary), ENDED, ENDED_SECONDS) if lives else "not tried"
+        end = _wait(partial(_status, client, ordinary), ENDED, ENDED_SECONDS) if is_running else "not tried"
         error = client.get(f"/v1/experiments/{ordinary}").json().get("error") or {}
-    held = lives and end == "failed" and error.get("kind") == "TimeLimitExceeded"
-    told = f"{statuses}; the sweeper {'lives' if lives else 'ENDED'}; an ordinary one past its limit: {end}"
-    return Finding(held and all(400 <= status < 500 for status in statuses), told)
+    held = is_running and end == "failed" and error.get("kind") == "TimeLimitExceeded"
+    summary = f"{statuses}; the sweeper {'runs' if is_running else 'ENDED'}; an ordinary one past its limit: {end}"
+    return Finding(held and all(400 <= status < 500 for status in statuses), summary)
 
 
 ATTACKS = (
@@ -103,9 +103,9 @@ def _status(client: Any, experiment_id: str) -> str:
     return str(client.get(f"/v1/experiments/{experiment_id}").json()["status"])
 
 
-def _wait(look: Any, wanted: tuple[str, ...], seconds: float) -> str:
-    """The first of `wanted`, or what it is after so many seconds."""
+def _wait(read_status: Any, wanted: tuple[str, ...], seconds: float) -> str:
+    """The first status of `wanted`, or the status after so many seconds."""
     deadline = time.monotonic() + seconds
-    while (found := look()) not in wanted and time.monotonic() < deadline:
+    while (found := read_status()) not in wanted and time.monotonic() < deadline:
         time.sleep(0.2)
     return str(found)

@@ -20,7 +20,7 @@ MODELS = 3
 REQUESTS_PER_MINUTE = 600
 ANSWER_SECONDS = 30.0
 HANGS_SECONDS = 10.0
-# Trials act; any that starts is under way until it is stopped.
+# Scripted trials; one that starts runs until it is stopped.
 ENDLESS = {"epochs": 1, "seconds": 600.0}
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Target:
-    """What runs, and how to reach it. `models` are the versions in the store, the champion first."""
+    """The running stack and its addresses. `models` are the versions in the store, the champion first."""
 
     stack: Stack
     database: Database
@@ -53,7 +53,7 @@ class Target:
             keys.revoke(session, key.split("_")[1])
 
     def client(self, key: str | None = None, **headers: str) -> httpx.Client:
-        """A connection for each request, so that what one of them broke is not taken for the next one's doing."""
+        """A connection for each request, so that the damage of one is not attributed to the next."""
         shown = {"Connection": "close", **headers} | ({} if key is None else {"Authorization": f"Bearer {key}"})
         return httpx.Client(base_url=self.url, headers=shown, timeout=ANSWER_SECONDS, trust_env=False, verify=False)
 
@@ -61,7 +61,7 @@ class Target:
         return self.stack.log("web")
 
     def peak(self, act: Callable[[], Result]) -> tuple[Result, float]:
-        """What `act` gives, and by how many megabytes the web processes grew at their peak meanwhile."""
+        """The result of `act`, and the growth of the web processes at their peak meanwhile, in megabytes."""
         pids = _tree(self.stack.processes["web"].pid)
         for pid in pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM starts anew at what is resident now
@@ -70,7 +70,7 @@ class Target:
         return result, (sum(_kilobytes(pid, "VmHWM") for pid in pids) - before) / 1024
 
     def start_again(self) -> list[str]:
-        """Names of the processes that had ended, or no longer answer; they run again."""
+        """Restarts the processes that have ended or no longer answer, and returns their names."""
         ended = [name for name, process in self.stack.processes.items() if process.poll() is not None]
         if "web" not in ended and not self._answers():
             ended.append("web")
@@ -109,7 +109,7 @@ def running(kind: str) -> Iterator[Target]:
 
 
 def _predict_path(target: Target) -> str:
-    """Where one image is judged, by the service's own description."""
+    """The address for one image, from the OpenAPI document of the service."""
     with target.client(target.key("read")) as client:
         paths = client.get("/openapi.json").raise_for_status().json()["paths"]
     return "/v1/predict" if "/v1/predict" in paths else "/predict"

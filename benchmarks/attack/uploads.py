@@ -24,11 +24,11 @@ VALID = (partial(forged.blank_png, 1, 40_000_000), partial(forged.blank_png, 800
 MEMORY = f"memory grows by more than {MOST_GROWTH_MB:.0f} MB"
 
 
-def judge(forge: Callable[[], bytes], most_mb: float, target: Target) -> Finding:
-    """One image; refused or judged, it may cost neither much memory nor much time."""
-    content, began = forge(), time.monotonic()
+def judge(make: Callable[[], bytes], most_mb: float, target: Target) -> Finding:
+    """One image; whatever the answer, it must cost neither much memory nor much time."""
+    content, started = make(), time.monotonic()
     status, grown = target.peak(partial(_predict, target, target.key("predict"), content))
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     held = grown <= most_mb and seconds <= MOST_SECONDS and status in (200, 413, 415, 422)
     return Finding(held, f"{len(content):,} bytes: {status}, {grown:+,.0f} MB at the peak, {seconds:.1f} s")
 
@@ -36,12 +36,12 @@ def judge(forge: Callable[[], bytes], most_mb: float, target: Target) -> Finding
 def short_pngs(target: Target) -> Finding:
     key = target.key("predict")
     seen = {name: _predict(target, key, content) for name, content in forged.short_pngs().items()}
-    told = ", ".join(f"{name}: {status}" for name, status in seen.items())
-    return Finding(all(status in (415, 422) for status in seen.values()), told)
+    summary = ", ".join(f"{name}: {status}" for name, status in seen.items())
+    return Finding(all(status in (415, 422) for status in seen.values()), summary)
 
 
 def many_large(target: Target) -> Finding:
-    """All at once; each may be judged or put off, but they may not all be in memory."""
+    """All at once; each may be answered or refused with 503, but they must not all be in memory."""
     request = wire.upload(target.predict, target.key("predict"), forged.large_bmp())
     with ThreadPoolExecutor(TOGETHER) as senders:
         send = partial(wire.exchange, target.port, request, patience=60.0)
@@ -52,7 +52,7 @@ def many_large(target: Target) -> Finding:
 
 
 def abandoned(target: Target) -> Finding:
-    """Heatmaps that nobody waits for; the next caller, who has another key, must not wait for them."""
+    """Heatmaps whose clients have disconnected; the next caller, with another key, must not wait for them."""
     path = f"{target.predict}?explain=true"
     request = wire.upload(path, target.key("predict"), forged.small_png())
     with ExitStack() as waiting:
@@ -60,16 +60,16 @@ def abandoned(target: Target) -> Finding:
             connection = waiting.enter_context(socket.create_connection((wire.LOCAL, target.port), 5))
             connection.sendall(request)
         time.sleep(1)  # they are read and wait for their turn
-    began = time.monotonic()
+    started = time.monotonic()
     status = _predict(target, target.key("predict"), forged.small_png(), path)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     return Finding(status == 200 and seconds <= MOST_DELAY_SECONDS, f"the next heatmap: {status} after {seconds:.1f} s")
 
 
-def batch_of_zips(forge: Callable[[int, bytes], bytes], target: Target) -> Finding:
-    archive = forge(MEMBERS, forged.packable_bmp())
+def batch_of_zips(make: Callable[[int, bytes], bytes], target: Target) -> Finding:
+    archive = make(MEMBERS, forged.packable_bmp())
     files = [("files", (f"{number}.zip", archive)) for number in range(ARCHIVES)]
-    began, lines, status = time.monotonic(), 0, 0
+    started, lines, status = time.monotonic(), 0, 0
     try:
         with (
             target.client(target.key("predict")) as client,
@@ -78,11 +78,11 @@ def batch_of_zips(forge: Callable[[int, bytes], bytes], target: Target) -> Findi
             status = answer.status_code
             for part in answer.iter_raw():
                 lines += part.count(b"\n")
-                if time.monotonic() - began > MOST_SECONDS:
+                if time.monotonic() - started > MOST_SECONDS:
                     break
     except httpx.TransportError:
         status = 0  # cut off
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     held = seconds <= MOST_SECONDS and 0 < status < 500
     return Finding(held, f"{ARCHIVES} x {len(archive):,} bytes: {status}, {lines:,} lines in {seconds:.1f} s")
 

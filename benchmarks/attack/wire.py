@@ -20,7 +20,7 @@ def bearer(key: str) -> str:
 
 
 def exchange(port: int, *parts: bytes, patience: float = 5.0, quiet: float = 0.7) -> bytes:
-    """All that comes back for `parts`, a packet each: until the server closes, or says nothing for `quiet` seconds.
+    """The whole response to `parts`, a packet each: until the server closes, or sends nothing for `quiet` seconds.
 
     The first byte may take `patience` seconds.
     """
@@ -47,8 +47,8 @@ def chunked(body: bytes) -> bytes:
 
 def form(content: bytes, name: bytes = b"file", filename: bytes = b"lesion.png", boundary: bytes = b"edge") -> bytes:
     """One file as the body of a multipart form."""
-    told = b'Content-Disposition: form-data; name="%b"; filename="%b"' % (name, filename)
-    return b"--%b\r\n%b\r\nContent-Type: image/png\r\n\r\n%b\r\n--%b--\r\n" % (boundary, told, content, boundary)
+    disposition = b'Content-Disposition: form-data; name="%b"; filename="%b"' % (name, filename)
+    return b"--%b\r\n%b\r\nContent-Type: image/png\r\n\r\n%b\r\n--%b--\r\n" % (boundary, disposition, content, boundary)
 
 
 def upload(path: str, key: str, content: bytes) -> bytes:

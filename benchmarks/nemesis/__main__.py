@@ -1,9 +1,9 @@
-"""Is anything lost, doubled or left, whatever happens? Hundreds of experiments under one fault after another.
+"""Is anything lost, duplicated or left over under faults? Hundreds of experiments under one fault after another.
 
     python -m benchmarks.nemesis [--database sqlite|postgresql|both] [--experiments 300] [--workers 4]
                                  [--fault-every 3] [--most-minutes 20] [--seed 0] [--report docs/reliability.md]
 
-Real processes on a real database, trials that act instead of training. Takes about five minutes a database on two
+Real processes on a real database; scripted trials do not train. Takes about five minutes a database on two
 cores. Expected: nothing broken, else the exit status is 1. The history of each run stays in `--histories`, if given.
 Some faults need root (a small disk) or a C compiler (a clock that jumps); without, the report says so.
 """
@@ -28,7 +28,7 @@ from models_store.database import Database
 from tests.end_to_end.stack import Stack
 
 MODELS = 3
-PLAY = {"epochs": 2, "seconds": 0.3, "seals": True}
+SCRIPT = {"epochs": 2, "seconds": 0.3, "seals": True}
 SETTINGS = {"max_attempts": "20", "requests_per_minute": "100000", "least_scratch_bytes": "1000000"}
 
 
@@ -42,39 +42,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--histories", type=Path, metavar="FOLDER")
-    asked = parser.parse_args()
-    kinds = ("sqlite", "postgresql") if asked.database == "both" else (asked.database,)
-    print(f"seed {asked.seed}", flush=True)
-    runs = [run(kind, asked) for kind in kinds]
-    told = report(runs)
-    print(told)
-    if asked.report:
-        asked.report.write_text(told)
+    arguments = parser.parse_args()
+    kinds = ("sqlite", "postgresql") if arguments.database == "both" else (arguments.database,)
+    print(f"seed {arguments.seed}", flush=True)
+    runs = [run(kind, arguments) for kind in kinds]
+    page = report(runs)
+    print(page)
+    if arguments.report:
+        arguments.report.write_text(page)
     return 1 if any(each.violations for each in runs) else 0
 
 
-def run(kind: str, asked: argparse.Namespace) -> Run:
-    """Submits, strikes, waits until every experiment has ended or the time is up, and looks."""
+def run(kind: str, arguments: argparse.Namespace) -> Run:
+    """Submits experiments, injects faults, waits until all have ended or the time is up, and checks the history."""
     with fresh_database(kind) as url, tempfile.TemporaryDirectory(prefix="nemesis-") as name:
         folder, victim, database = Path(name), Victim(url), Database(url)
-        keep = folder if asked.histories is None else asked.histories
+        keep = folder if arguments.histories is None else arguments.histories
         keep.mkdir(parents=True, exist_ok=True)
-        history = History(keep / f"{kind}-{asked.seed}.jsonl")
+        history = History(keep / f"{kind}-{arguments.seed}.jsonl")
         history.path.unlink(missing_ok=True)
-        history.add("asked", experiments=asked.experiments)
+        history.add("planned", experiments=arguments.experiments)
         stack = Stack(folder, url, dict(SETTINGS))
-        stack.direct(every=PLAY)
-        nemesis = Nemesis(stack, victim, history, random.Random(asked.seed), asked.workers)
+        stack.direct(every=SCRIPT)
+        nemesis = Nemesis(stack, victim, history, random.Random(arguments.seed), arguments.workers)
         began = time.monotonic()
         try:
             nemesis.prepare()
             models = populate(database, folder, MODELS)
-            stack.start(asked.workers)
-            callers = Callers(stack, history, models, asked.experiments, asked.seed)
+            stack.start(arguments.workers)
+            callers = Callers(stack, history, models, arguments.experiments, arguments.seed)
             callers.start()
-            _strike_until_over(nemesis, callers, database, began + asked.most_minutes * 60, asked.fault_every)
-            nemesis.mend()
-            _wait_until_over(database, began + asked.most_minutes * 60)
+            _inject_until_over(nemesis, callers, database, began + arguments.most_minutes * 60, arguments.fault_every)
+            nemesis.reset_clock()
+            _wait_until_over(database, began + arguments.most_minutes * 60)
             callers.stop()
             time.sleep(3)  # for the last predictions to be written
             seconds = time.monotonic() - began
@@ -85,17 +85,24 @@ def run(kind: str, asked: argparse.Namespace) -> Run:
             database.close()
         broken = violations(history.facts)
         return Run(
-            kind, asked.seed, seconds, asked.workers, starts(stack), list(history.facts), broken, dict(nemesis.untried)
+            kind,
+            arguments.seed,
+            seconds,
+            arguments.workers,
+            starts(stack),
+            list(history.facts),
+            broken,
+            dict(nemesis.untried),
         )
 
 
-def _strike_until_over(nemesis: Nemesis, callers: Callers, database: Database, deadline: float, every: float) -> None:
-    """Until what was submitted has ended, so that the last experiments are struck as the first were."""
+def _inject_until_over(nemesis: Nemesis, callers: Callers, database: Database, deadline: float, every: float) -> None:
+    """Injects faults until every experiment has ended, so that the last ones face as many as the first."""
     while time.monotonic() < deadline:
         if callers.submitted.is_set() and all_ended(database):
             return
         time.sleep(every)
-        nemesis.strike()
+        nemesis.inject_fault()
 
 
 def _wait_until_over(database: Database, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""Who uses the stack meanwhile: one submits, one cancels, one asks for predictions, one moves the champion."""
+"""The callers of the stack: threads that submit, cancel, request predictions and promote models."""
 
 import random
 import threading
@@ -19,7 +19,7 @@ SUBMIT_SECONDS, PREDICT_SECONDS, PROMOTE_SECONDS = 0.6, 0.1, 4.0
 
 
 class Callers:
-    """Each in a thread of its own, until `stop`. What was accepted or answered goes into the history at once."""
+    """Each in a thread of its own, until `stop`. Accepted and answered requests go into the history at once."""
 
     def __init__(self, stack: Stack, history: History, models: list[str], experiments: int, seed: int) -> None:
         self._url, self._history, self._models, self._most = (
@@ -43,49 +43,49 @@ class Callers:
             thread.join(60)
 
     def _submit(self) -> None:
-        """The key makes sure that an answer that was lost submits nothing twice."""
-        chance = random.Random(self._seed)
+        """With the idempotency key, a repeated request after a lost response submits nothing twice."""
+        rng = random.Random(self._seed)
         for _ in range(self._most):
-            key = uuid.UUID(int=chance.getrandbits(128)).hex
-            answer = self._insist(
+            key = uuid.UUID(int=rng.getrandbits(128)).hex
+            answer = self._retry(
                 lambda key=key: self._post("/v1/experiments", json=EXPERIMENT, headers={"Idempotency-Key": key})
             )
             if answer is None:
                 return
             experiment = answer["id"]
             self._history.add("accepted", experiment=experiment, key=key)
-            if chance.random() < CANCELLED_SHARE:
-                delay = chance.uniform(0, 60)
+            if rng.random() < CANCELLED_SHARE:
+                delay = rng.uniform(0, 60)
                 threading.Thread(target=self._cancel, args=(experiment, delay), daemon=True).start()
             self._ended.wait(SUBMIT_SECONDS)
         self.submitted.set()
 
     def _cancel(self, experiment: str, delay: float) -> None:
         self._ended.wait(delay)
-        if self._insist(lambda: self._post(f"/v1/experiments/{experiment}/cancel")) is not None:
+        if self._retry(lambda: self._post(f"/v1/experiments/{experiment}/cancel")) is not None:
             self._history.add("cancelling", experiment=experiment)
 
     def _predict(self) -> None:
         image = small_png()
         while not self._ended.wait(PREDICT_SECONDS):
-            asked = time.time()
+            requested_at = time.time()
             try:
                 answer = self._post("/predict", files={"file": ("a.png", image)})
             except httpx.HTTPError:
                 continue
-            told = {"prediction": answer["prediction_id"], "model": answer["model_version"]}
-            self._history.add("answered", **told, asked=asked)
+            fields = {"prediction": answer["prediction_id"], "model": answer["model_version"]}
+            self._history.add("answered", **fields, requested_at=requested_at)
 
     def _promote(self) -> None:
-        chance = random.Random(self._seed + 1)
+        rng = random.Random(self._seed + 1)
         while not self._ended.wait(PROMOTE_SECONDS):
             try:
-                self._post(f"/v1/models/{chance.choice(self._models)}/promote", json={"reason": "its turn"})
+                self._post(f"/v1/models/{rng.choice(self._models)}/promote", json={"reason": "its turn"})
             except httpx.HTTPError:
                 continue
 
-    def _insist(self, act: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-        """Again until it is accepted; None where that makes no sense, or nobody waits any more."""
+    def _retry(self, act: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """Repeats a request until it is accepted; None for a client error or after `stop`."""
         while not self._ended.is_set():
             try:
                 return act()

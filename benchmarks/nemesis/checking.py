@@ -1,18 +1,18 @@
-"""What a history proves: a pure function from the facts of a run to what they break.
+"""Checks a history: a pure function from the facts of a run to the broken invariants.
 
 Facts by kind, beside `at`:
 
-asked       how many experiments the run was to submit: experiments
+planned     the number of experiments that the run submits: experiments
 accepted    an experiment that was accepted: experiment, key (the idempotency key; an answer may come twice)
 cancelling  a cancellation that was accepted: experiment
-answered    a prediction that was answered: prediction, model, asked (the moment before)
+answered    a prediction that was answered: prediction, model, requested_at
 fault       what was done to the stack: name, began, ended, stops (web or database, where it stops one of them)
 opening     a trial opened the test set: experiment, trial, bundle, threshold
 ended       an experiment as it is on record: experiment, status, events (each number and status of an end), phases
 model       a model on record: experiment, version, bundle, threshold
 move        a move of the champion: id, version, previous, action, moved (its moment)
 recorded    predictions on record: predictions
-left        what is left behind: what
+left        something left behind: what
 """
 
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.nemesis.history import Fact
 
 ENDS = ("succeeded", "failed", "cancelled")
-# A web process looks for a new champion every 0.5 s and loads it; the README promises two seconds.
+# A web process checks for a new champion every 0.5 s and loads it; the README promises two seconds.
 STALE_SECONDS = 2.0
 # service/predictions/engine/recorder.py: 0.5 s and one write; after an outage, as long as the outage.
 UNWRITTEN_SECONDS = 2.5
@@ -47,13 +47,13 @@ def _ends(facts: dict[str, list[Fact]]) -> Iterator[str]:
         if len(experiments) > 1:
             yield f"the key {key} submitted {len(experiments)} experiments"
     accepted = set().union(*by_key.values())
-    for asked in facts["asked"]:
-        if len(by_key) < asked["experiments"]:
-            yield f"only {len(by_key)} of {asked['experiments']} experiments were submitted: refused, or not in time"
+    for planned in facts["planned"]:
+        if len(by_key) < planned["experiments"]:
+            yield f"only {len(by_key)} of {planned['experiments']} experiments were submitted: refused, or not in time"
     for lost in sorted(accepted - ended.keys()):
         yield f"{lost} was accepted and is lost"
     for strange in sorted(ended.keys() - accepted):
-        yield f"{strange} is on record, and nobody was told that it was accepted"
+        yield f"{strange} is on record, and no response accepted it"
     for experiment, fact in ended.items():
         if fact["status"] not in ENDS:
             yield f"{experiment} never ended: {fact['status']}"
@@ -61,9 +61,9 @@ def _ends(facts: dict[str, list[Fact]]) -> Iterator[str]:
         numbers = [event["number"] for event in fact["events"]]
         if numbers != list(range(1, len(numbers) + 1)):
             yield f"the events of {experiment} have gaps"
-        told = [event["status"] for event in fact["events"] if event["status"] in ENDS]
-        if told != [fact["status"]]:
-            yield f"{experiment} is {fact['status']} and tells of the ends {told}"
+        ends = [event["status"] for event in fact["events"] if event["status"] in ENDS]
+        if ends != [fact["status"]]:
+            yield f"{experiment} is {fact['status']} and its events have the ends {ends}"
         if fact["phases"] != sorted(set(fact["phases"])):
             yield f"a phase of {experiment} was opened twice: {fact['phases']}"
 
@@ -90,10 +90,10 @@ def _openings(facts: dict[str, list[Fact]]) -> Iterator[str]:
 
 def _champions(facts: dict[str, list[Fact]]) -> Iterator[str]:
     moves = sorted(facts["move"], key=lambda move: move["id"])
-    standing = [None, *(move["version"] for move in moves)]
-    for before, move in zip(standing, moves, strict=False):
+    champions = [None, *(move["version"] for move in moves)]
+    for before, move in zip(champions, moves, strict=False):
         if move["previous"] != before:
-            yield f"move {move['id']} of the champion follows {move['previous']}, and {before} stood"
+            yield f"move {move['id']} of the champion follows {move['previous']}, and the champion was {before}"
     away = _stopped(facts, "web", "database")
     for fact in facts["answered"]:
         since = {move["version"]: move["moved"] for move in moves if move["moved"] <= fact["at"]}
@@ -101,8 +101,9 @@ def _champions(facts: dict[str, list[Fact]]) -> Iterator[str]:
             yield f"{fact['prediction']} was answered by {fact['model']}, which had never been champion"
             continue
         after = [move["moved"] for move in moves if move["moved"] > since[fact["model"]]]
-        if after and fact["asked"] - after[0] - 2 * _overlap(away, after[0], fact["asked"]) > STALE_SECONDS:
-            late = fact["asked"] - after[0]
+        requested_at = fact["requested_at"]
+        if after and requested_at - after[0] - 2 * _overlap(away, after[0], requested_at) > STALE_SECONDS:
+            late = requested_at - after[0]
             yield f"{fact['prediction']} was answered by {fact['model']} {late:.1f} s after another was champion"
 
 

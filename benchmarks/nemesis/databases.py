@@ -29,7 +29,7 @@ class Victim:
         return self.url.startswith("postgresql")
 
     def pause(self, seconds: float) -> None:
-        """Nothing is answered (PostgreSQL), or nothing can be written (SQLite), for so long."""
+        """Stops all answers (PostgreSQL) or all writes (SQLite) for so many seconds."""
         if not self.is_postgresql:
             with sqlite3.connect(self.place, isolation_level=None, timeout=30) as connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -46,12 +46,12 @@ class Victim:
                 os.kill(pid, signal.SIGCONT)
 
     def restart(self, seconds: float) -> None:
-        """Ends PostgreSQL without a word to anyone, and starts it again after so long: it recovers from its log."""
+        """Kills PostgreSQL and starts it again after so many seconds: it recovers from its log."""
         pid = self._postmaster()
         command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
         executable, owner = Path(f"/proc/{pid}/exe").resolve(), Path(f"/proc/{pid}").stat()
         os.kill(pid, signal.SIGQUIT)
-        while _lives(pid):
+        while _is_running(pid):
             time.sleep(0.05)
         time.sleep(seconds)
         subprocess.Popen(
@@ -73,7 +73,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     with suppress(OSError):
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     return False

@@ -1,4 +1,4 @@
-"""What may happen to a running stack. Each fault acts and, a false clock apart, mends what it did."""
+"""Faults of a running stack. Each one acts and then restores the stack, except for a false clock."""
 
 import os
 import random
@@ -30,7 +30,7 @@ SPURIOUS_MESSAGES = 5
 
 @dataclass(frozen=True)
 class Fault:
-    """`weight` says how often it happens beside the others; `stops` what answers nobody meanwhile."""
+    """`weight` is its relative frequency; `stops` names the parts that do not answer meanwhile."""
 
     name: str
     act: Callable[[], None]
@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass
 class Nemesis:
-    """Does one thing after another to a stack whose workers stand behind proxies, on a small disk, with a false clock.
+    """Injects faults into a stack whose workers are behind proxies, on a small disk, with a false clock.
 
     `untried` gives the reason for each fault that this machine or database does not allow.
     """
@@ -48,7 +48,7 @@ class Nemesis:
     stack: Stack
     victim: Victim
     history: History
-    chance: random.Random
+    rng: random.Random
     workers: int
     untried: dict[str, str] = field(default_factory=dict)
     _proxies: list[Proxy] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Nemesis:
             Fault("a worker gets SIGSTOP for longer than a lease", self._stop_worker, 2),
             Fault("partition of a worker and the broker", lambda: self._partition(self._broker), 2),
             Fault("every message is lost", self._lose_messages, 2),
-            Fault("every message comes twice, and some that nobody sent", self._double_messages, 2),
+            Fault("every message comes twice, and some that nobody sent", self._duplicate_messages, 2),
             Fault("the database stands still", lambda: self.victim.pause(PAUSE_SECONDS), 2, ["database"]),
         ]
         if self.victim.is_postgresql:
@@ -86,20 +86,20 @@ class Nemesis:
         faults += [*self._with_small_disk(), *self._with_false_clock()]
         self.faults = faults
 
-    def strike(self) -> None:
-        """One fault, chosen by weight, into the history with its beginning and its end."""
-        fault = self.chance.choices(self.faults, [each.weight for each in self.faults])[0]
+    def inject_fault(self) -> None:
+        """Injects one fault, chosen by weight, and records its start and end in the history."""
+        fault = self.rng.choices(self.faults, [each.weight for each in self.faults])[0]
         began = time.time()
         fault.act()
         self.history.add("fault", name=fault.name, stops=list(fault.stops), began=began, ended=time.time())
 
-    def mend(self) -> None:
-        """After the last fault: the clock is right again."""
+    def reset_clock(self) -> None:
+        """Sets the clock right after the last fault."""
         if JUMPING in self.stack.changes:
             self._clock.write_text("0")
 
     def close(self) -> None:
-        """Whatever happened: no disk stays mounted, and no proxy listens."""
+        """Unmounts the disk and closes the proxies."""
         for proxy in self._proxies:
             proxy.close()
         if CROWDED in self.stack.changes:
@@ -113,7 +113,7 @@ class Nemesis:
         trials = [pid for pid, command in self.stack.marked().items() if "scripted_trial" in command]
         if trials:
             with suppress(ProcessLookupError):
-                os.killpg(self.chance.choice(trials), signal.SIGKILL)
+                os.killpg(self.rng.choice(trials), signal.SIGKILL)
 
     def _kill_worker(self) -> None:
         self._renew(self._any_worker())
@@ -157,12 +157,12 @@ class Nemesis:
         with suppress(RedisError), self.stack.redis() as redis:
             redis.flushall()
 
-    def _double_messages(self) -> None:
+    def _duplicate_messages(self) -> None:
         with suppress(RedisError), self.stack.redis() as redis:
             if waiting := redis.lrange("cpu", 0, -1):
                 redis.lpush("cpu", *waiting)
         celery = broker(Settings(broker_url=self.stack.broker_url, _env_file=None))
-        with suppress(Exception):  # whatever the driver raises while the broker is away
+        with suppress(Exception):  # the driver raises many kinds while the broker is unreachable
             wake(celery, "cpu", SPURIOUS_MESSAGES)
         celery.close()
 
@@ -196,10 +196,10 @@ class Nemesis:
         self._clock = self.stack.folder / "clock"
         self._clock.write_text("0")
         self.stack.changes[JUMPING] = {"LD_PRELOAD": str(library), "FALSE_CLOCK": str(self._clock)}
-        return [Fault(name, self._turn_clock, 2)]
+        return [Fault(name, self._set_clock, 2)]
 
-    def _turn_clock(self) -> None:
-        self._clock.write_text(self.chance.choice(CLOCKS))
+    def _set_clock(self) -> None:
+        self._clock.write_text(self.rng.choice(CLOCKS))
 
     def _any_worker(self) -> str:
-        return f"worker{self.chance.randrange(self.workers)}"
+        return f"worker{self.rng.randrange(self.workers)}"

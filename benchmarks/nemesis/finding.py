@@ -1,4 +1,4 @@
-"""What is on record, and what is left, once a run is over: the last facts of its history."""
+"""The records and leftovers at the end of a run: the last facts of its history."""
 
 import json
 import time
@@ -20,7 +20,7 @@ LEFT_SECONDS = 30.0
 
 
 def find(stack: Stack, history: History, database: Database, others: set[str]) -> None:
-    """Adds what the database, the store, the disk and the list of processes say; `others` are not of this run."""
+    """Adds facts from the database, the store, the disk and the processes; `others` are not of this run."""
     for line in _lines(stack, ".openings"):
         seen = {"experiment": line["experiment_id"], "trial": line["trial_id"], "fence": line["fence"]}
         history.add("opening", **seen, bundle=line["bundle_sha256"], threshold=line["threshold"])
@@ -40,8 +40,8 @@ def find(stack: Stack, history: History, database: Database, others: set[str]) -
             made = {"bundle": model.bundle_sha256, "threshold": model.threshold}
             history.add("model", experiment=model.experiment_id, version=model.version, **made)
         for step in session.scalars(select(Promotion).order_by(Promotion.id)):
-            told = {"id": step.id, "version": step.version, "previous": step.previous, "action": step.action}
-            history.add("move", **told, moved=step.created_at.timestamp())
+            fields = {"id": step.id, "version": step.version, "previous": step.previous, "action": step.action}
+            history.add("move", **fields, moved=step.created_at.timestamp())
         history.add("recorded", predictions=list(session.scalars(select(PredictionRow.id))))
         stored = {row.store_key for row in session.scalars(select(Model))}
     for what in _left(stack, stored):
@@ -49,7 +49,7 @@ def find(stack: Stack, history: History, database: Database, others: set[str]) -
 
 
 def all_ended(database: Database) -> bool:
-    """Whether every experiment is known to have ended; a database that is away knows nothing."""
+    """Whether every experiment is known to have ended; false while the database is unreachable."""
     try:
         with database.read() as session:
             return session.scalar(select(Experiment.id).where(Experiment.status.not_in(ENDS)).limit(1)) is None
@@ -67,7 +67,7 @@ def _end(event: Event) -> str | None:
 
 
 def _left(stack: Stack, stored: set[str]) -> list[str]:
-    """What is still there after a while in which it may go."""
+    """What is still there after `LEFT_SECONDS`."""
     storage = Storage(str(stack.folder / "store"))
 
     def processes() -> list[str]:
@@ -82,12 +82,12 @@ def _left(stack: Stack, stored: set[str]) -> list[str]:
         points = storage.keys(FOLDERS["resume_points"])
         return [f"in the store, {key}" for key in (*sorted(bundles), *points)]
 
-    return [*_patiently(processes), *_patiently(folders), *_patiently(files)]
+    return [*_after_waiting(processes), *_after_waiting(folders), *_after_waiting(files)]
 
 
-def _patiently(look: Callable[[], list[str]]) -> list[str]:
+def _after_waiting(find_left: Callable[[], list[str]]) -> list[str]:
     deadline = time.monotonic() + LEFT_SECONDS
-    while (found := look()) and time.monotonic() < deadline:
+    while (found := find_left()) and time.monotonic() < deadline:
         time.sleep(0.5)
     return found
 

@@ -1,4 +1,4 @@
-"""What was asked, answered, done and found during a run: a list of facts, each with its moment, kept as JSON lines."""
+"""The history of a run: a list of facts, each with its time, kept as JSON lines."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ Fact = dict[str, Any]
 
 
 class History:
-    """Appended to by every thread of the run. `at` is Unix time in seconds, the clock of the database's machine too."""
+    """Every thread of the run appends to it. `at` is Unix time in seconds, by the same clock as the database."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()

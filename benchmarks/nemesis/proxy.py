@@ -1,4 +1,4 @@
-"""A TCP proxy that can stall: nothing is refused or closed, and nothing gets through, as in a partition."""
+"""A TCP proxy that can stall: it keeps connections open and forwards nothing, as in a network partition."""
 
 import socket
 import threading

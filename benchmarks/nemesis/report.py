@@ -1,4 +1,4 @@
-"""docs/reliability.md: what was done, what became of it, and what broke."""
+"""docs/reliability.md: faults, outcomes and broken invariants."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 @dataclass(frozen=True)
 class Run:
-    """One database, and everything that happened on it."""
+    """The run on one database, with its facts."""
 
     database: str
     seed: int
@@ -124,7 +124,7 @@ def _seconds(run: Run) -> list[float]:
 
 
 def _failed(run: Run) -> str:
-    """Why experiments failed, which is an end like another, and how often."""
+    """Why experiments failed, and how often."""
     why = Counter(
         (fact.get("error") or {}).get("message", "") for fact in run.of("ended") if fact["status"] == "failed"
     )

@@ -1,6 +1,6 @@
 """The floor under any server of this kind: an endpoint that decodes and runs ONNX Runtime, and nothing else.
 
-No keys, limits, checks of what is uploaded, warnings, record, metrics or log, and one model for ever.
+No keys, limits, checks of what is uploaded, warnings, record, metrics or log, and one fixed model.
 Serve it with uvicorn; MODEL names the ONNX file and THREADS the threads of one run.
 """
 
@@ -20,7 +20,7 @@ app = FastAPI()
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, float]:
-    """On the event loop: a visit to a thread would cost more than a small network takes."""
+    """Runs on the event loop: a thread would cost more than a small network takes."""
     with Image.open(io.BytesIO(await file.read())) as image:
         pixels = np.asarray(image.convert("RGB"))[np.newaxis]
     (probabilities,) = session.run(["probability_malignant"], {"image": pixels})

@@ -1,4 +1,4 @@
-"""What one would write otherwise: FastAPI around Keras' own `model.predict`.
+"""The simplest alternative: FastAPI around Keras' `model.predict`.
 
 Serve it with uvicorn; MODEL names the `.keras` file and THREADS the threads of TensorFlow.
 """

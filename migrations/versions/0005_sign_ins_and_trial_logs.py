@@ -1,4 +1,4 @@
-"""sessions of browsers, and what trials printed"""
+"""browser sessions, and logs of trials"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""brings the numbers of stored specs within the bounds that a submission now has"""
+"""limits the numbers in stored specs to the present bounds of a submission"""
 
 import json
 from collections.abc import Sequence

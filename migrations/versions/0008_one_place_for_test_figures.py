@@ -33,7 +33,7 @@ def downgrade() -> None:
 
 
 def _change_results(change: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
-    """Of the experiments that have a model; any other keeps what it has."""
+    """Only for experiments that have a model."""
     connection = op.get_bind()
     chosen = sa.select(EXPERIMENTS.c.id, EXPERIMENTS.c.result, MODELS.c.metrics).join_from(
         EXPERIMENTS, MODELS, MODELS.c.experiment_id == EXPERIMENTS.c.id

@@ -1,4 +1,4 @@
-"""since when webhooks go to which address"""
+"""addresses of webhooks, and since when each applies"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""drops the priority of trials, because claims follow that of experiments, and indexes what a claim looks for"""
+"""drops the priority of trials, because claims use that of experiments, and adds an index for claims"""
 
 from collections.abc import Sequence
 

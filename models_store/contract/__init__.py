@@ -1,1 +1,1 @@
-"""The words and shapes that every side shares: the catalogue, specs, and what a trial reports."""
+"""The contract that both sides share: the catalogue, specs, and the messages and results of a trial."""

@@ -1,4 +1,4 @@
-"""The experiment's vocabulary as data: architectures, fine-tuning strategies, class weights, presets."""
+"""The choices of an experiment as data: architectures, fine-tuning strategies, class weights, presets."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -90,17 +90,17 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 # The study's thirteen, which an experiment screens unless it names others.
 STUDY = tuple(name for name in ARCHITECTURES if name not in ("ConvNet_v1", "EffLite_v1"))
-# Networks that can look at an image at another size than the data set's: it is resized inside the graph.
+# Networks that can take images in another size than the data set's: the graph resizes them.
 RESIZING = ("ConvNet_v1", "EffLite_v1")
-# What they see unless a size is asked for: a base from ImageNet needs pixels, a small network on two cores few of them.
+# Their input sizes unless the spec sets one: an ImageNet base needs many pixels, a small network on two cores few.
 LEAST_OF_A_BASE, MOST_OF_A_SMALL_NETWORK = 56, 32
 UPSAMPLING = 2
 
 
-def input_size_of(architecture: str, asked: int | None, image_size: int) -> int:
-    """The pixels along a side that a network sees of an image of `image_size`; `asked` is the trial's `input_size`."""
-    if asked is not None:
-        return asked
+def input_size_of(architecture: str, requested: int | None, image_size: int) -> int:
+    """The side in pixels at which a network takes an image of `image_size`; `requested` is the trial's `input_size`."""
+    if requested is not None:
+        return requested
     match ARCHITECTURES[architecture]:
         case ConvNet():
             return min(image_size, MOST_OF_A_SMALL_NETWORK)
@@ -126,21 +126,21 @@ CLASS_WEIGHTS: dict[str, dict[int, float] | None] = {"W0": None, "W3": {0: 1.0, 
 
 Preset = dict[str, Any]
 
-# docs/recipe.md compares what has been measured of these choices.
+# docs/recipe.md compares these choices as far as they were measured.
 ENSEMBLE_OF_KINDS: Preset = {
     "architectures": ["ConvNet_v1", "EffLite_v1"],
     "class_weights": ["W0"],
     "recipe": "modern",
     "epochs": 24,
-    # At 0.5 a few lesions of recall decide between networks far apart in AUC; the threshold is set later anyway.
+    # At 0.5 a few lesions would decide between networks with very different AUC; the threshold is set later anyway.
     "selection": {"policy": "specificity_at_recall"},
     "strategies": [],
     "promote": "if_better",
 }
 
 PRESETS: dict[str, Preset] = {
-    # Minutes on two cores: proves the whole path, says little about a model. In so few epochs the recall at 0.5 still
-    # leaps from epoch to epoch, and the rank of the scores says more.
+    # Minutes on two cores: tests the whole path, and its figures say little about a model. In so few epochs the recall
+    # at 0.5 still varies strongly from epoch to epoch; the ranking of the scores is more stable.
     "demo": {
         "name": "demo",
         "architectures": ["CNN_v1"],

@@ -1,4 +1,4 @@
-"""The figures of a model on images, as they are measured, stored and shown: one type a fact."""
+"""The figures of a model on images, as they are measured, stored and shown."""
 
 from models_store.contract.specs import Record
 
@@ -45,7 +45,7 @@ class Figures(Record):
 
 
 class CurvePoint(Record):
-    """What calling malignant everything at or above `threshold` does."""
+    """The rates if every image at or above `threshold` is called malignant."""
 
     threshold: float
     recall: float
@@ -81,9 +81,9 @@ class Estimate(Record):
 
 
 class NetBenefit(Record):
-    """True positives less weighted false positives, per image, of whoever acts from a threshold probability on.
+    """True positives less weighted false positives, per image, of treatment from a threshold probability on.
 
-    `model` acts on its probabilities, `treat_all` on every image; who treats none has 0.
+    `model` treats by its probabilities, `treat_all` treats every image; treating none has a net benefit of 0.
     """
 
     threshold: float
@@ -106,7 +106,7 @@ class PicturedMiss(Miss):
 
 
 class DiagnosisTable(Record):
-    """How well the most probable of the seven diagnoses is the right one.
+    """How often the most probable of the seven diagnoses is the right one.
 
     `confusion[i][j]` counts images of diagnosis i called j, in the order of `diagnoses`. `macro_auc` is the mean ROC
     AUC of each diagnosis against the rest, as in MedMNIST; None where a diagnosis is absent.

@@ -1,4 +1,4 @@
-"""What the process of a trial reports to its worker while it runs, and how it ends: one type a fact."""
+"""What the process of a trial reports to its worker while it runs, and how it ends."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ Environment = dict[str, Any]
 
 
 class Started(Record):
-    """Training begins; every epoch is reported from the first, those behind a resume point included."""
+    """Training begins; every epoch is reported from the first, those before a resume point included."""
 
     kind: Literal["started"] = "started"
 
@@ -38,7 +38,7 @@ class Epoch(Record):
 
 
 class ResumePoint(Record):
-    """Where the store holds what an interrupted trial continues from, and how many epochs are behind it."""
+    """The file in the store from which an interrupted trial continues, and the number of epochs before it."""
 
     kind: Literal["resume_point"] = "resume_point"
     key: str
@@ -104,7 +104,7 @@ class Finalized(Record):
 
 
 class Failed(Record):
-    """The process met an error. `retry`: the machine is to blame, and another attempt may succeed."""
+    """The process met an error. `retry`: the machine caused it, and another attempt may succeed."""
 
     kind: Literal["failed"] = "failed"
     error_kind: str

@@ -27,7 +27,7 @@ class Recipe:
     The target `diagnosis` makes it predict the seven diagnoses; the probability of malignant is then a sum of three.
     Networks from ImageNet weights train the share `pretrained_epochs` of all epochs. With `cosine` the learning rate
     rises over the share `warm_up` of all steps and falls to zero at the last one, so that every epoch is trained and
-    the last eligible one is kept. `weight_decay` spares biases and normalisation.
+    the last eligible one is kept. `weight_decay` does not apply to biases and normalisation.
     """
 
     name: RecipeName

@@ -1,4 +1,4 @@
-"""What a finished model leaves on record: in its bundle, in the database, and in the message of the trial that made it.
+"""The records of a finished model: in its bundle, in the database, and in the message of the trial that made it.
 
 A record written by an older version lacks fields that came later; those have defaults.
 """
@@ -15,7 +15,7 @@ Kind = Literal["confidence", "expectation", "none"]
 
 
 class Guarantee(Record):
-    """What `/predict` repeats with every answer. `holds` is false for a void or absent promise."""
+    """The guarantee that `/predict` repeats with every answer. `holds` is false for a void or absent promise."""
 
     holds: bool
     kind: Kind
@@ -28,7 +28,7 @@ class Guarantee(Record):
 
 
 class ThresholdDecision(Record):
-    """A decision threshold and how it came about. Decide `malignant iff p >= threshold`.
+    """A decision threshold and how it was chosen. Decide `malignant iff p >= threshold`.
 
     `positives`, `allowed_misses` and `seen_misses` count lesions where lesion ids were given, images otherwise.
     `best_score` is what the policy maximised, as in scikit-learn's `TunedThresholdClassifierCV`. `recall`,
@@ -82,7 +82,7 @@ class ProbabilityChoice(Record):
 
 
 class OutOfDistributionFit(Record):
-    """How the limit of the out-of-distribution score came about; counts of images, and dimensions."""
+    """How the limit of the out-of-distribution score was chosen; counts of images, and dimensions."""
 
     method: Literal["mahalanobis"]
     cut: float
@@ -136,7 +136,7 @@ class Scored(Record):
 
 
 class Validation(Record):
-    """`validation.json` of a bundle: what moves the threshold without touching the test set."""
+    """`validation.json` of a bundle: scores with which the threshold can be moved without the test set."""
 
     calibration: Scored
     selection: Scored | None = None
@@ -218,7 +218,7 @@ class AnswerTime(Record):
 class TestSetOpening(Record):
     """That a test set was opened: when, and for which frozen bundle and threshold."""
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it for its name
 
     dataset: str
     dataset_sha256: str
@@ -229,9 +229,9 @@ class TestSetOpening(Record):
 
 
 class TestSetAlreadyOpened(RuntimeError):
-    """The experiment has seen its test set; a second look would be selection on it."""
+    """The experiment has opened its test set; a second opening would be selection on it."""
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it for its name
 
     def __init__(self, experiment_id: str, bundle_sha256: str, when: str) -> None:
         super().__init__(

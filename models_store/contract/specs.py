@@ -1,4 +1,4 @@
-"""The contract: an experiment as a person posts it, and a trial as a worker gets it."""
+"""The contract: an experiment as a person posts it, and a trial as a worker receives it."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def _require_dataset_name(value: str) -> str:
 DatasetName = Annotated[
     str, AfterValidator(_require_dataset_name), WithJsonSchema({"type": "string", "pattern": DATASET_NAME})
 ]
-# Below the broker's visibility timeout of a day, after which it takes a message for lost and delivers it again.
+# Below the broker's visibility timeout of a day, after which it delivers a message again.
 LONGEST_TRIAL_MINUTES = 23 * 60
 LONGEST_EXPERIMENT_MINUTES = 90 * 24 * 60
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -56,17 +56,17 @@ KNOWN_NAMES: dict[str, Mapping[str, object]] = {
 
 
 class Record(BaseModel):
-    """A frozen value that goes to JSON and back unchanged; a field nobody knows is refused rather than ignored."""
+    """A frozen value that goes to JSON and back unchanged; an unknown field is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Spec(Record):
-    """Something a person asks for, or what follows from it."""
+    """A specification by a person, or a part of one."""
 
 
 class SelectionSpec(Spec):
-    """How the best epoch of a trial and the best trial of a phase are chosen, always on data no threshold saw."""
+    """How the best epoch of a trial and the best trial of a phase are chosen, without the data for the threshold."""
 
     policy: SelectionPolicy = Field("val_recall", description="What is maximised on the selection split.")
     min_specificity: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -206,7 +206,7 @@ class ExperimentSpec(Spec):
 
 
 class Checkpoint(Spec):
-    """The best weights of a finished trial, as the store holds them."""
+    """The best weights of a finished trial, in the store."""
 
     trial_id: str
     key: str
@@ -229,9 +229,9 @@ class TrialSpec(Spec):
     starts_from: Checkpoint | None = Field(None, description="Whose weights it starts from; else the base's own.")
     seed: int
 
-    def most_epochs(self, asked: int) -> int:
-        """How many epochs it trains unless it stops early; `asked` are those of its experiment."""
-        return self.epochs or asked
+    def most_epochs(self, experiment_epochs: int) -> int:
+        """The number of epochs unless it stops early; `experiment_epochs` are those of its experiment."""
+        return self.epochs or experiment_epochs
 
 
 class TrainedNetwork(Spec):

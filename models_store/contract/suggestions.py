@@ -1,4 +1,4 @@
-"""What somebody probably meant who wrote a name that does not exist."""
+"""A suggestion for a name that does not exist."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

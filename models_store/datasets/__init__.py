@@ -1,1 +1,1 @@
-"""Data sets in MedMNIST layout: where they come from, what they must look like, what they hold."""
+"""Data sets in MedMNIST layout: their sources, their format and their content."""

@@ -56,19 +56,19 @@ class Lesions:
         return Lesions(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def imagine(labels: NDArray[np.int64], rng: np.random.Generator) -> Lesions:
+def draw_appearances(labels: NDArray[np.int64], rng: np.random.Generator) -> Lesions:
     """Draw the appearance of one lesion for each class id in `labels`, shape (L,)."""
     count = len(labels)
     atypical = rng.random(count) < ATYPICAL_SHARE
-    looks_like = np.where(atypical, rng.integers(0, len(CLASS_NAMES), count), labels)
-    tendencies = [APPEARANCES[CLASS_NAMES[class_id]] for class_id in looks_like]
+    drawn_as = np.where(atypical, rng.integers(0, len(CLASS_NAMES), count), labels)
+    tendencies = [APPEARANCES[CLASS_NAMES[class_id]] for class_id in drawn_as]
 
     def spread(attribute: str) -> Floats:
         means = np.array([getattr(tendency, attribute) for tendency in tendencies])
         return _column(means * np.exp(rng.normal(0, RELATIVE_SPREAD, count)))
 
     colours = np.array([tendency.colour for tendency in tendencies])
-    # Most variation of colour is one of brightness, which the three channels share.
+    # Most variation of colour is of brightness, which the three channels share.
     brightness = rng.normal(0, COLOUR_SPREAD, (count, 1))
     amplitude = rng.normal(0, 1, (count, len(HARMONICS))) / HARMONICS * 2
     phase = rng.uniform(0, 2 * np.pi, (count, len(HARMONICS)))
@@ -93,7 +93,7 @@ SENSOR_NOISE = 5.0
 MOST_HAIRS = 3
 
 
-def photograph(lesions: Lesions, image_size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_photographs(lesions: Lesions, image_size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one view of each of the L lesions: uint8 (L, size, size, 3).
 
     A view has its own position, rotation, lighting, hairs and noise, so two views of one lesion differ.

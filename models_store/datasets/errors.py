@@ -31,7 +31,7 @@ class ChecksumMismatch(DatasetError):
 
 
 class DatasetUnavailable(DatasetError):
-    """The data set has a known name, but its file cannot be had now."""
+    """The data set has a known name, but its file is not available now."""
 
 
 class DatasetUnknown(DatasetError):

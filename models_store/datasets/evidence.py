@@ -1,4 +1,4 @@
-"""How much evidence an experiment needs, and whether a data set has it: the same rule at submission and in a worker."""
+"""How much evidence an experiment needs, and whether a data set has it, for submissions and for workers."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ class HoldOutImpossible(TooLittleEvidence):
 
 
 class TooFewMalignantImages(TooLittleEvidence):
-    """The calibration part cannot carry the guarantee asked of it."""
+    """The calibration part has too few malignant images for the guarantee."""
 
     def __init__(self, policy: CalibrationPolicy, found: int, calibration: CalibrationSpec, unit: Unit) -> None:
         self.found, self.needed = found, malignant_needed(policy, calibration)

@@ -1,4 +1,4 @@
-"""Seven diagnoses and the binary question, mapped by name so that no table of ids has to be trusted."""
+"""Seven diagnoses and the binary question, mapped by name, because published tables of ids differ."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +52,7 @@ def malignant_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         return probabilities[..., 1]
     if width != len(CLASS_NAMES):
         raise ValueError(f"a network gives 2 or {len(CLASS_NAMES)} probabilities an image, and this one gives {width}")
-    # Rounding may carry the sum of a sure image above 1.
+    # Rounding may raise the sum of a confident prediction above 1.
     malignant: NDArray[np.float32] = np.minimum(probabilities[..., list(MALIGNANT_IDS)].sum(axis=-1), 1)
     return malignant
 

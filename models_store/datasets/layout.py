@@ -16,7 +16,7 @@ from models_store.files import sha256_of
 
 __all__ = ["SYNTHETIC_MEMBER", "DatasetInvalid", "Layout", "Split", "read_split", "sha256_of", "verify_layout"]
 
-# A seventh array that travels inside the file, so that renaming or registering it hides nothing.
+# A seventh array inside the file, so that a renamed or registered file is still marked as synthetic.
 SYNTHETIC_MEMBER = "synthetic"
 # No network takes smaller ones; without a bound a small file could claim labels that fill the memory.
 LEAST_SIZE = 8

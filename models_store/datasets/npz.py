@@ -32,7 +32,7 @@ class Header:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an npz file; whatever shows that it is damaged becomes `DatasetInvalid`."""
+    """Open an npz file; raises `DatasetInvalid` if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -50,7 +50,7 @@ def members(archive: zipfile.ZipFile) -> frozenset[str]:
 
 
 def unpacked_bytes(path: Path) -> int:
-    """Return how many bytes all members of the archive say they take."""
+    """Return how many bytes all members of the archive take by their headers."""
     with opened(path) as archive:
         return sum(member.file_size for member in archive.infolist())
 
@@ -74,7 +74,7 @@ def read_array(path: Path, archive: zipfile.ZipFile, member: str) -> NDArray[Any
     read_header(path, archive, member)
     with archive.open(f"{member}.npy") as stream:
         array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-        stream.read()  # zipfile compares the CRC-32 only when it meets the end of the member
+        stream.read()  # zipfile compares the CRC-32 only at the end of the member
     return array
 
 
@@ -92,7 +92,7 @@ def write_array(archive: zipfile.ZipFile, member: str, array: NDArray[Any]) -> N
 
 
 def check_every_byte(path: Path) -> None:
-    """Raise `DatasetInvalid` unless every member of the archive matches its CRC-32; looks at no value."""
+    """Raise `DatasetInvalid` unless every member of the archive matches its CRC-32; checks no value."""
     with opened(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:

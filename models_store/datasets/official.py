@@ -1,4 +1,4 @@
-"""What MedMNIST publishes about DermaMNIST: labels, addresses, checksums, licence."""
+"""The facts that MedMNIST publishes about DermaMNIST: labels, addresses, checksums, licence."""
 
 import http.client
 import importlib.util
@@ -41,7 +41,7 @@ def dermamnist_info() -> dict[str, Any]:
         raise ModuleNotFoundError(f"medmnist has no readable {source}: install medmnist 3 again")
     module = importlib.util.module_from_spec(spec)
     with warnings.catch_warnings():
-        # The module creates ~/.medmnist and warns where the home is read-only, which hinders nothing here.
+        # The module creates ~/.medmnist and warns where the home is read-only, which does no harm here.
         warnings.filterwarnings("ignore", "Failed to setup default root")
         spec.loader.exec_module(module)
     info: dict[str, Any] = module.INFO["dermamnist"]

@@ -96,16 +96,16 @@ def _require_each_image_once(csv_path: Path, places: list[tuple[str, int]], size
     images = {(split, index) for split in SPLITS for index in range(sizes[split])}
     wrong = next((place for place in places if place not in images), None)
     if wrong is not None or len(places) != len(images) or set(places) != images:
-        told = f"{wrong[0]} {wrong[1]} is no image of it" if wrong else f"{len(set(places))} of its images are named"
+        problem = f"{wrong[0]} {wrong[1]} is no image of it" if wrong else f"{len(set(places))} of its images are named"
         raise DatasetInvalid(
             csv_path,
-            f"{len(places)} rows for a data set of {len(images)} images, and {told}",
+            f"{len(places)} rows for a data set of {len(images)} images, and {problem}",
             "Name each image once, by its split and its index from 0, or remove the file",
         )
 
 
 def _identifies(name: str, cells: Cells) -> bool:
-    """Whether a column says who or which image it is, rather than what somebody has in common with others."""
+    """Whether a column identifies a person or an image, instead of a group of people."""
     known = [cell for cell in cells.values() if cell != UNKNOWN]
     if name.lower() == "id" or name.lower().endswith("_id"):
         return True

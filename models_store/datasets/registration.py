@@ -1,4 +1,4 @@
-"""Taking a file into the store, so that any worker can train on it by name."""
+"""Registration: a file goes into the store, so that any worker can train on it by name."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class RegisteredDataset:
     """What to record of a data set in the store; `counts` gives the images per split and class name.
 
     `shared_lesions` holds the fields of `SharedLesions` and `lesion_counts` the malignant and benign lesions per split;
-    both are None without a lesions CSV. `made_from` says which data set a split was made from, and how.
+    both are None without a lesions CSV. `made_from` names the data set a split was made from, and how.
     """
 
     name: str
@@ -80,7 +80,7 @@ def register(
 
 
 def _require_both_classes(path: Path, layout: Layout) -> None:
-    """Without malignant or benign images in a split no experiment could end well."""
+    """An experiment needs malignant and benign images in every split."""
     try:
         for split, labels in layout.labels.items():
             evidence.require_both_classes(evidence.class_counts(labels), f"split {split}")
@@ -105,7 +105,7 @@ def _put_beside(local: Path, key: str, storage: FileTarget) -> str | None:
 
 
 def require_free_name(name: str) -> None:
-    """Raises `DatasetNameRefused` for the name of a built-in data set, and for what is no name."""
+    """Raises `DatasetNameRefused` for the name of a built-in data set, and for an invalid name."""
     if is_builtin(name):
         raise DatasetNameRefused(f"'{name}' is the name of a built-in data set", "Choose another name")
     try:

@@ -27,7 +27,7 @@ Taken = dict[str, list[tuple[str, int]]]
 
 
 class LesionsUnknown(DatasetInvalid):
-    """Without lesion ids nobody can say which images must stay together."""
+    """Without lesion ids it is unknown which images must stay together."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -92,9 +92,9 @@ def assign_sides(labels: Integers, lesion_ids: NDArray[np.str_], seed: int) -> N
 
 
 def _sides_of_drawn(sizes: Integers) -> NDArray[np.str_]:
-    """Cut lesions of these many images, laid end to end, at the two shares; the middle of a lesion says its side.
+    """Cut lesions of these many images, laid end to end, at the two shares; the middle of a lesion decides its side.
 
-    So a side misses its share by half a lesion at most, and large lesions favour no side.
+    So a side differs from its share by half a lesion at most, and large lesions favour no side.
     """
     middles = np.cumsum(sizes) - sizes / 2
     cuts = np.array([TEST_SHARE, TEST_SHARE + VAL_SHARE]) * sizes.sum()

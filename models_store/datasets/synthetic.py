@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.drawing import Lesions, imagine, photograph
+from models_store.datasets.drawing import Lesions, draw_appearances, draw_photographs
 from models_store.datasets.evidence import Evidence, class_counts
 from models_store.datasets.labels import CLASS_NAMES, SPLITS
 from models_store.datasets.layout import SYNTHETIC_MEMBER
@@ -47,7 +47,7 @@ def generate(path: Path, *, image_size: int = 28, counts: Counts = OFFICIAL_SIZE
     """
     rng = np.random.default_rng(seed)
     labels, lesion_of, lesion_labels = _drawn(counts, rng)
-    lesions = imagine(lesion_labels, rng)
+    lesions = draw_appearances(lesion_labels, rng)
 
     arrays: dict[str, NDArray[Any]] = {SYNTHETIC_MEMBER: np.array(f"generator {GENERATOR_VERSION}, seed {seed}")}
     rows: list[LesionRow] = []
@@ -104,7 +104,7 @@ def _photographs(
 ) -> Iterator[NDArray[np.uint8]]:
     batch = max(1, PIXELS_AT_ONCE // image_size**2)
     for start in range(0, len(lesion_ids), batch):
-        yield photograph(lesions[lesion_ids[start : start + batch]], image_size, rng)
+        yield draw_photographs(lesions[lesion_ids[start : start + batch]], image_size, rng)
 
 
 def _row(split: str, index: int, lesion_id: int) -> LesionRow:

@@ -1,6 +1,6 @@
 """The three phases of an experiment: screen every architecture, fine-tune the winner, calibrate and test it once.
 
-Decided from the spec and from what the trials of the phase before came to. Nothing here writes.
+The spec and the results of the phase before decide. Nothing here writes.
 """
 
 import math
@@ -41,7 +41,7 @@ class OpenPhase:
 
 @dataclass(frozen=True)
 class EndInFailure:
-    """No trial can win, and the error says why."""
+    """No trial can win; the error gives the reason."""
 
     error: dict[str, Any]
 
@@ -84,7 +84,7 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
     """Phase 2: every strategy applied to the winner of Phase 1, by trial name.
 
     A transfer model starts again from the weights of its base; any other network from the winner's checkpoint, because
-    freezing layers with random weights would be senseless.
+    frozen random layers would be useless.
     """
     is_custom = isinstance(ARCHITECTURES[winner.architecture], FROM_SCRATCH)
     changed_from = winner.model_copy(update={"starts_from": checkpoint if is_custom else None})
@@ -92,7 +92,7 @@ def fine_tuning(spec: ExperimentSpec, winner: TrialSpec, checkpoint: Checkpoint)
 
 
 def epochs_of(trial: "Trial", spec: ExperimentSpec) -> int:
-    """`TrialSpec.most_epochs` of a row, whatever else an earlier version stored in its spec."""
+    """`TrialSpec.most_epochs` of a row, even if an earlier version stored other fields in its spec."""
     return TrialSpec.model_construct(**trial.spec).most_epochs(spec.epochs)
 
 
@@ -102,7 +102,7 @@ def best_trained(spec: ExperimentSpec, trials: "Sequence[Trial]") -> "Trial | No
 
 
 def _others(spec: ExperimentSpec, trials: "Sequence[Trial]") -> tuple[TrainedNetwork, ...]:
-    """What an ensemble may add to the winner; nothing where none was asked for."""
+    """The trials that an ensemble may add to the winner; none unless the spec has an ensemble."""
     if spec.final.ensemble == 1:
         return ()
     return tuple(
@@ -117,7 +117,7 @@ def _training(phase: int, spec: ExperimentSpec, trials: dict[str, TrialSpec]) ->
 
 
 def _name(trial: TrialSpec, spec: ExperimentSpec) -> str:
-    """The architecture, its class weight and what else tells it from the experiment's other trials."""
+    """The architecture, its class weight and what else distinguishes it from the experiment's other trials."""
     size = f"/{trial.input_size}px" if trial.input_size is not None else ""
     seed = f"/seed{trial.seed}" if spec.repeats > 1 else ""
     return f"{trial.architecture}/{trial.class_weight}{size}{seed}"

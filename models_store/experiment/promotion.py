@@ -35,17 +35,17 @@ class Promotion:
 
 
 def decide(
-    asked: Literal["never", "if_better", "always"],
+    requested: Literal["never", "if_better", "always"],
     policy: PromotionPolicy,
     finished: Contender,
     champion: Contender | None,
     target_recall: float,
 ) -> Promotion | None:
-    """None where the experiment asks for no promotion. A champion of another data set is not comparable and stays."""
-    if asked == "never":
+    """None where `requested` is never. A champion of another data set is not comparable and stays."""
+    if requested == "never":
         return None
-    if asked == "always" or champion is None:
-        why = "asked for by the experiment" if asked == "always" else "there was no champion"
+    if requested == "always" or champion is None:
+        why = "asked for by the experiment" if requested == "always" else "there was no champion"
         recall, specificity = (finished.figures[name] for name in ("recall", "specificity"))
         return Promotion(True, f"{why}: test recall {recall:.3f}, specificity {specificity:.3f}")
     if champion.dataset_sha256 != finished.dataset_sha256:

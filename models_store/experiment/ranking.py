@@ -1,6 +1,6 @@
-"""The ranking of an experiment's trials: the figure that ranks them, and why the first is first, in words.
+"""The ranking of an experiment's trials: the figure that ranks them, and a sentence on why the first is first.
 
-Pages, report and command line take both from here. All figures are of the selection images.
+Pages, report and command line use both. All figures are of the selection images.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,8 @@ from models_store.contract.specs import SelectionSpec
 Metrics = Mapping[str, float]
 Candidate = TypeVar("Candidate", bound=Hashable)
 
-# At the target recall a collapsed network lets no benign image go. One in a hundred tells it from a weak one.
+# At the target recall a collapsed network calls every benign image malignant, and a weak one at least one in a hundred
+# of them benign.
 LEAST_SPECIFICITY_AT_RECALL = 0.01
 
 

@@ -11,7 +11,7 @@ The test is a mixture of likelihood ratios against the hypothesis that recall is
 Mathematical Statistics 41:1397, 1970). Under it the mixture is a supermartingale that starts at 1, and exceeds 1 / a at
 any time with a probability of at most a (Ville, 1939; Ramdas, Gruenwald, Vovk and Shafer, Statistical Science 38:576,
 2023). So it may be read after every outcome. It also begins anew with every period of predictions, with a small weight,
-so that a fall of recall after a long good time is found as well (Shin, Ramdas and Rinaldo, New England Journal of
+so that it also finds a fall of recall after a long good period (Shin, Ramdas and Rinaldo, New England Journal of
 Statistics in Data Science 2:229, 2024).
 """
 
@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 
 from scipy.stats import binomtest
 
-# With fewer verified images of a label, the share verified says too little to correct with.
+# With fewer verified images of a label, the share verified says too little for a correction.
 FEWEST_VERIFIED = 30
 # Odds of a miss under each alternative, as a multiple of the promised odds, and its weight. Where 0.90 is promised, 1.9
-# is a recall of 0.83, which finds a fall to 0.80 soonest, and 1.25 one of 0.88, which finds small falls in the end.
+# is a recall of 0.83, which finds a fall to 0.80 soonest, and 1.25 one of 0.88, which finds small falls later.
 ALTERNATIVES = ((1.25, 0.05), (1.9, 0.95))
 WEIGHT_OF_WHOLE = 0.95  # of the test that begins with the first period; later ones share the rest
 LARGEST_EVIDENCE = 1e300
@@ -134,9 +134,9 @@ def estimate(total: Period, confidence: float) -> Estimate | None:
 
 
 def evidence(periods: Sequence[Period], target_recall: float) -> float | None:
-    """How strongly the outcomes of all periods, oldest first, speak against a recall of at least `target_recall`.
+    """The evidence of all periods, oldest first, against a recall of at least `target_recall`.
 
-    Above 1 / a it raises the alert, which a model that keeps its promise does with a probability of at most a, ever.
+    Above 1 / a it raises the alert; the probability that a model that keeps its promise ever does so is at most a.
     None where too few images are verified for any part of the test.
     """
     since, known = Period(), []
@@ -148,7 +148,7 @@ def evidence(periods: Sequence[Period], target_recall: float) -> float | None:
 
 
 def likelihood_ratio(hits: int, misses: int, target_recall: float, ratio: float = 1.0) -> float:
-    """The mixture over the alternatives against a recall of exactly the target; the order of outcomes is immaterial."""
+    """The mixture over the alternatives against a recall of exactly the target, whatever the order of outcomes."""
     outcomes, promised = hits + misses, ratio * (1 - target_recall) / target_recall
     logs = [
         math.log(weight) + misses * math.log(multiple) + outcomes * math.log((1 + promised) / (1 + multiple * promised))

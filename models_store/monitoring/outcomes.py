@@ -1,4 +1,4 @@
-"""What lesions turned out to be: recorded once for each prediction, corrected with the earlier outcomes kept."""
+"""Verified outcomes: one for each prediction; a correction keeps the earlier ones."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ class PredictionNotFound(LookupError):
 
 
 class OutcomeDiffers(RuntimeError):
-    """The prediction has another outcome than the caller replaces."""
+    """The current outcome of the prediction is not the one that the caller replaces."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def find_prediction(session: Session, prediction_id: str, *, for_update: bool = 
 
 
 def record(session: Session, prediction_id: str, verified: Verified, *, replaces: int | None, actor: str) -> bool:
-    """Stores an outcome and says whether it is new; the current one again changes nothing.
+    """Stores an outcome and returns whether it is new; storing the current one again changes nothing.
 
     `replaces` is the number of the outcome that it corrects, None where there is none yet. Raises `PredictionNotFound`
     or `OutcomeDiffers`.

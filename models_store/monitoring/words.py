@@ -1,4 +1,4 @@
-"""What the outcomes of a model show, in sentences that page, API, log and webhook share."""
+"""Sentences on the outcomes of a model, which page, API, log and webhook share."""
 
 from models_store.monitoring.live_recall import FEWEST_VERIFIED, LiveRecall
 from models_store.wording import interval, measured_percent, percent, rate, target

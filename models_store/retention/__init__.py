@@ -1,1 +1,1 @@
-"""What is kept and what goes: files and rows that nobody needs any more."""
+"""Removal of files and rows that are no longer needed."""

@@ -1,4 +1,4 @@
-"""The checkpoints that nobody needs once their experiment has ended."""
+"""The checkpoints that are no longer needed once their experiment has ended."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,7 +13,7 @@ from models_store.tables import Experiment, Trial
 
 
 def with_prunable(session: Session, settings: Settings) -> list[str]:
-    """Experiments that ended long enough ago and still have a checkpoint that may go."""
+    """Experiments that ended long enough ago and still have a checkpoint that may be removed."""
     moment = now(session)
     kept_days = {
         "succeeded": settings.keep_checkpoints_days,
@@ -24,7 +24,7 @@ def with_prunable(session: Session, settings: Settings) -> list[str]:
         and_(Experiment.status == status, Experiment.finished_at <= moment - timedelta(days=days))
         for status, days in kept_days.items()
     ]
-    # Most experiments were pruned long ago: what their results need is compared before their trials are read.
+    # Most experiments were pruned long ago, so their results are compared before their trials are read.
     chosen = (
         select(
             Experiment.id, Experiment.result["winner"].as_string(), Experiment.result["members"].as_json(), Trial.name

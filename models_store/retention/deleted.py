@@ -17,7 +17,7 @@ def with_files(session: Session) -> list[str]:
 
 
 def remove_files(database: Database, storage: Storage, experiment_id: str) -> None:
-    """Removes the checkpoints of a deleted experiment and the bundle of a deleted model. May be done twice."""
+    """Removes the checkpoints of a deleted experiment and the bundle of a deleted model. A second call does no harm."""
     with database.read() as session:
         keys = _keys(session, experiment_id)
     for key in keys:

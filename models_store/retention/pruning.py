@@ -31,7 +31,7 @@ class Pruned:
 
 
 def prune(database: Database, storage: Storage, settings: Settings, *, dry_run: bool = False) -> Pruned:
-    """Each experiment and each portion of predictions in a transaction of its own. With `dry_run` it only counts."""
+    """Removes in one transaction for each experiment and each portion of predictions. With `dry_run` it only counts."""
     sizes = _checkpoints(database, storage, settings, dry_run)
     return Pruned(
         checkpoints=len(sizes),
@@ -63,7 +63,7 @@ def _prunable(database: Database, experiment_id: str) -> list[str]:
 def _withdraw(database: Database, experiment_id: str) -> list[str]:
     """Ids of trials whose checkpoints are no longer on record.
 
-    Under the experiment's lock, so that a retry finds its checkpoints or learns that they are gone.
+    Under the experiment's lock, so that a retry either finds its checkpoints or is refused.
     """
     with database.write() as session:
         if not _has_ended(session, experiment_id):
@@ -130,7 +130,7 @@ def _predictions(database: Database, storage: Storage, days: float | None, dry_r
         return 0
     with database.read() as session:
         cutoff = now(session) - timedelta(days=days)
-        # Every prediction has a model; naming them lets the index on version and moment answer.
+        # Every prediction has a model; with their versions the query uses the index on version and moment.
         old = (PredictionRow.model_version.in_(select(Model.version)), PredictionRow.created_at < cutoff)
         if dry_run:
             return session.scalar(select(func.count()).select_from(PredictionRow).where(*old)) or 0
@@ -145,7 +145,7 @@ def _predictions(database: Database, storage: Storage, days: float | None, dry_r
 
 
 def _remove_predictions(database: Database, storage: Storage, predictions: Sequence[PredictionRow]) -> None:
-    """The images first: where this is interrupted, the rows still name what is to be removed."""
+    """Removes the images first, so that after an interruption the rows still name the remaining ones."""
     for prediction in predictions:
         if prediction.image_stored:
             storage.delete(prediction_image(prediction.id, prediction.created_at))

@@ -10,11 +10,11 @@ from models_store.tables import EpochRow, Event, Model, Trial, TrialLog
 
 
 class ExperimentUnfinished(RuntimeError):
-    """An experiment that waits or runs cannot be deleted."""
+    """A queued or running experiment cannot be deleted."""
 
 
 def delete_experiment(session: Session, experiment_id: str, actor: str) -> None:
-    """Deletes an ended experiment with its model; asking again changes nothing.
+    """Deletes an ended experiment with its model; a second call changes nothing.
 
     Its row, its trials, its opening of the test set and its model's row stay as a record; the sweeper removes the
     files. Raises `ExperimentNotFound`, `ExperimentUnfinished` or `ModelIsChampion`.

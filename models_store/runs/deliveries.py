@@ -1,4 +1,4 @@
-"""The outbox of webhooks: enqueued in the transaction that they tell about, sent by the sweeper, with backoff."""
+"""The outbox of webhooks: enqueued in the transaction that they report, sent by the sweeper, with backoff."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -22,25 +22,25 @@ def enqueue_delivery(session: Session, experiment_id: str, status: str) -> None:
     session.flush()
 
 
-def note_address(session: Session, url: str | None) -> None:
-    """Records where webhooks go from now on; None: nowhere.
+def record_address(session: Session, url: str | None) -> None:
+    """Records the address of webhooks from now on; None turns them off.
 
-    Where that changes, the ends so far are skipped: who turns webhooks on asks for none of them. Alerts are still sent,
-    because each is raised only once and stands.
+    A new address gets no webhooks about experiments that have already ended. Alerts are still sent, because each is
+    raised only once and stays valid.
     """
     digest = None if url is None else hashlib.sha256(url.encode()).hexdigest()
     known = session.scalar(select(WebhookAddress).order_by(WebhookAddress.number.desc()).limit(1))
     if known is not None and known.url_sha256 == digest:
         return
-    # An earlier version recorded no address: what it began to send shows that webhooks were on.
-    goes_on = known is None and url is not None and session.scalar(select(exists().where(Delivery.attempts > 0)))
-    if not goes_on:
+    # An earlier version recorded no address: a delivery that it attempted shows that webhooks were on.
+    were_on = known is None and url is not None and session.scalar(select(exists().where(Delivery.attempts > 0)))
+    if not were_on:
         session.execute(update(Delivery).where(Delivery.state == "pending").values(state="skipped"))
     session.add(WebhookAddress(url_sha256=digest, since=now(session)))
 
 
-def take_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None:
-    """The longest due delivery, alerts first, or None. Nobody else gets it while it is sent, for `hold` at most."""
+def claim_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None:
+    """The longest due delivery, alerts first, or None. No other sweeper gets it for the time `hold`."""
     moment = now(session)
     delivery = _longest_due(session, RecallAlert, moment) or _longest_due(session, Delivery, moment)
     if delivery is not None:
@@ -49,15 +49,15 @@ def take_due(session: Session, hold: timedelta) -> Delivery | RecallAlert | None
     return delivery
 
 
-def delivered(session: Session, delivery_id: str) -> None:
+def record_delivery(session: Session, delivery_id: str) -> None:
     """Records nothing where a retry of the experiment deleted the delivery while it was sent."""
     delivery = _delivery(session, delivery_id)
     if delivery is not None:
         delivery.state, delivery.delivered_at, delivery.last_error = "delivered", now(session), None
 
 
-def not_delivered(session: Session, delivery_id: str, error: str) -> None:
-    """Puts the delivery off, each time for twice as long, or gives it up after `MOST_ATTEMPTS`.
+def record_failed_delivery(session: Session, delivery_id: str, error: str) -> None:
+    """Schedules another attempt, after twice the delay each time, or gives up after `MOST_ATTEMPTS`.
 
     Records nothing where a retry of the experiment deleted the delivery while it was sent.
     """

@@ -13,7 +13,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.database import now, wake_after_commit
 from models_store.experiment.phases import EndInFailure, OpenPhase, first_phase, next_phase
 from models_store.runs.deliveries import enqueue_delivery
-from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, lock, note, trials_of
+from models_store.runs.journal import UNFINISHED, IdempotencyKeyReused, add_event, lock, trials_of
 from models_store.tables import Experiment, Trial
 
 
@@ -40,18 +40,18 @@ def submit(
     try:
         with session.begin_nested():
             session.add(experiment)
-    except IntegrityError:  # on PostgreSQL the same key may have been stored since the look above
+    except IntegrityError:  # on PostgreSQL the same key may have been stored since the query above
         known = _submitted_before(session, key, digest)
         if known is None:
             raise
         return known
-    note(session, experiment.id, "experiment", {"status": "queued"})
+    add_event(session, experiment.id, "experiment", {"status": "queued"})
     _open_phase(session, experiment, first_phase(spec))
     return experiment
 
 
 def digest_of(spec: ExperimentSpec) -> str:
-    """Tells two experiments apart: the sha256 of every field, defaults included."""
+    """The sha256 of every field, defaults included; equal for equal experiments."""
     return hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
@@ -62,15 +62,15 @@ def advance(session: Session, experiment_id: str) -> None:
     if experiment.status not in ("queued", "running") or any(trial.status in UNFINISHED for trial in trials):
         return
     spec = ExperimentSpec.model_validate(experiment.spec)
-    decided = next_phase(spec, trials[-1].phase, trials) if trials else first_phase(spec)
-    if isinstance(decided, EndInFailure):
-        fail_experiment(session, experiment_id, decided.error)
+    step = next_phase(spec, trials[-1].phase, trials) if trials else first_phase(spec)
+    if isinstance(step, EndInFailure):
+        fail_experiment(session, experiment_id, step.error)
     else:
-        _open_phase(session, experiment, decided)
+        _open_phase(session, experiment, step)
 
 
 def cancel(session: Session, experiment_id: str) -> Experiment:
-    """Cancels what waits at once and asks what runs to stop. A finished experiment stays as it is."""
+    """Cancels queued trials at once, running ones when their process has ended. A finished experiment stays."""
     experiment = lock(session, experiment_id)
     if experiment.status in ("queued", "running"):
         stop(session, experiment)
@@ -95,27 +95,27 @@ def stop(session: Session, experiment: Experiment) -> None:
             .where(Trial.experiment_id == experiment.id, Trial.status == before)
             .values(status=after, finished_at=ended)
         )
-    note(session, experiment.id, "experiment", {"status": "cancelling"})
+    add_event(session, experiment.id, "experiment", {"status": "cancelling"})
     end_if_cancelled(session, experiment.id)
     session.refresh(experiment)
 
 
 def end_if_cancelled(session: Session, experiment_id: str) -> None:
-    """A cancelling experiment ends once none of its trials has a process; a requeued trial goes with it.
+    """A cancelling experiment ends once none of its trials has a process; its requeued trials are cancelled.
 
     It ends as failed where it was stopped for a reason on record, else as cancelled.
     """
     experiment = lock(session, experiment_id)
     if experiment.status != "cancelling":
         return
-    of_it = Trial.experiment_id == experiment_id
+    own_trials = Trial.experiment_id == experiment_id
     session.execute(
-        update(Trial).where(of_it, Trial.status == "queued").values(status="cancelled", finished_at=now(session))
+        update(Trial).where(own_trials, Trial.status == "queued").values(status="cancelled", finished_at=now(session))
     )
-    if session.scalar(select(Trial.id).where(of_it, Trial.status.in_(UNFINISHED)).limit(1)) is None:
+    if session.scalar(select(Trial.id).where(own_trials, Trial.status.in_(UNFINISHED)).limit(1)) is None:
         experiment.status = "cancelled" if experiment.error is None else "failed"
         experiment.finished_at = now(session)
-        note(session, experiment_id, "experiment", {"status": experiment.status})
+        add_event(session, experiment_id, "experiment", {"status": experiment.status})
         enqueue_delivery(session, experiment_id, experiment.status)
 
 
@@ -134,7 +134,7 @@ def _end_experiment(session: Session, experiment_id: str, values: Mapping[str, A
     if lock(session, experiment_id).status not in ("queued", "running"):
         return False
     session.execute(update(Experiment).where(Experiment.id == experiment_id).values(finished_at=now(session), **values))
-    note(session, experiment_id, "experiment", {"status": values["status"]})
+    add_event(session, experiment_id, "experiment", {"status": values["status"]})
     enqueue_delivery(session, experiment_id, values["status"])
     return True
 
@@ -155,6 +155,6 @@ def _open_phase(session: Session, experiment: Experiment, opened: OpenPhase) -> 
         for position, trial in enumerate(opened.trials)
     )
     names = [trial.name for trial in opened.trials]
-    note(session, experiment.id, "phase", {"phase": opened.phase, "trials": names})
+    add_event(session, experiment.id, "phase", {"phase": opened.phase, "trials": names})
     for trial in opened.trials:
         wake_after_commit(session, trial.queue)

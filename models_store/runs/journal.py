@@ -14,7 +14,7 @@ from models_store.experiment.phases import epochs_of, planned_trials
 from models_store.tables import Event, Experiment, Trial
 
 UNFINISHED = ("queued", "running", "cancelling")
-Standing = Literal["ours", "cancelling", "lost"]
+ClaimState = Literal["ours", "cancelling", "lost"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Claim:
 
 
 class LeaseLost(RuntimeError):
-    """Another worker owns the trial now, or nobody does; what this worker knows about it must not be written."""
+    """The claim on a trial has expired or ended, so its worker must write nothing more about the trial."""
 
 
 class ExperimentNotFound(LookupError):
@@ -67,7 +67,7 @@ def trials_of(session: Session, experiment_id: str) -> list[Trial]:
     return list(session.scalars(chosen.execution_options(populate_existing=True)))
 
 
-def note(session: Session, experiment_id: str, kind: str, data: Mapping[str, Any]) -> None:
+def add_event(session: Session, experiment_id: str, kind: str, data: Mapping[str, Any]) -> None:
     experiment = lock(session, experiment_id)
     experiment.events += 1
     session.add(
@@ -81,13 +81,13 @@ def note(session: Session, experiment_id: str, kind: str, data: Mapping[str, Any
     )
 
 
-def note_trial(session: Session, claim: Claim, status: str, **details: Any) -> None:
-    note(session, claim.experiment_id, "trial", {"trial_id": claim.trial_id, "status": status, **details})
+def add_trial_event(session: Session, claim: Claim, status: str, **details: Any) -> None:
+    add_event(session, claim.experiment_id, "trial", {"trial_id": claim.trial_id, "status": status, **details})
 
 
-def note_epoch(session: Session, claim: Claim, epoch: Epoch) -> None:
+def add_epoch_event(session: Session, claim: Claim, epoch: Epoch) -> None:
     values = epoch.model_dump(exclude={"kind", "seconds"})
-    note(session, claim.experiment_id, "epoch", {"trial_id": claim.trial_id, **values})
+    add_event(session, claim.experiment_id, "epoch", {"trial_id": claim.trial_id, **values})
 
 
 def refresh_progress(session: Session, experiment_id: str) -> None:

@@ -13,7 +13,7 @@ from models_store.database import now
 from models_store.experiment.promotion import DEFAULT_POLICY, Contender, Promotion, PromotionPolicy, decide
 from models_store.runs.experiments import finish_experiment
 from models_store.runs.journal import Claim
-from models_store.runs.trials import cancelled_meanwhile, confirm_cancelled, fail_trial, finish_trial, release
+from models_store.runs.trials import confirm_cancelled, end_if_experiment_cancelled, fail_trial, finish_trial, release
 from models_store.store import registry
 from models_store.tables import Experiment, Model, TestOpening, Trial
 
@@ -29,7 +29,7 @@ def record(
 
     Raises `LeaseLost` where the claim no longer holds; then nothing is written.
     """
-    if cancelled_meanwhile(session, claim):
+    if end_if_experiment_cancelled(session, claim):
         return
     match ended.reason:
         case "finished" if ended.outcome is not None:

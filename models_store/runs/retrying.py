@@ -1,4 +1,4 @@
-"""A failed experiment goes on from what is finished."""
+"""Retry of a failed experiment, which keeps its finished trials."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from models_store.database import wake_after_commit
-from models_store.runs.journal import lock, note, refresh_progress, trials_of
+from models_store.runs.journal import add_event, lock, refresh_progress, trials_of
 from models_store.tables import Delivery, EpochRow, Event, Experiment, TestOpening, Trial
 
 
 class NotRetryable(RuntimeError):
-    """The experiment has nothing that a new attempt could finish; the message says why and what to do."""
+    """A new attempt could finish nothing of the experiment; the message gives the reason and the remedy."""
 
 
 def retry(session: Session, experiment_id: str) -> Experiment:
@@ -29,7 +29,7 @@ def retry(session: Session, experiment_id: str) -> Experiment:
     session.execute(delete(Delivery).where(Delivery.experiment_id == experiment_id))  # the new end sends its own
     experiment.status, experiment.error, experiment.progress = "queued", None, 0.0
     experiment.started_at = experiment.finished_at = None
-    note(session, experiment_id, "experiment", {"status": "queued"})
+    add_event(session, experiment_id, "experiment", {"status": "queued"})
     for trial in again:
         _queue(session, trial)
     refresh_progress(session, experiment_id)
@@ -57,9 +57,9 @@ def _to_repeat(session: Session, experiment: Experiment, trials: Sequence[Trial]
 
 
 def _reopen_events(session: Session, experiment_id: str) -> None:
-    """Marks the end that is no end any more, so that whoever reads the events from the start reads on."""
-    of_it = (Event.experiment_id == experiment_id, Event.kind == "experiment")
-    for event in session.scalars(select(Event).where(*of_it)):
+    """Marks the earlier end as retried, so that a reader of all events does not stop there."""
+    experiment_events = (Event.experiment_id == experiment_id, Event.kind == "experiment")
+    for event in session.scalars(select(Event).where(*experiment_events)):
         if event.data.get("status") == "failed":
             event.data = {**event.data, "retried": True}
 
@@ -67,5 +67,5 @@ def _reopen_events(session: Session, experiment_id: str) -> None:
 def _queue(session: Session, trial: Trial) -> None:
     trial.status, trial.error, trial.attempts, trial.epochs_done = "queued", None, 0, 0
     trial.worker = trial.started_at = trial.finished_at = trial.best_epoch = None
-    note(session, trial.experiment_id, "trial", {"trial_id": trial.id, "status": "queued"})
+    add_event(session, trial.experiment_id, "trial", {"trial_id": trial.id, "status": "queued"})
     wake_after_commit(session, trial.queue)

@@ -1,7 +1,7 @@
 """Deadlines: expired leases, exceeded time limits, and cancellations with no process left.
 
-The functions that find say which experiments to look at; those that end lock one experiment. The sweeper gives each
-experiment a transaction of its own, so that several sweepers never wait for each other in a circle.
+Some functions find experiments, the others lock and end one. The sweeper gives each experiment a transaction of its
+own, so that several sweepers cannot deadlock.
 """
 
 from sqlalchemy import select
@@ -47,12 +47,12 @@ def reclaim_expired(session: Session, experiment_id: str, max_attempts: int) -> 
 
 
 def stop_overdue(session: Session, experiment_id: str) -> bool:
-    """Stops an experiment that has run longer than its spec allows; it ends as failed. Says whether it did."""
+    """Stops an experiment that has run longer than its spec allows; it ends as failed. Returns whether it did."""
     experiment = lock(session, experiment_id)
     minutes = experiment.spec["limits"]["experiment_minutes"]
     if experiment.status != "running" or experiment.started_at is None or minutes is None:
         return False
-    # Compared as numbers: a limit beyond what a timedelta holds is simply never reached.
+    # Compared as numbers, because a limit may be longer than a timedelta can be.
     if (now(session) - experiment.started_at).total_seconds() / 60 < minutes:
         return False
     message = f"it ran longer than its limit of {minutes:g} minutes; raise limits.experiment_minutes or ask for less"

@@ -1,4 +1,4 @@
-"""The life of a claimed trial: kept alive, ended or released, every write guarded by the claim's fencing token."""
+"""The life of a claimed trial: heartbeats, its end or release. The claim's fencing token guards every write."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -10,14 +10,22 @@ from sqlalchemy.orm import Session
 from models_store.contract.outcomes import Collapsed, Epoch, Finalized, ResumePoint, Trained
 from models_store.database import now, wake_after_commit
 from models_store.runs.experiments import end_if_cancelled
-from models_store.runs.journal import Claim, LeaseLost, Standing, lock, note_epoch, note_trial, refresh_progress
+from models_store.runs.journal import (
+    Claim,
+    ClaimState,
+    LeaseLost,
+    add_epoch_event,
+    add_trial_event,
+    lock,
+    refresh_progress,
+)
 from models_store.tables import EpochRow, Trial, TrialLog
 
 CLAIMED = ("running", "cancelling")
 
 
-def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence[Epoch] = ()) -> Standing:
-    """Extends the lease and stores finished epochs in one transaction; returns where the worker stands."""
+def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence[Epoch] = ()) -> ClaimState:
+    """Extends the lease and stores finished epochs in one transaction; returns the state of the claim."""
     try:
         trial = _claimed(session, claim)
     except LeaseLost:
@@ -27,14 +35,14 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta, epochs: Sequence
     for epoch in epochs:
         trial.epochs_done = epoch.number
         session.merge(EpochRow(trial_id=claim.trial_id, created_at=moment, **epoch.values()))
-        note_epoch(session, claim, epoch)
+        add_epoch_event(session, claim, epoch)
     if epochs:
         refresh_progress(session, claim.experiment_id)
-    return standing(session, claim)
+    return claim_state(session, claim)
 
 
-def standing(session: Session, claim: Claim) -> Standing:
-    """Where the worker stands, as `heartbeat` returns it, without writing anything."""
+def claim_state(session: Session, claim: Claim) -> ClaimState:
+    """The state of the claim, as `heartbeat` returns it, without writing anything."""
     row = session.execute(select(Trial.fence, Trial.status).where(Trial.id == claim.trial_id)).one()
     if row.fence != claim.fence or row.status not in CLAIMED:
         return "lost"
@@ -49,8 +57,8 @@ def store_resume_point(session: Session, claim: Claim, point: ResumePoint) -> st
     return previous
 
 
-def forget_epochs(session: Session, claim: Claim) -> None:
-    """Drops the epochs of an earlier attempt; the present one reports those it resumes from again."""
+def delete_epochs(session: Session, claim: Claim) -> None:
+    """Deletes the epochs of an earlier attempt; the present one reports again those that it resumes from."""
     _claimed(session, claim).epochs_done = 0
     session.execute(delete(EpochRow).where(EpochRow.trial_id == claim.trial_id))
 
@@ -72,7 +80,7 @@ def store_log(session: Session, claim: Claim, text: str, *, is_whole: bool) -> N
 
 
 def finish_trial(session: Session, claim: Claim, outcome: Trained | Collapsed | Finalized) -> None:
-    """Records how a trial ended by itself. Raises `LeaseLost` if the claim no longer holds."""
+    """Records the outcome of a trial. Raises `LeaseLost` if the claim no longer holds."""
     trial = _claimed(session, claim)
     trial.environment, trial.error = outcome.environment, None
     match outcome:
@@ -105,12 +113,12 @@ def release(session: Session, claim: Claim) -> None:
 
 
 def confirm_cancelled(session: Session, claim: Claim) -> None:
-    """Records that the process of a trial is gone."""
+    """Ends a trial as cancelled once its process has ended."""
     _end(session, claim, _claimed(session, claim), "cancelled")
 
 
-def cancelled_meanwhile(session: Session, claim: Claim) -> bool:
-    """Ends the trial as cancelled if its experiment is being cancelled, whatever its process had come to by then."""
+def end_if_experiment_cancelled(session: Session, claim: Claim) -> bool:
+    """Ends the trial as cancelled, whatever its outcome, if its experiment is cancelling; returns whether it did."""
     if lock(session, claim.experiment_id).status != "cancelling":
         return False
     confirm_cancelled(session, claim)
@@ -119,7 +127,7 @@ def cancelled_meanwhile(session: Session, claim: Claim) -> bool:
 
 def _requeue(session: Session, claim: Claim, trial: Trial, **details: Any) -> None:
     trial.status, trial.worker, trial.lease_expires_at = "queued", None, None
-    note_trial(session, claim, "queued", **details)
+    add_trial_event(session, claim, "queued", **details)
     refresh_progress(session, claim.experiment_id)
     wake_after_commit(session, trial.queue)
     end_if_cancelled(session, claim.experiment_id)
@@ -128,7 +136,7 @@ def _requeue(session: Session, claim: Claim, trial: Trial, **details: Any) -> No
 def _end(session: Session, claim: Claim, trial: Trial, status: str, **details: Any) -> None:
     trial.status, trial.lease_expires_at, trial.finished_at = status, None, now(session)
     trial.resume_key, trial.resume_sha256, trial.resume_epochs = None, None, 0
-    note_trial(session, claim, status, **details)
+    add_trial_event(session, claim, status, **details)
     refresh_progress(session, claim.experiment_id)
     end_if_cancelled(session, claim.experiment_id)
 

@@ -1,1 +1,1 @@
-"""From images to calibrated probabilities, and how far an image lies from those that trained the network."""
+"""Calibrated probabilities of images, and their distance from the training images."""

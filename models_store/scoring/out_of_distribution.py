@@ -21,7 +21,7 @@ class DistributionInvalid(ValueError):
 
 @dataclass(frozen=True)
 class FeatureDistribution:
-    """Where features of training images lie, and how far from there is still usual.
+    """The distribution of features of training images, and the distance up to which an image is usual.
 
     `center` (D,) and `directions` (D, R) orthonormal; `variances` (R,) along them, `remainder` along every other;
     `cut` the distance beyond which an image is unlike the training images. All float64.
@@ -58,7 +58,7 @@ class FeatureDistribution:
 
 
 def load_distribution(path: Path) -> FeatureDistribution:
-    """Reads what `save` wrote, never running code that the file carries. Raises `DistributionInvalid`."""
+    """Reads what `save` wrote, never running code in the file. Raises `DistributionInvalid`."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float64) for name in stored.files}

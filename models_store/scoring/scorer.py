@@ -1,4 +1,4 @@
-"""The one way from images to probabilities: evaluation and serving both go through it."""
+"""From images to probabilities, in the same way for evaluation and serving."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -103,7 +103,7 @@ class Scorer:
     def _run(self, images: NDArray[np.uint8], *outputs: str) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, …), computed in chunks."""
         self._refuse_wrong(images)
-        if len(images) == 0:  # not every operator takes nothing
+        if len(images) == 0:  # not every operator accepts an empty batch
             return [output[:0] for output in self._run(np.zeros((1, *images.shape[1:]), np.uint8), *outputs)]
         chunks = [
             self.session.run(list(outputs), {IMAGE: self._as_taken(images[start : start + self.images_at_once])})

@@ -1,1 +1,1 @@
-"""What lies in files: the storage itself, signed bundles of models, and the registry that names them."""
+"""File storage, signed bundles of models, and the registry of their versions."""

@@ -1,4 +1,4 @@
-"""A trained model on disk: frozen before the test set is opened, complete once it was evaluated, verified when loaded.
+"""A trained model on disk: frozen before the test set is opened, completed after its evaluation, verified when loaded.
 
 frozen.json     what was trained and the sha256 of every frozen file; its own sha256 identifies the frozen bundle
 model.onnx      answers requests: uint8 pixels in, the calibrated probability out
@@ -7,7 +7,7 @@ calibration.json    threshold, guarantee and probability calibration
 likeness.npz    distribution of the training images' features; bundles of version 0.1 lack it
 validation.json     scores of the selection and calibration images, for moving the threshold without the test set
 metrics.json    the final evaluation, written after the test set was opened
-misses.json     the malignant test images that the model let go most confidently
+misses.json     the malignant test images that the model most confidently called benign
 test_scores.csv     index, diagnosis, label and score of every test image; bundles of version 0.1 lack it
 predict.py, preprocessing.json, check.png, check.json, README.md    to use the model without this product
 card.md         the model card
@@ -53,15 +53,15 @@ class NotInBundle(BundleAltered):
 
 
 class BundleUnreadable(BundleAltered):
-    """A file is the one that was written, and this version cannot read it: it lacks a key or has one more."""
+    """A file is intact but of another version: it lacks a key or has an unknown one."""
 
 
 class StoredBundle:
-    """A bundle in the store. Each file is copied into `folder` and verified when it is first asked for.
+    """A bundle in the store. Each file is copied into `folder` and verified at its first use.
 
     `files` is the sha256 of each by name. Raises `NotInBundle` for a file that the manifest does not list,
     `BundleUnreadable` for one whose content is of another version, `BundleAltered` for a signature that is refused, and
-    `StoredFileMissing` or `StoredFileAltered` for what the store lost or changed.
+    `StoredFileMissing` or `StoredFileAltered` for files that the store lost or changed.
     """
 
     def __init__(self, storage: Storage, store_key: str, manifest_sha256: str, folder: Path) -> None:
@@ -137,7 +137,7 @@ def complete(folder: Path, signer: Signer | None = None) -> str:
     """Writes the manifest over every file, signed if there is a signer.
 
     Returns its sha256, the root of all later verification. The manifest names its signer, so that a signature cannot be
-    taken away unnoticed.
+    removed unnoticed.
     """
     files = {"files": _digests(folder, (*COMPLETED_FILES, *_further(folder)))}
     write_json(folder / MANIFEST, files if signer is None else files | {SIGNED_BY: signer.key_id})
@@ -147,14 +147,14 @@ def complete(folder: Path, signer: Signer | None = None) -> str:
 
 
 def upload(folder: Path, storage: Storage, store_key: str) -> None:
-    """Stores a completed bundle; the manifest goes last, so that a bundle without one was never whole."""
+    """Stores a completed bundle; the manifest goes last, so that a bundle with a manifest is complete."""
     signature = (SIGNATURE,) if (folder / SIGNATURE).exists() else ()
     for name in (*read_json(folder / MANIFEST)["files"], *signature, MANIFEST):
         storage.put_file(folder / name, f"{store_key}/{name}")
 
 
 def signer_of(folder: Path | zipfile.Path) -> str | None:
-    """The id of the key that the manifest names as its signer's; None where nobody signed."""
+    """The id of the key that the manifest names as its signer's; None without a signature."""
     signer: str | None = json.loads((folder / MANIFEST).read_bytes()).get(SIGNED_BY)
     return signer
 

@@ -1,4 +1,4 @@
-"""Where the store keeps each kind of file: the keys of all of them begin here."""
+"""The folder of each kind of file in the store, with which its keys begin."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Model versions and the alias `champion`: register, promote, roll back, and the history of who did what and why."""
+"""Model versions and the alias `champion`: promote, roll back, delete, and the history with actor and reason."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ class ModelIsChampion(RuntimeError):
 
 
 class RevisionChanged(RuntimeError):
-    """The alias moved since the caller looked at it."""
+    """The alias has changed since the caller read it."""
 
 
 def champion(session: Session) -> Model | None:
@@ -52,7 +52,7 @@ def model(session: Session, version: str, *, deleted: bool = False, lock: bool =
 
 
 def delete(session: Session, version: str, actor: str) -> None:
-    """Deletes a model; asking again changes nothing. Its row stays as a record; the sweeper removes its bundle.
+    """Deletes a model; a second call changes nothing. Its row stays as a record; the sweeper removes its bundle.
 
     Raises `ModelNotFound` or `ModelIsChampion`.
     """
@@ -74,7 +74,7 @@ def promote(
 
 def roll_back(session: Session, *, actor: str, reason: str, expected_revision: int | None = None) -> Promotion:
     """Makes the champion's predecessor champion again; rolling back twice goes back two promotions."""
-    session.get(Alias, CHAMPION, with_for_update=True)  # so that the history stands still
+    session.get(Alias, CHAMPION, with_for_update=True)  # so that the history cannot change
     before = predecessor(session)
     if before is None:
         raise NothingToRollBackTo("no champion came before this one, or it was deleted; promote another version")
@@ -83,13 +83,13 @@ def roll_back(session: Session, *, actor: str, reason: str, expected_revision: i
 
 def predecessor(session: Session) -> str | None:
     """The version that a roll-back would make champion; None where there is none, or it was deleted."""
-    standing: list[Promotion] = []
+    promotions: list[Promotion] = []
     for step in session.scalars(select(Promotion).where(Promotion.alias == CHAMPION).order_by(Promotion.id)):
         if step.action == "rollback":
-            standing.pop()
+            promotions.pop()
         else:
-            standing.append(step)
-    before = standing[-1].previous if standing else None
+            promotions.append(step)
+    before = promotions[-1].previous if promotions else None
     return None if before is None or session.get_one(Model, before).deleted_at is not None else before
 
 

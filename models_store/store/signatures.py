@@ -35,12 +35,12 @@ class KeyUnreadable(RuntimeError):
 
 
 class SignatureRefused(ValueError):
-    """A signature is missing, by a key that is not known, or not one of these bytes."""
+    """A signature is missing, is by an unknown key, or does not match the content."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Whoever holds the private key."""
+    """The holder of the private key."""
 
     key: Ed25519PrivateKey
 
@@ -71,14 +71,14 @@ class Signer:
 
 @dataclass(frozen=True)
 class Trusted:
-    """Whose signatures are believed. Without keys none is checked; `required` refuses what nobody signed."""
+    """The trusted public keys. Without keys no signature is checked; `required` refuses unsigned bundles."""
 
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     required: bool = False
 
     @classmethod
     def by(cls, settings: Settings) -> "Trusted":
-        """The public keys of `verify_keys`, and of `signing_key` where it is at hand. Raises `KeyUnreadable`."""
+        """The public keys of `verify_keys`, and of `signing_key` if it is configured. Raises `KeyUnreadable`."""
         keys = [] if settings.verify_keys is None else list(_public_keys(settings.verify_keys))
         if settings.signing_key is not None:
             keys.append(Signer.of(settings.signing_key).key.public_key())

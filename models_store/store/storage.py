@@ -1,4 +1,4 @@
-"""Where bundles, checkpoints and data sets live: a folder, or any fsspec URL such as ``s3://bucket/prefix``."""
+"""Storage of bundles, checkpoints and data sets: a folder, or any fsspec URL such as ``s3://bucket/prefix``."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ class StoredFileAltered(RuntimeError):
 class Storage:
     """Files by key. A key is written once and whole: a reader sees all of it or nothing.
 
-    `trusted` says whose signatures on what it holds are believed.
+    `trusted` holds the keys whose signatures on bundles are trusted.
     """
 
     def __init__(self, url: str, trusted: Trusted | None = None) -> None:
         self.url, self.trusted = url, trusted or Trusted()
-        # Other processes write to the store too, so what it holds is asked of itself, never of a cache.
+        # Other processes write to the store too, so listings must not come from a cache.
         self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self._is_local = "file" in self._files.protocol
@@ -58,7 +58,7 @@ class Storage:
             raise self._missing(key) from missing
 
     def read(self, key: str, chunk_bytes: int) -> Iterator[bytes]:
-        """What `key` holds, in pieces and without a copy on disk. Raises `StoredFileMissing` like `get_file`."""
+        """The content of `key`, in pieces and without a copy on disk. Raises `StoredFileMissing` like `get_file`."""
         try:
             with self._files.open(self._path(key), "rb") as file:
                 while chunk := file.read(chunk_bytes):
@@ -67,7 +67,7 @@ class Storage:
             raise self._missing(key) from missing
 
     def get_verified(self, key: str, sha256: str, target: Path) -> None:
-        """`get_file`, refusing with `StoredFileAltered` what does not have the recorded sha256."""
+        """`get_file`, but raises `StoredFileAltered` for a file without the recorded sha256."""
         self.get_file(key, target)
         found = sha256_of(target)
         if found != sha256:

@@ -1,4 +1,4 @@
-"""Figures and names as people read them, recall first; pages, reports, cards and benchmarks share them."""
+"""Figures and names in words, recall first; pages, reports, cards and benchmarks share them."""
 
 from models_store.wording.figures import AT_THE_SAMPLE, FIGURES, FigureRow, figure_rows
 from models_store.wording.lesions import OFFICIAL_SPLIT, new_lesions, rest_of_test_set

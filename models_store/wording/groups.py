@@ -1,4 +1,4 @@
-"""What may be said of recall and specificity by group of people, and in which words."""
+"""Sentences on recall and specificity by group of people, and when there is evidence for them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def extremes(groups: Sequence[Group], figure: str) -> tuple[Group, Group] | None
     Recall compares groups with enough malignant images and specificity groups with enough benign ones, so a group may
     be compared by one and not by the other.
     """
-    # Those of whom nothing is known are no group of people, so no gap to them is named.
+    # The unknown are not a group of people, so no gap to them is named.
     compared = [group for group in groups if _has_enough(group, figure) and group["group"] != UNKNOWN_GROUP]
     if len(compared) < 2:
         return None

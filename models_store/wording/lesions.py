@@ -1,4 +1,4 @@
-"""Whether the figures of a test set speak for lesions that training never saw."""
+"""Whether the figures of a test set are valid for lesions that training never saw."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ NOT_FOR_NEW_LESIONS = (
 
 
 def new_lesions(test: Mapping[str, Any], dataset: str) -> str:
-    """Whether the figures of a recorded `Evaluation` speak for lesions that training never saw; if not, what would."""
+    """Whether the figures of a recorded `Evaluation` are valid for new lesions; if not, how to measure such figures."""
     leaking, images = test["leaking_images"], test["images"]
     grouped = f"make a lesion-grouped data set with `dermatriage dataset split {dataset} --seed 0`"
     if leaking == 0:

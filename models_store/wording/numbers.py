@@ -20,14 +20,14 @@ def against(first: float, second: float) -> str:
 
 
 def probability(value: float) -> str:
-    """Four decimals; what rounds to 0 or 1 without being it is said to lie beyond."""
+    """Four decimals; a value that rounds to 0 or 1 without being equal gets a `<` or `>`."""
     if 0 < value < 0.00005:
         return "< 0.0001"
     return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
 
 
 def signed(difference: float) -> str:
-    """Three decimals with their sign; what rounds to zero has a plus."""
+    """Three decimals with their sign; a value that rounds to zero has a plus."""
     return f"{round(difference, 3) + 0.0:+.3f}"
 
 
@@ -42,7 +42,7 @@ def interval(limits: Mapping[str, float] | None, decimals: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """As many digits as a person chose, such as 97.5 %."""
+    """As many digits as the share was given with, such as 97.5 %."""
     return f"{100 * share:.4g} %"
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 from PIL import Image
 
-from models_store.datasets.drawing import imagine, photograph
+from models_store.datasets.drawing import draw_appearances, draw_photographs
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.wording import DIAGNOSES
 from service.dashboard.shell import PageRoute, Viewing, show
@@ -53,7 +53,7 @@ def sample_image(diagnosis: Literal["mel", "nv", "bcc", "bkl", "akiec", "vasc"],
 def sample(diagnosis: str, size: int) -> bytes:
     """A generated PNG of `size` by `size` pixels for `diagnosis`. The same arguments give the same image."""
     random = np.random.default_rng((SEED, SAMPLES.index(diagnosis)))
-    lesions = imagine(np.array([CLASS_NAMES.index(diagnosis)]), random)
+    lesions = draw_appearances(np.array([CLASS_NAMES.index(diagnosis)]), random)
     file = io.BytesIO()
-    Image.fromarray(photograph(lesions, size, random)[0]).save(file, "PNG")
+    Image.fromarray(draw_photographs(lesions, size, random)[0]).save(file, "PNG")
     return file.getvalue()

@@ -85,9 +85,9 @@ access = logging.getLogger("dermatriage.access")
 class RequestLines(logs.JsonLines):
     """Adds the id of the current request."""
 
-    def circumstances(self, record: logging.LogRecord) -> dict[str, Any]:
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
         request_id = REQUEST_ID.get()
-        return ({"request_id": request_id} if request_id else {}) | super().circumstances(record)
+        return ({"request_id": request_id} if request_id else {}) | super().fields_of(record)
 
 
 def configure() -> None:

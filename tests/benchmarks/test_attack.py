@@ -1,4 +1,4 @@
-"""The attacks' own tools: what they forge is what it claims to be, and one success makes the exit status 1."""
+"""The forged files of the attacks, their verdicts and their exit status."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""The checker of the nemesis: given a history in which something is broken, it says so, and says nothing else."""
+"""The checker of the nemesis: it reports exactly what is broken in a history."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def move(number: int, version: str, previous: str | None, moved: float) -> Fact:
 
 
 def answered(number: int, at: float, model: str = "mdl_a") -> Fact:
-    return fact("answered", at, prediction=f"prd_{number}", model=model, asked=at - 0.1)
+    return fact("answered", at, prediction=f"prd_{number}", model=model, requested_at=at - 0.1)
 
 
 def fault(began: float, ended: float, *stops: str) -> Fact:
@@ -38,7 +38,7 @@ def fault(began: float, ended: float, *stops: str) -> Fact:
 
 
 WHOLE: list[Fact] = [
-    fact("asked", experiments=2),
+    fact("planned", experiments=2),
     fact("accepted", 1, experiment="exp_1", key="k1"),
     fact("accepted", 2, experiment="exp_1", key="k1"),
     fact("accepted", 3, experiment="exp_2", key="k2"),
@@ -62,16 +62,16 @@ def without(kind: str, **like: Any) -> list[Fact]:
     return [each for each in WHOLE if each["kind"] != kind or each | like != each]
 
 
-def test_a_whole_history_breaks_nothing() -> None:
+def test_an_intact_history_breaks_nothing() -> None:
     assert violations(WHOLE) == []
 
 
 @pytest.mark.parametrize(
-    ("history", "told"),
+    ("history", "violation"),
     [
-        ([*WHOLE, fact("asked", experiments=3)], "only 2 of 3 experiments were submitted"),
+        ([*WHOLE, fact("planned", experiments=3)], "only 2 of 3 experiments were submitted"),
         (without("ended", experiment="exp_2"), "exp_2 was accepted and is lost"),
-        ([*WHOLE, ended("exp_3", "failed")], "exp_3 is on record, and nobody was told"),
+        ([*WHOLE, ended("exp_3", "failed")], "exp_3 is on record, and no response accepted it"),
         ([*WHOLE, fact("accepted", experiment="exp_2", key="k1")], "the key k1 submitted 2 experiments"),
         (
             [*without("ended", experiment="exp_2"), ended("exp_2", "cancelling")],
@@ -97,7 +97,7 @@ def test_a_whole_history_breaks_nothing() -> None:
                     events=[{"number": 1, "status": "failed"}, {"number": 2, "status": "cancelled"}],
                 ),
             ],
-            "tells of the ends",
+            "its events have the ends",
         ),
         ([*WHOLE, model("exp_2")], "exp_2 is cancelled and has 1 models"),
         ([*WHOLE, model("exp_1")], "exp_1 is succeeded and has 2 models"),
@@ -108,7 +108,7 @@ def test_a_whole_history_breaks_nothing() -> None:
             [*without("model"), model("exp_1", threshold=0.4)],
             "the model of exp_1 is not the one that the test set was opened for",
         ),
-        ([*WHOLE, move(3, "mdl_c", "mdl_a", 70.0)], "move 3 of the champion follows mdl_a, and mdl_b stood"),
+        ([*WHOLE, move(3, "mdl_c", "mdl_a", 70.0)], "move 3 of the champion follows mdl_a, and the champion was mdl_b"),
         ([*WHOLE, answered(1, 53.0)], "answered by mdl_a 2.9 s after another was champion"),
         ([*WHOLE, answered(1, 40.0, "mdl_b")], "answered by mdl_b, which had never been champion"),
         ([*WHOLE, answered(9, 60.0, "mdl_b")], "prd_9 was answered and is not on record"),
@@ -116,10 +116,10 @@ def test_a_whole_history_breaks_nothing() -> None:
         ([*WHOLE, fact("left", what="a folder of a trial")], "left behind: a folder of a trial"),
     ],
 )
-def test_what_is_broken_is_told(history: list[Fact], told: str) -> None:
+def test_what_is_broken_is_reported(history: list[Fact], violation: str) -> None:
     found = violations(history)
     assert len(found) == 1, found
-    assert told in found[0]
+    assert violation in found[0]
 
 
 @pytest.mark.parametrize(

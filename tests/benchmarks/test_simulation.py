@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.simulation import Costs, Load, Overloaded, most_workers, simulate, steady_database, steady_store
 
-FREE = Costs(claim=0.0, epoch=0.0, glance=0.0, record=0.0, open=0.0, at_once=1.0)
-COSTS = Costs(claim=0.01, epoch=0.005, glance=0.001, record=0.01, open=0.01, at_once=2.0)
+FREE = Costs(claim=0.0, epoch=0.0, status_check=0.0, record=0.0, open=0.0, at_once=1.0)
+COSTS = Costs(claim=0.01, epoch=0.005, status_check=0.001, record=0.01, open=0.01, at_once=2.0)
 LOAD = Load(experiments=3, phases=(4, 2, 1), workers=1, startup_seconds=1.0, epochs=3, epoch_seconds=3.0)
 
 
@@ -24,7 +24,7 @@ def test_phases_of_one_experiment_wait_for_each_other() -> None:
 
 
 def test_transactions_add_to_each_trial() -> None:
-    load = replace(LOAD, phases=(5,), glance_every_seconds=1e9, epoch_seconds=1e9, epochs=0)
+    load = replace(LOAD, phases=(5,), status_check_every_seconds=1e9, epoch_seconds=1e9, epochs=0)
     assert simulate(load, COSTS).seconds == pytest.approx(15 * (1 + 0.01 + 0.01))
 
 

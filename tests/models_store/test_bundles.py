@@ -63,7 +63,7 @@ def test_everything_the_manifest_lists_can_be_fetched(folder: Path, storage: Sto
     assert {path.name for path in (tmp_path / "all").iterdir()} == {*COMPLETED_FILES, "manifest.json"}
 
 
-def test_bundle_from_before_likeness_was_told_is_fetched_without_it(
+def test_bundle_of_a_version_without_the_distribution_is_fetched_without_it(
     folder: Path, storage: Storage, tmp_path: Path
 ) -> None:
     completed(folder)
@@ -129,14 +129,14 @@ def test_incomplete_bundle_is_neither_frozen_nor_completed(folder: Path) -> None
         bundles.freeze(folder, an_about())
 
 
-def test_same_content_freezes_to_the_same_identity_and_another_threshold_to_another(folder: Path) -> None:
+def test_frozen_sha256_depends_on_content_and_threshold(folder: Path) -> None:
     first = bundles.freeze(folder, an_about())
     assert bundles.freeze(folder, an_about()) == first
     bundles.write_json(folder / "calibration.json", a_calibration(0.31))
     assert bundles.freeze(folder, an_about()) != first
 
 
-def test_what_is_not_a_number_is_not_written_as_json(tmp_path: Path) -> None:
+def test_nan_is_not_written_as_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         bundles.write_json(tmp_path / "a.json", {"auc": float("nan")})
     assert list(tmp_path.iterdir()) == []

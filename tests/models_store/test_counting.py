@@ -118,7 +118,7 @@ def test_promise_in_doubt_raises_one_alert_that_stays(database: Database, versio
 
 
 @pytest.mark.parametrize(
-    ("groups", "guarantee", "said"),
+    ("groups", "guarantee", "expected"),
     [
         (KEPT, {}, ("Live recall is 0.950", "is not in doubt")),
         (IN_DOUBT, {"holds": False}, ("Live recall is 0.500", "promises no recall")),
@@ -131,27 +131,27 @@ def test_promise_in_doubt_raises_one_alert_that_stays(database: Database, versio
     ],
     ids=["kept", "nothing promised", "too few benign calls", "no malignant outcome"],
 )
-def test_no_alert_without_a_reason_and_the_figures_say_why(
-    database: Database, version: str, groups: Any, guarantee: dict[str, Any], said: tuple[str, ...]
+def test_no_alert_without_evidence_and_the_sentences_give_the_reason(
+    database: Database, version: str, groups: Any, guarantee: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     promise(database, version, **guarantee)
     store_verified(database, version, groups)
     assert count(database, version) is None
-    told = " ".join(figures(database, version)["sentences"])
-    assert all(words in told for words in said), told
+    lines = " ".join(figures(database, version)["sentences"])
+    assert all(words in lines for words in expected), lines
 
 
-def test_seldom_verified_benign_calls_are_corrected_for_in_words(database: Database, version: str) -> None:
+def test_sentences_name_the_correction_for_rarely_verified_benign_calls(database: Database, version: str) -> None:
     store_verified(
         database,
         version,
         [("malignant", "malignant", 80), ("benign", "malignant", 4), ("benign", "benign", 36), ("benign", None, 160)],
     )
     count(database, version)
-    told = figures(database, version)["sentences"]
+    lines = figures(database, version)["sentences"]
     assert (
-        told[0] == "Verified: 80 of 80 images called malignant (100.0 %) and 40 of 200 images called benign (20.0 %)."
+        lines[0] == "Verified: 80 of 80 images called malignant (100.0 %) and 40 of 200 images called benign (20.0 %)."
     )
-    assert told[1].startswith("Live recall is 0.800 (exact 95 % interval ")
-    assert told[2] == "It is corrected for the shares verified; among verified images alone it is 0.952."
-    assert told[3].startswith("The correction assumes")
+    assert lines[1].startswith("Live recall is 0.800 (exact 95 % interval ")
+    assert lines[2] == "It is corrected for the shares verified; among verified images alone it is 0.952."
+    assert lines[3].startswith("The correction assumes")

@@ -1,4 +1,4 @@
-"""Deleted experiments and models: what goes, what stays on record, and what is refused."""
+"""Deleted experiments and models: what is removed, what stays on record, and what is refused."""
 
 from pathlib import Path
 
@@ -74,9 +74,7 @@ def test_deleted_experiment_leaves_its_opening_and_no_files(
     assert all(key.startswith(f"{stored}/") for key in storage.keys("models"))
 
 
-def test_deletion_may_be_asked_for_twice(
-    database: Database, storage: Storage, tmp_path: Path, record: FinalRecord
-) -> None:
+def test_deletion_may_be_repeated(database: Database, storage: Storage, tmp_path: Path, record: FinalRecord) -> None:
     experiment_id = finished(database, storage, tmp_path / "made", record)
     delete(database, experiment_id)
     with database.read() as session:

@@ -1,4 +1,4 @@
-"""How far features lie from those of training images, and what of a stored likeness is refused."""
+"""Distances of features from those of training images, and unusable stored distributions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_distance_by_hand(apart: tuple[float, ...], squared: float) -> None:
     assert a_likeness().score(features) == pytest.approx(np.sqrt([squared / 3]) / 2)
 
 
-def test_what_was_saved_gives_the_same_distances(tmp_path: Path) -> None:
+def test_a_saved_distribution_gives_the_same_distances(tmp_path: Path) -> None:
     a_likeness().save(tmp_path / "likeness.npz")
     features = np.random.default_rng(0).normal(size=(5, 3))
     loaded = load_distribution(tmp_path / "likeness.npz")
@@ -49,7 +49,7 @@ def test_what_was_saved_gives_the_same_distances(tmp_path: Path) -> None:
         {"center": np.array([np.inf, 0, 0])},
     ],
 )
-def test_likeness_that_cannot_be_used_is_refused(tmp_path: Path, broken: dict[str, float]) -> None:
+def test_unusable_distribution_is_refused(tmp_path: Path, broken: dict[str, float]) -> None:
     replace(a_likeness(), **broken).save(tmp_path / "likeness.npz")  # type: ignore[arg-type]
     with pytest.raises(DistributionInvalid, match="train it again"):
         load_distribution(tmp_path / "likeness.npz")
@@ -66,12 +66,12 @@ def test_file_that_carries_code_or_lacks_an_array_is_refused(tmp_path: Path) -> 
         load_distribution(path)
 
 
-def test_graph_without_those_features_does_not_go_with_a_likeness() -> None:
+def test_graph_with_other_features_does_not_match_a_distribution() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         Scorer(a_graph(), distribution=a_likeness())
 
 
-def test_graph_without_features_still_scores_and_tells_no_likeness() -> None:
+def test_graph_without_features_gives_probabilities_and_no_out_of_distribution_scores() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
     scorer = Scorer(a_graph())
     probabilities, unlikeness, diagnoses = scorer.judge(images)

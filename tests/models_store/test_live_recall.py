@@ -109,7 +109,7 @@ def test_recall_weights_each_verified_image_by_one_over_the_share_of_its_label(
     assert 0 <= shown.low <= shown.recall <= shown.high <= 1
 
 
-def test_seldom_verified_benign_calls_flatter_recall_and_the_correction_undoes_it() -> None:
+def test_rarely_verified_benign_calls_inflate_recall_and_the_correction_removes_that() -> None:
     """1,000 malignant lesions, 800 of them found; nine of ten malignant calls are verified, and one benign in five."""
     seen = Period(Calls(2_000, 1_800, 720), Calls(4_000, 800, 40))
     shown = estimate(seen, 0.95)

@@ -68,7 +68,7 @@ def test_migrated_schema_is_the_one_the_code_expects(database: Database) -> None
     command.check(migrations.config(database))
 
 
-def test_schema_goes_down_to_nothing_and_up_again(database: Database) -> None:
+def test_schema_can_be_downgraded_completely_and_upgraded_again(database: Database) -> None:
     migrations.downgrade(database, "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     migrations.upgrade(database)
@@ -76,8 +76,8 @@ def test_schema_goes_down_to_nothing_and_up_again(database: Database) -> None:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_rows_survive_the_way_up_and_every_step_down(empty: Database, revision: str) -> None:
-    """A row in every table that the revision has; whatever it holds is there again after all later migrations."""
+def test_rows_survive_upgrade_and_every_downgrade(empty: Database, revision: str) -> None:
+    """A row in every table of the revision; its values are unchanged after all later migrations and downgrades."""
     migrations.upgrade(empty, revision)
     fill(empty)
     before = rows(empty)
@@ -112,7 +112,7 @@ def test_numbers_of_stored_specs_come_within_the_bounds_and_the_rest_stays(empty
     assert found == spec | {"limits": {"experiment_minutes": LONGEST_EXPERIMENT_MINUTES}}
 
 
-def test_figures_of_a_test_set_are_kept_with_the_model_and_come_back_on_the_way_down(empty: Database) -> None:
+def test_figures_of_a_test_set_move_to_the_model_and_back_on_downgrade(empty: Database) -> None:
     def stored() -> tuple[Any, Any]:
         with empty.read() as session:
             return tuple(
@@ -134,7 +134,7 @@ def test_figures_of_a_test_set_are_kept_with_the_model_and_come_back_on_the_way_
     assert stored() == ({"winner": "x", "test": figures}, figures)
 
 
-def test_trials_have_the_priority_of_their_experiment_again_on_the_way_down(empty: Database) -> None:
+def test_trials_get_the_priority_of_their_experiment_on_downgrade(empty: Database) -> None:
     migrations.upgrade(empty)
     fill(empty)
     with empty.write() as session:
@@ -144,7 +144,7 @@ def test_trials_have_the_priority_of_their_experiment_again_on_the_way_down(empt
         assert session.execute(text("SELECT priority FROM trials")).scalars().all() == [7]
 
 
-def test_migrations_build_exactly_what_the_tables_say(empty: Database, database: Database) -> None:
+def test_migrations_build_exactly_the_tables(empty: Database, database: Database) -> None:
     """Also what Alembic's own check leaves out: keys, checks, defaults and what a deletion takes with it."""
     Table.metadata.create_all(empty.engine)
     assert structure(database) == structure(empty)
@@ -165,8 +165,8 @@ def test_processes_that_start_together_migrate_one_after_the_other(empty: Databa
     started = [
         subprocess.Popen(command_line, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    told = [process.communicate(timeout=60)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], "\n".join(told)
+    errors = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], "\n".join(errors)
     command.check(migrations.config(empty))
 
 
@@ -194,7 +194,7 @@ def value_for(column: Column[Any]) -> Any:
             return 0.5
         case String():
             return "x"
-    raise AssertionError(f"{column} has a type that this test knows no value for: {column.type!r}")
+    raise AssertionError(f"{column} has a type that this test has no value for: {column.type!r}")
 
 
 def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
@@ -224,22 +224,25 @@ def reflected(database: Database) -> MetaData:
 
 
 def structure(database: Database) -> dict[str, Any]:
-    """Everything that the database itself tells about each table; names of constraints are its own business."""
-    look = inspect(database.engine)
+    """The schema of each table as the database reports it, without the names of constraints."""
+    schema = inspect(database.engine)
     return {
         table: {
             "columns": {
-                each["name"]: (str(each["type"]), each["nullable"], each["default"]) for each in look.get_columns(table)
+                each["name"]: (str(each["type"]), each["nullable"], each["default"])
+                for each in schema.get_columns(table)
             },
-            "primary key": look.get_pk_constraint(table)["constrained_columns"],
+            "primary key": schema.get_pk_constraint(table)["constrained_columns"],
             "foreign keys": sorted(
                 (each["constrained_columns"], each["referred_table"], each["referred_columns"], str(each["options"]))
-                for each in look.get_foreign_keys(table)
+                for each in schema.get_foreign_keys(table)
             ),
-            "unique": sorted(each["column_names"] for each in look.get_unique_constraints(table)),
-            "checks": sorted(each["sqltext"] for each in look.get_check_constraints(table)),
-            "indexes": sorted((each["name"], each["column_names"], each["unique"]) for each in look.get_indexes(table)),
+            "unique": sorted(each["column_names"] for each in schema.get_unique_constraints(table)),
+            "checks": sorted(each["sqltext"] for each in schema.get_check_constraints(table)),
+            "indexes": sorted(
+                (each["name"], each["column_names"], each["unique"]) for each in schema.get_indexes(table)
+            ),
         }
-        for table in look.get_table_names()
+        for table in schema.get_table_names()
         if table != "alembic_version"
     }

@@ -36,7 +36,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
-def test_the_interval_covers_the_true_difference_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_difference_as_often_as_stated() -> None:
     random = np.random.default_rng(8)
     labels = np.repeat([1, 0], [40, 120])
     covered = []

@@ -1,4 +1,4 @@
-"""Which of two tested models should answer."""
+"""Which of two tested models becomes the champion."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def a_model(version: str, dataset: str = "a", **changed: float) -> Contender:
 
 
 @pytest.mark.parametrize(
-    ("policy", "changed", "promoted", "said"),
+    ("policy", "changed", "promoted", "reason"),
     [
         (
             "target_recall",
@@ -63,18 +63,18 @@ def a_model(version: str, dataset: str = "a", **changed: float) -> Contender:
     ],
 )
 def test_decision_says_what_was_compared_by_what_rule(
-    policy: PromotionPolicy, changed: dict[str, float], promoted: bool, said: str
+    policy: PromotionPolicy, changed: dict[str, float], promoted: bool, reason: str
 ) -> None:
     decided = decide("if_better", policy, a_model("new", **changed), a_model("old"), target_recall=0.90)
     assert decided is not None
-    assert (decided.promoted, decided.reason, decided.policy, decided.champion) == (promoted, said, policy, "old")
+    assert (decided.promoted, decided.reason, decided.policy, decided.champion) == (promoted, reason, policy, "old")
     assert decided.figures is not None
     assert decided.champion_figures is not None
     assert all(decided.figures[name] == (CHAMPION | changed)[name] for name in decided.figures)
     assert all(decided.champion_figures[name] == CHAMPION[name] for name in decided.figures)
 
 
-def test_what_cannot_be_compared_is_said() -> None:
+def test_reason_names_models_that_cannot_be_compared() -> None:
     elsewhere = decide("if_better", "f2", a_model("new"), a_model("old", dataset="b"), target_recall=0.90)
     first = decide("if_better", "f2", a_model("new"), None, target_recall=0.90)
     always = decide("always", "f2", a_model("new"), a_model("old"), target_recall=0.90)

@@ -1,4 +1,4 @@
-"""What is removed once its time is over, and what never is."""
+"""Files and rows that are removed after their time, and those that never are."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -63,7 +63,7 @@ def with_checkpoint(database: Database, storage: Storage) -> set[str]:
         return {trial.name for trial in trials}
 
 
-def let_members_be(database: Database, experiment_id: str, *members: str) -> str:
+def set_members(database: Database, experiment_id: str, *members: str) -> str:
     with database.write() as session:
         experiment = session.get_one(Experiment, experiment_id)
         assert experiment.result is not None
@@ -78,7 +78,7 @@ def test_checkpoints_of_losers_go_and_those_of_the_final_networks_stay(
     with database.read() as session:
         loser = session.scalars(select(Trial).where(Trial.experiment_id == finished, Trial.phase == 1)).first()
         assert loser is not None
-    winner = let_members_be(database, finished, loser.name)
+    winner = set_members(database, finished, loser.name)
     before = with_checkpoint(database, storage)
     assert {winner, loser.name} < before
 
@@ -93,7 +93,7 @@ def test_checkpoints_of_losers_go_and_those_of_the_final_networks_stay(
 
 
 def test_checkpoints_stay_for_as_long_as_the_setting_says(database: Database, storage: Storage, finished: str) -> None:
-    let_members_be(database, finished, "a")
+    set_members(database, finished, "a")
     assert prune(database, storage, keeping(checkpoints=1)) == Pruned(**NOTHING)
     with database.write() as session:
         experiment = session.get_one(Experiment, finished)
@@ -104,7 +104,7 @@ def test_checkpoints_stay_for_as_long_as_the_setting_says(database: Database, st
 def test_checkpoint_that_the_store_could_not_remove_goes_next_time(
     database: Database, storage: Storage, finished: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    winner = let_members_be(database, finished)
+    winner = set_members(database, finished)
     stored = set(storage.keys("trials"))
     with monkeypatch.context() as patch:
         patch.setattr(storage, "delete", lambda key: (Path("/no folder") / key).unlink())
@@ -116,7 +116,7 @@ def test_checkpoint_that_the_store_could_not_remove_goes_next_time(
 
 
 @pytest.mark.parametrize(("status", "removed"), [("running", False), ("failed", False), ("cancelled", True)])
-def test_what_an_unfinished_or_failed_experiment_needs_stays(
+def test_files_of_an_unfinished_or_failed_experiment_stay(
     database: Database, storage: Storage, tmp_path: Path, status: str, removed: bool
 ) -> None:
     spec = a_spec()
@@ -171,7 +171,7 @@ class BusyStorage(Storage):
 def test_no_transaction_that_writes_is_open_while_files_are_removed(
     database: Database, storage: Storage, tmp_path: Path, finished: str
 ) -> None:
-    winner, trained = let_members_be(database, finished), storage.keys("trials")
+    winner, trained = set_members(database, finished), storage.keys("trials")
     _store_predictions(database, storage, tmp_path, ages_days=(1, 21))
     pruned = prune(database, BusyStorage(storage.url, database), keeping(predictions=20))
     assert (pruned.checkpoints, pruned.predictions) == (len(trained) - 1, 1)

@@ -1,4 +1,4 @@
-"""Which trial is first, by which figure, and the sentence that says why."""
+"""Which trial is first, by which figure, and the sentence with the reason."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +66,7 @@ def ranking(policy: str) -> Ranking:
         ("val_recall", [Ended("a", status="collapsed"), Ended("b", status="running")], None),
     ],
 )
-def test_sentence_says_what_decided(policy: str, trials: list[Ended], sentence: str | None) -> None:
+def test_sentence_names_the_deciding_figure(policy: str, trials: list[Ended], sentence: str | None) -> None:
     assert ranking(policy).why_first(trials) == sentence
 
 

@@ -14,7 +14,7 @@ def test_nothing_is_unreachable_when_database_and_broker_answer(tmp_path: Path, 
     assert unreachable(Settings(database_url=f"sqlite:///{tmp_path}/a.db", broker_url=broker_url)) == []
 
 
-def test_what_does_not_answer_is_named_with_its_cause(broker_url: str) -> None:
+def test_unreachable_services_are_named_with_their_cause(broker_url: str) -> None:
     settings = Settings(database_url=f"postgresql://nobody@{NOBODY}/none", broker_url=broker_url)
     assert [finding.partition(":")[0] for finding in unreachable(settings)] == ["the database does not answer"]
 
@@ -24,7 +24,7 @@ def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
     assert [finding.partition(":")[0] for finding in unreachable(settings)] == ["the broker does not answer"]
 
 
-def test_the_exit_status_says_whether_everything_answers(tmp_path: Path, broker_url: str) -> None:
+def test_the_exit_status_shows_whether_everything_answers(tmp_path: Path, broker_url: str) -> None:
     database_url = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(SystemExit) as well:
         main(Settings(database_url=database_url, broker_url=broker_url))

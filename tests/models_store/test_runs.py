@@ -62,7 +62,7 @@ def claimed(database: Database, worker: str = "w") -> Claim:
     return found
 
 
-def let_leases_expire(database: Database) -> None:
+def expire_leases(database: Database) -> None:
     with database.write() as session:
         session.execute(update(Trial).values(lease_expires_at=now(session) - timedelta(seconds=1)))
 
@@ -105,7 +105,7 @@ def test_trial_is_claimed_only_from_its_queue(database: Database) -> None:
     assert claim(database, "cpu", "gpu") is not None
 
 
-def test_thousand_claims_by_two_processes_hand_no_trial_to_two(database: Database) -> None:
+def test_no_trial_is_claimed_twice_in_a_thousand_claims_by_two_processes(database: Database) -> None:
     for _ in range(4):
         running(database, *(f"trial-{number}" for number in range(250)))
     root = Path(__file__).resolve().parents[2]
@@ -136,16 +136,16 @@ def test_queued_trial_of_a_cancelled_experiment_is_never_claimed(database: Datab
         lambda session, stale: runs.fail_trial(session, stale, {"kind": "X"}, retry=True, max_attempts=3),
         lambda session, stale: runs.release(session, stale),
         lambda session, stale: runs.confirm_cancelled(session, stale),
-        lambda session, stale: runs.forget_epochs(session, stale),
+        lambda session, stale: runs.delete_epochs(session, stale),
     ],
     ids=["finish", "fail", "release", "confirm", "forget"],
 )
 def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Callable[[Session, Claim], None]) -> None:
     running(database, "a")
     stale = claimed(database, "slow")
-    let_leases_expire(database)
+    expire_leases(database)
     with database.write() as session:
-        assert take_back(session) == 1
+        assert reclaim(session) == 1
     fresh = claimed(database, "fast")
     assert fresh.fence > stale.fence
     with database.write() as session:
@@ -161,7 +161,7 @@ def test_worker_that_lost_its_lease_writes_nothing(database: Database, write: Ca
         assert session.scalar(select(func.count()).select_from(EpochRow)) == 1
 
 
-def take_back(session: Session) -> int:
+def reclaim(session: Session) -> int:
     found = runs.with_expired_leases(session)
     return sum(len(runs.reclaim_expired(session, experiment_id, max_attempts=3)) for experiment_id in found)
 
@@ -171,9 +171,9 @@ def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Da
     for attempt, status in ((1, "queued"), (2, "queued"), (3, "failed")):
         lost = claimed(database)
         assert lost.attempt == attempt
-        let_leases_expire(database)
+        expire_leases(database)
         with database.write() as session:
-            assert take_back(session) == 1
+            assert reclaim(session) == 1
         assert state(database, lost.trial_id) == (status, attempt)
     assert claim(database) is None
     with database.read() as session:
@@ -185,15 +185,15 @@ def test_expired_lease_puts_the_trial_back_until_no_attempt_is_left(database: Da
 def test_live_lease_is_left_alone(database: Database) -> None:
     running(database, "a")
     ours = claimed(database)
-    let_leases_expire(database)
+    expire_leases(database)
     with database.write() as session:
         runs.heartbeat(session, ours, LEASE)
     with database.write() as session:
-        assert take_back(session) == 0
+        assert reclaim(session) == 0
     assert state(database, ours.trial_id) == ("running", 1)
 
 
-def test_trial_handed_back_by_a_stopping_worker_counts_no_attempt(database: Database) -> None:
+def test_release_by_a_stopping_worker_counts_no_attempt(database: Database) -> None:
     running(database, "a")
     with database.write() as session:
         runs.release(session, claimed_in(session))
@@ -235,7 +235,7 @@ def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Databa
     with database.write() as session:
         runs.cancel(session, experiment_id)
     if ending == "silence":
-        let_leases_expire(database)
+        expire_leases(database)
     with database.write() as session:
         match ending:
             case "finish":
@@ -245,7 +245,7 @@ def test_cancelling_experiment_ends_however_its_last_trial_ends(database: Databa
             case "release":
                 runs.release(session, ours)
             case _:
-                take_back(session)
+                reclaim(session)
     assert experiment_status(database, experiment_id) == "cancelled"
     assert claim(database) is None
 
@@ -267,24 +267,24 @@ def test_progress_counts_epochs_and_never_moves_back(database: Database) -> None
     ours = claimed(database)
     seen = []
 
-    def look() -> None:
+    def check() -> None:
         with database.read() as session:
             seen.append(session.get_one(Experiment, experiment_id).progress)
 
     for number in (1, 2, 3):
         with database.write() as session:
             runs.heartbeat(session, ours, LEASE, [an_epoch(number)])
-        look()
+        check()
     with database.write() as session:
         runs.fail_trial(session, ours, {"kind": "TrialCrashed"}, retry=True, max_attempts=3)
     again = claimed(database)
     with database.write() as session:
-        runs.forget_epochs(session, again)
+        runs.delete_epochs(session, again)
         runs.heartbeat(session, again, LEASE, [an_epoch(1)])
-    look()
+    check()
     with database.write() as session:
         runs.finish_trial(session, again, Collapsed(reason="no eligible epoch", environment={}))
-    look()
+    check()
     assert seen == pytest.approx([0.25 / 4, 0.5 / 4, 0.75 / 4, 0.75 / 4, 1 / 4])
 
 
@@ -327,8 +327,8 @@ def test_cancelling_while_many_trials_report_neither_deadlocks_nor_leaves_one_be
                 if runs.heartbeat(session, mine, LEASE, [an_epoch(1)]) == "cancelling":
                     runs.confirm_cancelled(session, mine)
                     return "cancelled"
-            time.sleep(0.001)  # SQLite's write lock goes to whoever asks at the right moment, not to who waits longest
-        return "never told"
+            time.sleep(0.001)  # SQLite's write lock is not given to the longest waiting caller
+        return "never reported"
 
     with ThreadPoolExecutor(7) as pool:
         endings = [pool.submit(report, mine) for mine in ours]
@@ -341,19 +341,19 @@ def test_cancelling_while_many_trials_report_neither_deadlocks_nor_leaves_one_be
 def test_experiment_beyond_its_time_limit_is_stopped_and_fails(database: Database) -> None:
     experiment_id = running(database, "a", limits={"experiment_minutes": 5})
     claimed(database)
-    let_leases_expire(database)
+    expire_leases(database)
     with database.write() as session:
         session.execute(update(Experiment).values(started_at=now(session) - timedelta(minutes=6)))
     with database.write() as session:
         assert runs.with_time_limit(session) == [experiment_id]
         assert runs.stop_overdue(session, experiment_id)
-        take_back(session)
+        reclaim(session)
     with database.read() as session:
         stopped = session.get_one(Experiment, experiment_id)
         assert (stopped.status, (stopped.error or {})["kind"]) == ("failed", "TimeLimitExceeded")
 
 
-def test_experiment_without_a_time_limit_is_never_looked_at_for_one(database: Database) -> None:
+def test_experiment_without_a_time_limit_is_never_checked_for_one(database: Database) -> None:
     running(database, "a")
     with database.read() as session:
         assert runs.with_time_limit(session) == []
@@ -362,7 +362,7 @@ def test_experiment_without_a_time_limit_is_never_looked_at_for_one(database: Da
 def test_time_limit_beyond_any_date_is_never_reached(database: Database) -> None:
     experiment_id = running(database, "a", limits={"experiment_minutes": 5})
     claimed(database)
-    let_leases_expire(database)
+    expire_leases(database)
     with database.write() as session:
         experiment = session.get_one(Experiment, experiment_id)
         experiment.spec = experiment.spec | {"limits": {"experiment_minutes": 1e300}}

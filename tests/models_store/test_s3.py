@@ -29,7 +29,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def store(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Storage:
-    """A prefix of its own in a bucket, found through the variables that every S3 client knows."""
+    """A prefix of its own in a bucket, found through the usual variables of S3 clients."""
     for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
@@ -80,7 +80,7 @@ def test_bundle_whose_upload_was_cut_short_is_none(store: Storage, bundle: Path,
         StoredBundle(store, "models/1", sha256_of(bundle / "manifest.json"), tmp_path / "served")
 
 
-def test_what_another_process_stored_or_removed_is_seen_at_once(store: Storage, bundle: Path) -> None:
+def test_listing_shows_changes_by_other_processes_at_once(store: Storage, bundle: Path) -> None:
     other = Storage(store.url)
     assert store.keys("models") == []
     assert store.size("models") == 0

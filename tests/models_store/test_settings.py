@@ -50,7 +50,7 @@ def test_a_whole_url_may_be_a_secret_file(secrets: Path, monkeypatch: pytest.Mon
     assert read(secrets).broker_url == "redis://:s3cret@elsewhere:6379/0"
 
 
-def test_the_environment_is_stronger_than_a_file(secrets: Path) -> None:
+def test_the_environment_overrides_a_file(secrets: Path) -> None:
     (secrets / "dermatriage_database_url").write_text("postgresql://file/other")
     assert read(secrets).database_url == WITHOUT_PASSWORD["DATABASE_URL"]
 
@@ -60,7 +60,7 @@ def test_a_password_is_not_shown(secrets: Path) -> None:
     assert "s3cret" not in repr(read(secrets).broker_password)
 
 
-def test_urls_nobody_named_are_not_taken_for_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_urls_do_not_count_as_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in WITHOUT_PASSWORD:
         monkeypatch.delenv(f"DERMATRIAGE_{name}", raising=False)

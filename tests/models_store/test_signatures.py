@@ -1,4 +1,4 @@
-"""Bundles are signed by whoever made them, and refused where the signature is not theirs."""
+"""Bundles are signed by their worker, and refused with another signature."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def stored(tmp_path: Path, signer: Signer | None) -> str:
     return manifest_sha256
 
 
-def test_a_signed_bundle_is_taken_by_who_knows_the_key(tmp_path: Path, signer: Signer) -> None:
+def test_a_signed_bundle_is_accepted_with_its_public_key(tmp_path: Path, signer: Signer) -> None:
     sha256 = stored(tmp_path, signer)
     fetched(tmp_path, Trusted.of(tmp_path / "ours" / "public.pem"), sha256)
 
@@ -74,25 +74,25 @@ def test_keys_of_a_rotation_stand_in_one_file(tmp_path: Path, signer: Signer) ->
 
 
 def test_a_manifest_made_anew_is_refused_though_its_sha256_is_on_record(tmp_path: Path, signer: Signer) -> None:
-    """Whoever can write store and database still lacks the private key."""
+    """Write access to store and database is not enough without the private key."""
     stored(tmp_path, signer)
     manifest = tmp_path / "store" / KEY / "manifest.json"
     (manifest.parent / "card.md").write_text("recall 1.000")
-    told = bundles.read_json(manifest)
-    told["files"]["card.md"] = sha256_of(manifest.parent / "card.md")
-    bundles.write_json(manifest, told)
+    content = bundles.read_json(manifest)
+    content["files"]["card.md"] = sha256_of(manifest.parent / "card.md")
+    bundles.write_json(manifest, content)
     with pytest.raises(BundleAltered, match="is not one of this manifest"):
         fetched(tmp_path, Trusted.of(tmp_path / "ours" / "public.pem"), sha256_of(manifest))
 
 
-def test_a_signature_taken_away_is_missed(tmp_path: Path, signer: Signer) -> None:
+def test_a_removed_signature_is_noticed(tmp_path: Path, signer: Signer) -> None:
     sha256 = stored(tmp_path, signer)
     (tmp_path / "store" / KEY / "signature.json").unlink()
     with pytest.raises(FileNotFoundError):
         fetched(tmp_path, Trusted.of(tmp_path / "ours" / "public.pem"), sha256)
 
 
-def test_an_unsigned_bundle_is_taken_unless_signatures_are_required(tmp_path: Path, signer: Signer) -> None:
+def test_an_unsigned_bundle_is_accepted_unless_signatures_are_required(tmp_path: Path, signer: Signer) -> None:
     sha256 = stored(tmp_path, None)
     known = {signer.key_id: signer.key.public_key()}
     fetched(tmp_path, Trusted(known), sha256)
@@ -101,7 +101,7 @@ def test_an_unsigned_bundle_is_taken_unless_signatures_are_required(tmp_path: Pa
 
 
 @pytest.mark.parametrize("change", [{"algorithm": "none"}, {"signature": "AAAA"}, {"signature": "!"}, {"key_id": None}])
-def test_a_signature_that_is_none_is_refused(signer: Signer, change: dict[str, object]) -> None:
+def test_an_unreadable_signature_is_refused(signer: Signer, change: dict[str, object]) -> None:
     trusted = Trusted({signer.key_id: signer.key.public_key()})
     trusted.check(b"manifest", signer.sign(b"manifest"))
     for document in (signer.sign(b"manifest") | change, [], None):
@@ -121,7 +121,7 @@ def test_keys_are_made_once_and_the_private_one_is_the_owners_alone(tmp_path: Pa
     assert set(Trusted.of(tmp_path / "new" / "public.pem").keys) == {signer.key_id}
 
 
-def test_a_file_that_holds_no_usable_key_is_told_with_the_remedy(tmp_path: Path, signer: Signer) -> None:
+def test_error_for_an_unusable_key_file_names_the_remedy(tmp_path: Path, signer: Signer) -> None:
     other = generate_private_key(SECP256R1())
     (tmp_path / "other.pem").write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (tmp_path / "none.pem").write_bytes(b"")
@@ -132,7 +132,7 @@ def test_a_file_that_holds_no_usable_key_is_told_with_the_remedy(tmp_path: Path,
                 read(tmp_path / name)
 
 
-def test_settings_say_whose_signatures_are_believed(tmp_path: Path, signer: Signer) -> None:
+def test_settings_define_the_trusted_signatures(tmp_path: Path, signer: Signer) -> None:
     other = keys_in(tmp_path / "other")
     named = Settings(
         _env_file=None, signing_key=tmp_path / "ours" / "private.pem", verify_keys=tmp_path / "other" / "public.pem"

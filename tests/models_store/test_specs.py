@@ -1,4 +1,4 @@
-"""The contract at the door: what is posted is complete, known and consistent, or refused with a reason."""
+"""The contract at submission: a spec is complete, known and consistent, or refused with a reason."""
 
 from typing import Any
 
@@ -49,6 +49,6 @@ def test_held_out_share_follows_the_source_unless_given(posted: dict[str, Any], 
         ({"name": "bell\x07"}, "match pattern"),
     ],
 )
-def test_experiment_that_cannot_be_meant_is_refused_with_the_reason(change: dict[str, Any], reason: str) -> None:
+def test_invalid_experiment_is_refused_with_the_reason(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason.replace("(", r"\(")):
         ExperimentSpec.model_validate({"dataset": "synthetic", **change})

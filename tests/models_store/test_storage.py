@@ -21,7 +21,7 @@ def local(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_put_is_got(store: Storage, local: Path, tmp_path: Path) -> None:
+def test_a_stored_file_comes_back_unchanged(store: Storage, local: Path, tmp_path: Path) -> None:
     store.put_file(local, "models/1/model.onnx")
     assert store.exists("models/1/model.onnx")
     store.get_verified("models/1/model.onnx", sha256_of(local), tmp_path / "new" / "copy")

@@ -8,7 +8,7 @@ from models_store.wording import Verdict, expected_patients, new_lesions, p_valu
 
 
 @pytest.mark.parametrize(
-    ("dataset", "leaking", "said"),
+    ("dataset", "leaking", "text"),
     [
         ("ham10000_28", 0, "Every test lesion is new to the network."),
         (
@@ -38,12 +38,14 @@ from models_store.wording import Verdict, expected_patients, new_lesions, p_valu
         ),
     ],
 )
-def test_figures_say_whether_they_speak_for_new_lesions(dataset: str, leaking: int | None, said: str) -> None:
-    assert new_lesions({"leaking_images": leaking, "images": 2005}, dataset) == said
+def test_sentence_states_whether_figures_are_valid_for_new_lesions(
+    dataset: str, leaking: int | None, text: str
+) -> None:
+    assert new_lesions({"leaking_images": leaking, "images": 2005}, dataset) == text
 
 
 @pytest.mark.parametrize(
-    ("recall", "limits", "said", "tone"),
+    ("recall", "limits", "text", "tone"),
     [
         (
             0.883,
@@ -62,11 +64,11 @@ def test_figures_say_whether_they_speak_for_new_lesions(dataset: str, leaking: i
         (0.9, (0.87, 0.93), "0.900, at the target of 0.90, which its interval (0.870 to 0.930) includes", "good"),
     ],
 )
-def test_a_valid_guarantee_stands_beside_the_recall_of_the_test_set(
-    recall: float, limits: tuple[float, float], said: str, tone: str
+def test_a_valid_guarantee_is_shown_with_the_recall_of_the_test_set(
+    recall: float, limits: tuple[float, float], text: str, tone: str
 ) -> None:
     found = verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, measured(recall, *limits))
-    assert found == Verdict(f"Validly calibrated; recall on the test set is {said}.", tone)
+    assert found == Verdict(f"Validly calibrated; recall on the test set is {text}.", tone)
 
 
 def test_a_verdict_names_a_void_or_absent_guarantee_and_a_test_set_without_malignant_images() -> None:
@@ -88,19 +90,19 @@ def measured(recall: float, low: float, high: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(None, "not defined"), (0.43, "0.4"), (9.94, "9.9"), (9.96, "10"), (359.0, "359")]
+    ("number", "text"), [(None, "not defined"), (0.43, "0.4"), (9.94, "9.9"), (9.96, "10"), (359.0, "359")]
 )
-def test_expected_patients_are_whole_from_ten_on(number: float | None, said: str) -> None:
-    assert expected_patients(number) == said
+def test_expected_patients_are_whole_from_ten_on(number: float | None, text: str) -> None:
+    assert expected_patients(number) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0004, "p < 0.001"), (0.0312, "p = 0.031"), (0.9996, "p > 0.999"), (1.0, "p > 0.999")]
+    ("value", "text"), [(0.0004, "p < 0.001"), (0.0312, "p = 0.031"), (0.9996, "p > 0.999"), (1.0, "p > 0.999")]
 )
-def test_a_p_value_is_never_both_equal_and_beyond(value: float, said: str) -> None:
-    assert p_value(value) == said
+def test_a_p_value_is_never_both_equal_and_beyond(value: float, text: str) -> None:
+    assert p_value(value) == text
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.0312, "+0.031"), (-0.0312, "-0.031"), (-0.0001, "+0.000")])
-def test_a_difference_that_rounds_to_zero_is_not_negative(value: float, said: str) -> None:
-    assert signed(value) == said
+@pytest.mark.parametrize(("value", "text"), [(0.0312, "+0.031"), (-0.0312, "-0.031"), (-0.0001, "+0.000")])
+def test_a_difference_that_rounds_to_zero_is_not_negative(value: float, text: str) -> None:
+    assert signed(value) == text

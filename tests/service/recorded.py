@@ -10,7 +10,7 @@ from dermatriage_client import examples
 from models_store import runs
 from models_store.database import Database
 from models_store.runs import Claim
-from models_store.runs.journal import note
+from models_store.runs.journal import add_event
 from models_store.tables import Experiment, Model, PredictionRow, Trial
 from tests.queued_experiment import queue_trials
 
@@ -55,7 +55,7 @@ def end_experiment(database: Database, experiment_id: str, status: str, **values
         experiment.finished_at = datetime.now(UTC)
         for name, value in values.items():
             setattr(experiment, name, value)
-        note(session, experiment_id, "experiment", {"status": status})
+        add_event(session, experiment_id, "experiment", {"status": status})
 
 
 def fail_trial(database: Database, experiment_id: str) -> None:

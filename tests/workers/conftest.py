@@ -1,4 +1,4 @@
-"""A worker whose trials only act, on both databases."""
+"""A worker whose trials follow a script, on both databases."""
 
 import json
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class ScriptedWorker:
             return runs.submit(session, ExperimentSpec.model_validate(SPEC | changes)).id
 
     def run_all(self) -> int:
-        """Runs trials one after another until none waits, and returns how many it ran."""
+        """Runs trials one after another until none is queued, and returns how many it ran."""
         return sum(1 for _ in iter(lambda: work.run_next_trial(self.worker, "cpu"), False))
 
     def experiment(self, experiment_id: str) -> Experiment:
@@ -121,7 +121,7 @@ def scripted(
 
 @dataclass
 class Receiver:
-    """An address that keeps what it gets and answers as it is told."""
+    """A webhook receiver that keeps requests and answers with the configured status."""
 
     url: str = ""
     answer: int = 204

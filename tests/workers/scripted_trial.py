@@ -1,4 +1,4 @@
-"""The process of a trial that trains nothing: it behaves as a script says, in milliseconds and without Keras.
+"""The process of a trial that trains nothing: it follows a script, in milliseconds and without Keras.
 
 The script is a JSON file that the variable SCRIPTED_TRIAL names: for each trial name, or "*", arguments of `behave`.
 Every start is noted in the file beside it, so that a test can count them.
@@ -51,7 +51,7 @@ def behave(
     prints: str = "",
     seals: bool = False,
 ) -> None:
-    """Takes `seconds` for each of `epochs`, then ends as `end` says, or dies if it is too early an attempt.
+    """Takes `seconds` for each of `epochs`, then ends by `end`, or crashes in an attempt before the given one.
 
     With `seals`, bundle and threshold follow from the work alone, and each opening of the test set is noted.
     """

@@ -1,4 +1,4 @@
-"""What a worker has room for, and what it listens to."""
+"""The slots and the queues of a worker."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from workers.worker.context import Slot, queues, slots
         ({"worker_queues": "gpu"}, [None] * 2, []),
     ],
 )
-def test_worker_has_one_slot_a_gpu_and_waits_for_gpu_trials_only_with_one(
+def test_worker_has_one_slot_for_each_gpu_and_takes_gpu_trials_only_with_one(
     changes: dict[str, Any], gpus: list[str | None], listened: list[str]
 ) -> None:
     settings = Settings(_env_file=None, **changes)
@@ -30,7 +30,7 @@ def test_worker_has_one_slot_a_gpu_and_waits_for_gpu_trials_only_with_one(
     assert queues(settings) == listened
 
 
-def test_worker_without_any_queue_says_what_it_lacks() -> None:
+def test_worker_without_a_queue_names_the_missing_setting() -> None:
     environment = os.environ | {"DERMATRIAGE_WORKER_QUEUES": "gpu", "DERMATRIAGE_GPUS": ""}
     ended = subprocess.run(
         [sys.executable, "-m", "workers"], env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""What a worker clears away when it starts."""
+"""The folders that a worker removes when it starts."""
 
 import time
 from threading import Thread

@@ -1,4 +1,4 @@
-"""What commit 2339223 left in its database and its store goes on: it migrates, ends and serves.
+"""Database and store of commit 2339223 still work: the rows migrate, its experiments end, its model serves.
 
 The archive `made_by_2339223.zip` was written by that commit's own code: the rows of a finished, a running and a queued
 experiment, and the store with the bundle of the finished one, whose figures are fabricated.
@@ -56,13 +56,13 @@ def upgraded(scripted: ScriptedWorker, tmp_path: Path) -> ScriptedWorker:
 
 
 def test_what_was_queued_or_running_ends(upgraded: ScriptedWorker) -> None:
-    # Given a sweeper that workers had time to renew their leases for
+    # Given a sweeper that has given workers time to renew their leases
     sweeper = Sweeper(upgraded.worker)
     sweeper._database_answers_since = float("-inf")
     unfinished = {row["name"]: row["id"] for row in rows_of_then()["experiments"] if row["status"] != "succeeded"}
     assert set(unfinished) == {"queued", "running"}
 
-    # When it sweeps, and a worker runs what waits
+    # When it sweeps, and a worker runs the queued trials
     sweeper.sweep()
     upgraded.run_all()
 

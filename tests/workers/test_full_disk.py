@@ -1,4 +1,4 @@
-"""A disk that fills up leaves what was there before, and says what happened."""
+"""A full disk leaves existing files, and the error names the cause."""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -34,10 +34,10 @@ def test_promise_in_doubt_is_logged_and_sent_once(
     assert webhooks.send_due(sender.worker) == 1
 
     _, (_, body) = receiver.received
-    told = PromiseInDoubt.model_validate_json(body)
-    assert (told.model_version, told.recall, told.target_recall) == (version, 0.5, 0.9)
-    assert told.model_url.endswith(f"/models/{version}")
-    assert told.evidence >= 20
+    payload = PromiseInDoubt.model_validate_json(body)
+    assert (payload.model_version, payload.recall, payload.target_recall) == (version, 0.5, 0.9)
+    assert payload.model_url.endswith(f"/models/{version}")
+    assert payload.evidence >= 20
     assert set(json.loads(body)) == set(examples.PROMISE_IN_DOUBT) == set(PromiseInDoubt.model_fields)
     (logged,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert version in logged.getMessage()

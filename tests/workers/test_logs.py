@@ -1,4 +1,4 @@
-"""What a worker and a sweeper print: JSON and nothing else, as the web process does."""
+"""A worker and a sweeper print only JSON, like the web process."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 
-# A sweeper speaks when something is wrong: its database here has no table.
+# A sweeper logs only errors: its database here has no table.
 @pytest.mark.parametrize(
-    ("module", "says"), [("workers", "ready."), ("workers.sweeper", "the database did not answer")]
+    ("module", "message"), [("workers", "ready."), ("workers.sweeper", "the database did not answer")]
 )
-def test_every_line_is_json(module: str, says: str, broker_url: str, migrated_sqlite: Path, tmp_path: Path) -> None:
+def test_every_line_is_json(module: str, message: str, broker_url: str, migrated_sqlite: Path, tmp_path: Path) -> None:
     if module == "workers":
         shutil.copyfile(migrated_sqlite, tmp_path / "test.db")
     settings = {
@@ -32,7 +32,7 @@ def test_every_line_is_json(module: str, says: str, broker_url: str, migrated_sq
             [sys.executable, "-m", module], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            wait_for(says, printed, process)
+            wait_for(message, printed, process)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         finally:

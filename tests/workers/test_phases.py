@@ -1,4 +1,4 @@
-"""What an experiment needs next follows from its rows alone, whoever asks and how often."""
+"""The next phase of an experiment follows from its rows alone, however often it is computed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -42,7 +42,7 @@ def test_nothing_is_opened_while_a_trial_is_under_way(scripted: ScriptedWorker) 
     assert len(scripted.trials(experiment_id)) == 2
 
 
-def test_phase_opens_once_for_many_who_ask_at_the_same_time(scripted: ScriptedWorker) -> None:
+def test_phase_opens_once_for_simultaneous_callers(scripted: ScriptedWorker) -> None:
     experiment_id = scripted.submit()
     end_trials(scripted, experiment_id)
     with ThreadPoolExecutor(8) as pool:
@@ -60,7 +60,7 @@ def test_fine_tuning_starts_from_the_checkpoint_of_the_screening_winner(scripted
     assert start == {"trial_id": winner.id, "key": "trials/x/1/best.keras", "sha256": "0" * 64}
 
 
-def test_screening_winner_stays_in_the_contest_of_fine_tuning(scripted: ScriptedWorker) -> None:
+def test_screening_winner_competes_in_fine_tuning(scripted: ScriptedWorker) -> None:
     experiment_id = scripted.submit()
     end_trials(scripted, experiment_id)
     advance(scripted, experiment_id)
@@ -77,7 +77,7 @@ def test_final_trial_asks_for_no_gpu(scripted: ScriptedWorker) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "collapsed"])
-def test_experiment_whose_last_hope_is_gone_fails_with_the_reasons(scripted: ScriptedWorker, status: str) -> None:
+def test_experiment_without_a_remaining_trial_fails_with_the_reasons(scripted: ScriptedWorker, status: str) -> None:
     experiment_id = scripted.submit()
     end_trials(scripted, experiment_id, status, error={"kind": status, "message": "the reason"})
     assert advance(scripted, experiment_id) == {}

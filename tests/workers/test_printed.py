@@ -1,4 +1,4 @@
-"""What a trial printed can be read after its folder is gone, and while it runs."""
+"""The log of a trial can be read while it runs and after its folder is removed."""
 
 from datetime import timedelta
 from pathlib import Path

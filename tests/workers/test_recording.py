@@ -17,7 +17,7 @@ from workers.worker import work
 
 
 def at_the_final_trial(scripted: ScriptedWorker, **changes: Any) -> tuple[str, Claim, Exit]:
-    """An experiment whose final trial has ended, and how; nothing of that is recorded yet."""
+    """An experiment whose final trial has ended, and its unrecorded outcome."""
     experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[], **changes)
     work.run_next_trial(scripted.worker, "cpu")
     with scripted.database.write() as session:
@@ -32,7 +32,7 @@ def put(scripted: ScriptedWorker, claim: Claim, ended: Exit) -> None:
         record(session, claim, ended, max_attempts=3)
 
 
-def test_result_that_arrives_twice_is_written_once(scripted: ScriptedWorker) -> None:
+def test_repeated_result_is_written_once(scripted: ScriptedWorker) -> None:
     _, claim, ended = at_the_final_trial(scripted)
     put(scripted, claim, ended)
     with pytest.raises(LeaseLost):
@@ -80,14 +80,14 @@ def test_trial_whose_experiment_is_cancelled_as_it_ends_is_cancelled_and_leaves_
 
 
 def test_seal_survives_a_crash_between_opening_and_recording(scripted: ScriptedWorker) -> None:
-    # Given a final trial that opened the test set, and neither its worker nor its folder lived to tell
+    # Given a final trial that opened the test set, and whose worker and folder were lost before the record
     experiment_id, claim, _ = at_the_final_trial(scripted)
     elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
     with scripted.database.write() as session:
         runs.fail_trial(session, claim, {"kind": "WorkerLost", "message": ""}, retry=True, max_attempts=3)
     assert (scripted.openings(), scripted.models()) == ([], [])
 
-    # When it is done again
+    # When it is repeated
     elsewhere.run_all()
 
     # Then one opening and one model are on record, both for the same frozen bundle
@@ -123,9 +123,9 @@ def test_failure_while_promoting_leaves_neither_model_nor_opening(
 def test_finished_model_is_promoted_as_the_spec_asks(
     scripted: ScriptedWorker, promote: str, second: dict[str, float], champion: int
 ) -> None:
-    for asked, test in (("always", {"recall": 0.91, "specificity": 0.70}), (promote, second)):
+    for promotion_mode, test in (("always", {"recall": 0.91, "specificity": 0.70}), (promote, second)):
         scripted.set_script(final={"test": test})
-        scripted.submit(architectures=["CNN_v1"], strategies=[], promote=asked)
+        scripted.submit(architectures=["CNN_v1"], strategies=[], promote=promotion_mode)
         scripted.run_all()
     versions = [model.version for model in scripted.models()]
     with scripted.database.read() as session:
@@ -146,9 +146,9 @@ def test_finished_model_is_promoted_as_the_spec_asks(
 
 
 def test_champion_of_another_data_set_is_not_compared_and_stays(scripted: ScriptedWorker) -> None:
-    for sha256, recall, asked in (("a" * 64, 0.5, "if_better"), ("b" * 64, 0.9, "if_better")):
+    for sha256, recall, promotion_mode in (("a" * 64, 0.5, "if_better"), ("b" * 64, 0.9, "if_better")):
         scripted.set_script(final={"dataset_sha256": sha256, "test": {"recall": recall}})
-        scripted.submit(architectures=["CNN_v1"], strategies=[], promote=asked)
+        scripted.submit(architectures=["CNN_v1"], strategies=[], promote=promotion_mode)
         scripted.run_all()
     with scripted.database.read() as session:
         found = registry.champion(session)

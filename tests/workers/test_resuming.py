@@ -1,4 +1,4 @@
-"""A resume point that travels arrives as it left, and takes nothing else along."""
+"""A resume point reaches another machine unchanged and without other files."""
 
 import io
 import json

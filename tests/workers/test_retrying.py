@@ -1,4 +1,4 @@
-"""A failed experiment goes on from what is finished."""
+"""Retry of a failed experiment, which keeps its finished trials."""
 
 from datetime import timedelta
 from typing import Any
@@ -52,8 +52,8 @@ def test_each_end_sends_its_own_webhook_and_only_the_last_end_ends_the_events(sc
     scripted.set_script()
     retry(scripted, experiment_id)
     scripted.run_all()
-    told = [data for kind, data in scripted.events(experiment_id) if kind == "experiment"]
-    assert [(data["status"], data.get("retried")) for data in told] == [
+    statuses = [data for kind, data in scripted.events(experiment_id) if kind == "experiment"]
+    assert [(data["status"], data.get("retried")) for data in statuses] == [
         ("queued", None),
         ("running", None),
         ("failed", True),

@@ -1,4 +1,4 @@
-"""A trial's process ends in one of five ways, and never outlives its supervisor's interest in it."""
+"""The five ways in which a trial's process ends; it never outlives its supervision."""
 
 import os
 import sys
@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from models_store.contract.outcomes import Collapsed, Epoch, Exit, Message
-from models_store.runs import Standing
+from models_store.runs import ClaimState
 from workers.worker.supervisor import supervise
 
 COLLAPSED = Collapsed(reason="no epoch was eligible", environment={})
 OUTCOME = COLLAPSED.model_dump_json()
 
 
-def always(standing: Standing) -> Callable[[Sequence[Message]], Standing]:
-    return lambda _messages: standing
+def always(claim_state: ClaimState) -> Callable[[Sequence[Message]], ClaimState]:
+    return lambda _messages: claim_state
 
 
 def run(folder: Path, script: str, observe: Any = None, stopping: Event | None = None) -> Exit:
@@ -51,7 +51,7 @@ def test_outcome_of_a_finished_process_is_read(tmp_path: Path) -> None:
 def test_every_message_is_observed_once_and_in_order(tmp_path: Path) -> None:
     seen: list[Message] = []
 
-    def observe(messages: Sequence[Message]) -> Standing:
+    def observe(messages: Sequence[Message]) -> ClaimState:
         seen.extend(messages)
         return "ours"
 
@@ -85,11 +85,11 @@ def test_process_without_an_outcome_has_crashed_with_a_readable_cause(tmp_path: 
     assert cause in ended.cause
 
 
-@pytest.mark.parametrize(("standing", "reason"), [("cancelling", "cancelled"), ("lost", "lost")])
+@pytest.mark.parametrize(("claim_state", "reason"), [("cancelling", "cancelled"), ("lost", "lost")])
 def test_cancelled_or_lost_trial_takes_its_whole_process_group_along(
-    tmp_path: Path, standing: Standing, reason: str
+    tmp_path: Path, claim_state: ClaimState, reason: str
 ) -> None:
-    # Given a trial whose child ignores every polite signal
+    # Given a trial whose child ignores every signal that it can
     script = (
         "import signal, subprocess\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time\\n"
@@ -98,8 +98,8 @@ def test_cancelled_or_lost_trial_takes_its_whole_process_group_along(
         "time.sleep(60)"
     )
 
-    # When its standing changes once it runs
-    ended = run(tmp_path, script, lambda _messages: standing if (tmp_path / "pids").exists() else "ours")
+    # When the state of its claim changes once it runs
+    ended = run(tmp_path, script, lambda _messages: claim_state if (tmp_path / "pids").exists() else "ours")
 
     # Then neither process is left
     assert ended.reason == reason
@@ -119,8 +119,8 @@ def test_stopping_worker_ends_its_trial(tmp_path: Path) -> None:
     assert ended.reason == "stopped"
 
 
-def test_process_learns_of_its_supervisors_death_by_end_of_file(tmp_path: Path) -> None:
-    # Given a supervisor that dies without a word
+def test_process_ends_when_its_supervisor_dies(tmp_path: Path) -> None:
+    # Given a supervisor that is killed
     script = (
         "import sys\nfrom threading import Event\nfrom pathlib import Path\n"
         "from workers.worker.supervisor import supervise\n"

@@ -1,4 +1,4 @@
-"""The sweeper makes good what was lost, from rows alone."""
+"""The sweeper repairs what was interrupted, from rows alone."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from models_store import broker, runs
 from models_store.database import now
 from models_store.tables import Experiment, Trial
 from tests.workers.conftest import ScriptedWorker
-from workers.sweeper import Sweeper, wake_for_what_waits
+from workers.sweeper import Sweeper, send_missing_wake_ups
 from workers.worker.context import Worker
 
 
@@ -28,7 +28,7 @@ def messages(scripted: ScriptedWorker) -> Iterator[Redis]:
 
 @pytest.fixture
 def sweeper(scripted: ScriptedWorker) -> Sweeper:
-    """One that has known the database for long enough to judge."""
+    """A sweeper that has given workers time to renew their leases."""
     sweeper = Sweeper(scripted.worker)
     sweeper._database_answers_since = 0.0
     return sweeper
@@ -80,7 +80,7 @@ def test_lost_wake_up_calls_are_sent_again_and_no_more_than_are_missing(
     assert messages.llen("cpu") == 2
 
 
-def test_silent_workers_trial_is_taken_back(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+def test_trial_of_a_lost_worker_is_reclaimed(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
     experiment_id = scripted.submit(architectures=["CNN_v1"])
     claim(scripted, lease=timedelta(seconds=-1))
     sweeper.sweep()
@@ -88,7 +88,7 @@ def test_silent_workers_trial_is_taken_back(scripted: ScriptedWorker, sweeper: S
     assert (trial.status, trial.attempts) == ("queued", 1)
 
 
-def test_nothing_is_taken_back_until_workers_could_renew_their_leases(scripted: ScriptedWorker) -> None:
+def test_nothing_is_reclaimed_until_workers_could_renew_their_leases(scripted: ScriptedWorker) -> None:
     # Given leases that ran out while the database was away
     experiment_id = scripted.submit(architectures=["CNN_v1"])
     claim(scripted, lease=timedelta(seconds=-1))
@@ -96,14 +96,14 @@ def test_nothing_is_taken_back_until_workers_could_renew_their_leases(scripted: 
     sweeper.sweep()
     assert scripted.statuses(experiment_id)["CNN_v1/W3"] == "running"
 
-    # When workers had their chance and did not take it
+    # When workers had the time to renew them and did not
     assert sweeper._database_answers_since is not None
     sweeper._database_answers_since -= scripted.worker.settings.lease_seconds
     sweeper.sweep()
     assert scripted.statuses(experiment_id)["CNN_v1/W3"] == "queued"
 
 
-def test_cancelled_trial_of_a_silent_worker_ends(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
+def test_cancelled_trial_of_a_lost_worker_ends(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
     experiment_id = scripted.submit(architectures=["CNN_v1"])
     claim(scripted, lease=timedelta(seconds=-1))
     with scripted.database.write() as session:
@@ -121,7 +121,7 @@ def test_experiment_over_its_time_is_stopped_and_failed(scripted: ScriptedWorker
     assert (ended.status, ended.error and ended.error["kind"]) == ("failed", "TimeLimitExceeded")
 
 
-def test_sweep_survives_a_broker_that_is_away(scripted: ScriptedWorker, caplog: pytest.LogCaptureFixture) -> None:
+def test_sweep_survives_an_unreachable_broker(scripted: ScriptedWorker, caplog: pytest.LogCaptureFixture) -> None:
     settings = scripted.worker.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
     scripted.submit()
     Sweeper(Worker(settings, scripted.database, scripted.worker.storage, scripted.worker.celery)).sweep()
@@ -138,7 +138,7 @@ def test_clock_that_jumps_an_hour_costs_an_attempt_and_nothing_else(
         patch.setattr(runs.sweeping, "now", lambda session: now(session) + timedelta(hours=1))
         sweeper.sweep()
 
-    # When its worker reports, it is told that the trial is another's
+    # When its worker reports, the state of its claim is lost
     with scripted.database.write() as session:
         assert runs.heartbeat(session, jumped, timedelta(minutes=1)) == "lost"
 
@@ -152,7 +152,7 @@ def test_running_trials_ask_for_no_wake_up(scripted: ScriptedWorker, messages: R
     scripted.submit(architectures=["CNN_v1"])
     claim(scripted)
     messages.delete("cpu")
-    wake_for_what_waits(scripted.worker)
+    send_missing_wake_ups(scripted.worker)
     assert messages.llen("cpu") == 0
 
 
@@ -160,7 +160,7 @@ def test_running_trials_ask_for_no_wake_up(scripted: ScriptedWorker, messages: R
 def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_are_swept(
     scripted: ScriptedWorker, sweeper: Sweeper, messages: Redis, caplog: pytest.LogCaptureFixture, minutes: Any
 ) -> None:
-    # Given a row that no sweep can make sense of, and one that is over its time
+    # Given a row that no sweep can read, and one that is over its time
     messages.delete(broker.SWEEP_FAILURES)
     bad, overdue = (scripted.submit(limits={"experiment_minutes": 1}) for _ in range(2))
     with scripted.database.write() as session:
@@ -171,12 +171,12 @@ def test_experiment_that_cannot_be_swept_is_logged_and_counted_and_the_others_ar
     # When it is swept
     sweeper.sweep()
 
-    # Then the other one has ended, and a row that is no number is told of
+    # Then the other one has ended, and a limit that is no number is logged
     assert scripted.experiment(overdue).status == "failed"
     assert scripted.experiment(bad).status == "running"
-    told = isinstance(minutes, float)
-    assert (f"experiment {bad} was left aside" in caplog.text) is not told
-    assert broker.sweep_failures(messages) == (0 if told else 1)
+    succeeds = isinstance(minutes, float)
+    assert (f"experiment {bad} was skipped" in caplog.text) is not succeeds
+    assert broker.sweep_failures(messages) == (0 if succeeds else 1)
 
 
 def test_experiment_whose_stored_spec_cannot_be_read_ends_as_failed(scripted: ScriptedWorker, sweeper: Sweeper) -> None:
@@ -195,7 +195,7 @@ def test_pruning_that_fails_is_logged_and_counted(
     messages.delete(broker.SWEEP_FAILURES)
     monkeypatch.setattr("models_store.retention.pruning.prune", lambda *_: 1 / 0)
     sweeper.sweep()
-    assert "what is no longer kept was left aside by this sweep" in caplog.text
+    assert "the removal of old files and rows was skipped by this sweep" in caplog.text
     assert broker.sweep_failures(messages) == 1
 
 
@@ -208,13 +208,13 @@ def test_sweep_that_fails_unexpectedly_is_not_the_last(
     assert "this sweep was cut short" in caplog.text
 
 
-def test_sweepers_side_by_side_take_back_each_trial_once(scripted: ScriptedWorker) -> None:
-    # Given several experiments whose workers all fell silent
+def test_two_sweepers_reclaim_each_trial_once(scripted: ScriptedWorker) -> None:
+    # Given several experiments whose workers are all lost
     experiments = [scripted.submit(architectures=["CNN_v1"]) for _ in range(6)]
     for _ in experiments:
         claim(scripted, lease=timedelta(seconds=-1))
 
-    # When two sweepers look at once, each experiment in a transaction of its own
+    # When two sweepers sweep at once, each experiment in a transaction of its own
     sweepers = [Sweeper(scripted.worker) for _ in range(2)]
     for sweeper in sweepers:
         sweeper._database_answers_since = 0.0
@@ -222,7 +222,7 @@ def test_sweepers_side_by_side_take_back_each_trial_once(scripted: ScriptedWorke
         for swept in [pool.submit(sweeper.sweep) for sweeper in sweepers]:
             swept.result(timeout=60)
 
-    # Then each trial waits again, and has lost one attempt
+    # Then each trial is queued again, and has used one attempt
     trials = [scripted.trials(experiment_id)["CNN_v1/W3"] for experiment_id in experiments]
     assert {(trial.status, trial.attempts) for trial in trials} == {("queued", 1)}
 
@@ -238,7 +238,7 @@ def test_a_sweep_never_holds_the_locks_of_two_experiments(
             session.get_one(Experiment, experiment_id).status = status
             session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))
 
-    # When it is noted which experiments each transaction locks
+    # When the experiments that each transaction locks are recorded
     locked: dict[int, set[str]] = {}
     sessions = []
     lock = runs.journal.lock

@@ -1,4 +1,4 @@
-"""The real process of a trial: killed at an epoch it goes on, here or elsewhere, as if it had never stopped."""
+"""The real process of a trial: killed at an epoch, it continues exactly, on the same machine or another."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ EXPERIMENT: dict[str, Any] = {
 
 @pytest.fixture
 def database_url(tmp_path: Path, migrated_sqlite: Path) -> str:
-    """What is shown here is the process; the other tests hold both databases to it."""
+    """On one database, because this tests the process; other tests cover both databases."""
     copy = tmp_path / "test.db"
     shutil.copyfile(migrated_sqlite, copy)
     return f"sqlite:///{copy}"
@@ -89,7 +89,7 @@ def process_of(trial_id: str) -> int:
     return pid
 
 
-def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], bool]]:
+def recorded_epochs(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], bool]]:
     chosen = select(EpochRow).where(EpochRow.trial_id == trial.id).order_by(EpochRow.number)
     with database.read() as session:
         return [(epoch.number, epoch.metrics, epoch.best) for epoch in session.scalars(chosen)]
@@ -97,18 +97,18 @@ def learnt(database: Database, trial: Trial) -> list[tuple[int, dict[str, Any], 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_stopped(
+def test_trial_killed_at_an_epoch_continues_exactly_on_either_machine(
     scripted: ScriptedWorker,
 ) -> None:
     # Given an experiment that ran through
     whole = scripted.submit(**EXPERIMENT)
     scripted.run_all()
-    told = scripted.experiment(whole)
-    assert told.status == "succeeded", told.error
-    expected = learnt(scripted.database, scripted.trials(whole)["CNN_v1/W3"])
+    finished = scripted.experiment(whole)
+    assert finished.status == "succeeded", finished.error
+    expected = recorded_epochs(scripted.database, scripted.trials(whole)["CNN_v1/W3"])
     assert [number for number, _, _ in expected] == [1, 2, 3]
 
-    # When the same is killed with an epoch behind it, and another worker goes on with it
+    # When the same trial is killed after an epoch, and another worker continues it
     elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
     places: dict[str, Callable[[], object]] = {"here": scripted.run_all, "elsewhere": elsewhere.run_all}
     for place, go_on in places.items():
@@ -118,10 +118,10 @@ def test_trial_killed_at_an_epoch_goes_on_here_or_elsewhere_as_if_it_had_never_s
             assert scripted.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
         go_on()
 
-        # Then its metrics are the very same, and so is the experiment's result
+        # Then its metrics are the same, and so is the experiment's result
         trial = scripted.trials(killed)["CNN_v1/W3"]
         assert (trial.status, trial.attempts) == ("succeeded", 2)
-        assert learnt(scripted.database, trial) == expected
+        assert recorded_epochs(scripted.database, trial) == expected
         assert seconds_of_first_epoch(scripted.database, trial.id) == seconds  # it was not trained again
         first, *_, latest = scripted.models()
         assert latest.experiment_id == killed

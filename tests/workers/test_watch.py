@@ -1,4 +1,4 @@
-"""A watching worker records news at once, reads cheaply in between, and gives up what it could not keep alive."""
+"""A worker records messages at once, reads one row otherwise, and stops a trial whose lease it cannot renew."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from workers.worker.watch import Watch
 
 
 class Clock:
-    """A monotonic clock that a test turns."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.moment = 1000.0
@@ -88,7 +88,7 @@ def test_epochs_survive_a_database_that_is_away_for_less_than_the_lease(
 
 
 @pytest.mark.parametrize("jump", [4, 3600])
-def test_worker_that_cannot_renew_its_lease_gives_the_trial_up(
+def test_worker_that_cannot_renew_its_lease_stops_the_trial(
     scripted: ScriptedWorker, claim: Claim, clock: Clock, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
     watch = Watch(scripted.worker, claim)
@@ -104,7 +104,7 @@ def test_cancelled_trial_is_seen_without_waiting_for_a_heartbeat(scripted: Scrip
     assert watch([]) == "cancelling"
 
 
-def test_resumed_trial_tells_its_epochs_anew(scripted: ScriptedWorker, claim: Claim) -> None:
+def test_resumed_trial_reports_its_epochs_again(scripted: ScriptedWorker, claim: Claim) -> None:
     Watch(scripted.worker, claim)([an_epoch(1), an_epoch(2)])
     Watch(scripted.worker, claim)([Started(), an_epoch(1)])
     with scripted.database.read() as session:

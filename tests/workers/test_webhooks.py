@@ -1,4 +1,4 @@
-"""Webhooks: owed with the end of an experiment, signed, and sent until they are taken or given up."""
+"""Webhooks: enqueued with the end of an experiment, signed, and sent until they succeed or are given up."""
 
 import hashlib
 import hmac
@@ -42,7 +42,7 @@ def make_due(scripted: ScriptedWorker) -> None:
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
-def test_every_end_owes_exactly_one_webhook(scripted: ScriptedWorker, status: str) -> None:
+def test_every_end_has_exactly_one_webhook(scripted: ScriptedWorker, status: str) -> None:
     if status == "cancelled":
         ended(scripted)
     else:
@@ -52,12 +52,16 @@ def test_every_end_owes_exactly_one_webhook(scripted: ScriptedWorker, status: st
     assert delivery(scripted).status == status
 
 
-def test_webhook_tells_what_ended_and_is_signed(sender: ScriptedWorker, receiver: Receiver) -> None:
+def test_webhook_names_the_ended_experiment_and_is_signed(sender: ScriptedWorker, receiver: Receiver) -> None:
     experiment_id = ended(sender)
     assert webhooks.send_due(sender.worker) == 1
     ((headers, body),) = receiver.received
-    told = json.loads(body)
-    assert (told["experiment"], told["status"], told["delivery"]) == (experiment_id, "cancelled", delivery(sender).id)
+    sent = json.loads(body)
+    assert (sent["experiment"], sent["status"], sent["delivery"]) == (
+        experiment_id,
+        "cancelled",
+        delivery(sender).id,
+    )
     timestamp, digest = (part.split("=", 1)[1] for part in headers["DermaTriage-Signature"].split(","))
     expected = hmac.new(WEBHOOK_SECRET.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert hmac.compare_digest(digest, expected)
@@ -103,7 +107,7 @@ def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: Scripte
     assert (delivery(sender).state, delivery(sender).attempts) == ("delivered", 4)
 
 
-def test_webhook_that_is_never_taken_is_given_up(sender: ScriptedWorker, receiver: Receiver) -> None:
+def test_webhook_that_never_succeeds_is_given_up(sender: ScriptedWorker, receiver: Receiver) -> None:
     ended(sender)
     receiver.answer = 500
     for _ in range(deliveries.MOST_ATTEMPTS + 2):
@@ -148,16 +152,16 @@ def test_webhook_waits_for_an_address(scripted: ScriptedWorker) -> None:
     assert delivery(scripted).state == "pending"
 
 
-def test_turning_webhooks_on_sends_ends_from_then_on_and_no_backlog(sender: ScriptedWorker, receiver: Receiver) -> None:
+def test_no_backlog_is_sent_when_webhooks_are_turned_on(sender: ScriptedWorker, receiver: Receiver) -> None:
     # Given an experiment that ended while webhooks were off
     off = sender.with_settings(webhook_url=None)
-    webhooks.note_address(off.worker)
+    webhooks.record_address(off.worker)
     ended(off)
     # When they are turned on, also by a second sweeper
     for _ in range(2):
-        webhooks.note_address(sender.worker)
+        webhooks.record_address(sender.worker)
     later = ended(sender)
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     # Then only what ended since is sent
     assert webhooks.send_due(sender.worker) == 1
     assert [json.loads(body)["experiment"] for _, body in receiver.received] == [later]
@@ -169,10 +173,10 @@ def test_a_changed_address_gets_nothing_that_was_meant_for_the_one_before(
     sender: ScriptedWorker, receiver: Receiver
 ) -> None:
     elsewhere = sender.with_settings(webhook_url="http://127.0.0.1:9/gone", webhook_secret=WEBHOOK_SECRET)
-    webhooks.note_address(elsewhere.worker)
+    webhooks.record_address(elsewhere.worker)
     ended(elsewhere)
     webhooks.send_due(elsewhere.worker)
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     make_due(sender)
     assert webhooks.send_due(sender.worker) == 0
     assert receiver.received == []
@@ -182,7 +186,7 @@ def test_an_upgrade_loses_no_webhook_where_webhooks_were_on(sender: ScriptedWork
     receiver.answer = 503
     ended(sender)
     webhooks.send_due(sender.worker)  # as an earlier version did, which recorded no address
-    webhooks.note_address(sender.worker)
+    webhooks.record_address(sender.worker)
     receiver.answer = 200
     make_due(sender)
     assert webhooks.send_due(sender.worker) == 1
@@ -222,7 +226,7 @@ def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
         webhooks.send_due(sender.with_settings(webhook_url=url, webhook_secret=WEBHOOK_SECRET).worker)
         gone.set()
 
-    # Then it waits for its next attempt; only where the status came at once was it taken
+    # Then it waits for its next attempt; only an immediate status counts as delivered
     if manner == "body without end":
         assert delivery(sender).state == "delivered"
     else:
@@ -231,22 +235,22 @@ def test_receiver_that_is_slow_is_given_up_at_an_overall_deadline(
 
 def test_sweep_does_not_wait_for_a_webhook(sender: ScriptedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a receiver that answers only when it is allowed to
-    asked, allowed = Flag(), Flag()
+    requested, allowed = Flag(), Flag()
 
     def wait(*_: object) -> None:
-        asked.set()
+        requested.set()
         allowed.wait(20)
 
     monkeypatch.setattr(webhooks, "_send", wait)
     hasty = sender.with_settings(
         webhook_url=sender.worker.settings.webhook_url, webhook_secret=WEBHOOK_SECRET, sweep_seconds=0.01
     ).worker
-    webhooks.note_address(hasty)
+    webhooks.record_address(hasty)
     ended(sender)
     sending = webhooks.send_in_background(hasty)
-    assert asked.wait(20)
+    assert requested.wait(20)
 
-    # When it is swept meanwhile, then what waits is swept
+    # When a sweep runs meanwhile, then it does its work
     experiment_id = sender.submit(limits={"experiment_minutes": 1})
     with sender.database.write() as session:
         session.execute(update(Experiment).values(status="running", started_at=now(session) - timedelta(minutes=2)))

@@ -57,21 +57,21 @@ def test_webhook_has_the_figures_of_the_result_and_a_link(sender: ScriptedWorker
     settings = {"webhook_url": receiver.url, "webhook_secret": WEBHOOK_SECRET, "public_url": "https://triage.example/"}
     webhooks.send_due(sender.with_settings(**settings).worker)
     ((_, body),) = receiver.received
-    told = ExperimentEnded.model_validate_json(body)
+    payload = ExperimentEnded.model_validate_json(body)
     result = sender.experiment(experiment_id).result
     assert result is not None
-    assert told.experiment_url == f"https://triage.example/experiments/{experiment_id}"
-    assert (told.winner, told.model_version, told.threshold) == (
+    assert payload.experiment_url == f"https://triage.example/experiments/{experiment_id}"
+    assert (payload.winner, payload.model_version, payload.threshold) == (
         result["winner"],
         result["model_version"],
         result["threshold"],
     )
-    assert told.guarantee is not None
-    assert told.guarantee.sentence == result["guarantee"]["sentence"]
-    assert told.promotion is not None
-    assert told.promotion.sentence.startswith("Promoted: asked for by the experiment: test recall")
-    assert told.recall is not None
-    assert told.specificity is not None
+    assert payload.guarantee is not None
+    assert payload.guarantee.sentence == result["guarantee"]["sentence"]
+    assert payload.promotion is not None
+    assert payload.promotion.sentence.startswith("Promoted: asked for by the experiment: test recall")
+    assert payload.recall is not None
+    assert payload.specificity is not None
 
 
 def test_webhook_without_a_result_has_no_figures(sender: ScriptedWorker, receiver: Receiver) -> None:
@@ -80,8 +80,8 @@ def test_webhook_without_a_result_has_no_figures(sender: ScriptedWorker, receive
         runs.cancel(session, experiment_id)
     webhooks.send_due(sender.worker)
     ((_, body),) = receiver.received
-    told = ExperimentEnded.model_validate_json(body)
-    assert (told.status, told.recall, told.guarantee) == ("cancelled", None, None)
+    payload = ExperimentEnded.model_validate_json(body)
+    assert (payload.status, payload.recall, payload.guarantee) == ("cancelled", None, None)
     assert set(json.loads(body)) == set(ExperimentEnded.model_fields)
 
 

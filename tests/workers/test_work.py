@@ -1,4 +1,4 @@
-"""An experiment from its submission to its end, its trials' processes real, nothing trained in them."""
+"""An experiment from its submission to its end, with real processes that train nothing."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_experiment_without_strategies_goes_from_screening_to_its_final_trial(sc
     assert list(scripted.statuses(experiment_id)) == ["CNN_v1/W3", "CNN_v2/W3", "final"]
 
 
-def test_trial_says_where_it_ran_and_leaves_nothing_but_its_checkpoint(scripted: ScriptedWorker) -> None:
+def test_trial_records_its_host_and_leaves_only_its_checkpoint(scripted: ScriptedWorker) -> None:
     experiment_id = scripted.submit(architectures=["CNN_v1"])
     work.run_next_trial(scripted.worker, "cpu")
     trial = scripted.trials(experiment_id)["CNN_v1/W3"]
@@ -103,7 +103,7 @@ def test_collapsed_trial_never_wins(scripted: ScriptedWorker) -> None:
     assert ended.result["warnings"] == ["CNN_v2/W3 collapsed: no epoch reached specificity 0.50"]
 
 
-def test_experiment_whose_trials_all_collapse_fails_and_says_why(scripted: ScriptedWorker) -> None:
+def test_experiment_whose_trials_all_collapse_fails_with_the_reasons(scripted: ScriptedWorker) -> None:
     scripted.set_script(every={"end": "collapsed"})
     experiment_id = scripted.submit()
     scripted.run_all()
@@ -147,7 +147,7 @@ def test_machinery_that_fails_is_tried_again_then_fails_with_its_last_cause(
     assert scripted.experiment(experiment_id).status == "failed"
 
 
-def test_trial_that_dies_twice_succeeds_at_its_third_attempt(scripted: ScriptedWorker) -> None:
+def test_trial_that_crashes_twice_succeeds_at_its_third_attempt(scripted: ScriptedWorker) -> None:
     scripted.set_script(CNN_v1_W3={"fails_until_attempt": 3})
     experiment_id = scripted.submit(architectures=["CNN_v1"])
     scripted.run_all()
@@ -166,7 +166,7 @@ def test_trial_that_loops_is_killed_at_its_limit(scripted: ScriptedWorker) -> No
     assert is_gone(scripted.starts()[0]["pid"])
 
 
-def test_stopping_worker_hands_its_trial_back_for_another_to_finish(scripted: ScriptedWorker) -> None:
+def test_stopping_worker_releases_its_trial_for_another_to_finish(scripted: ScriptedWorker) -> None:
     scripted.set_script(every={"end": "hangs"})
     experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
     running = start(scripted)
@@ -202,11 +202,11 @@ def test_running_trial_of_any_phase_is_cancelled_within_ten_seconds(scripted: Sc
     running.start()
     hanging = eventually(lambda: [start for start in scripted.starts() if start["name"] == name])[0]
 
-    asked = time.monotonic()
+    cancelled_at = time.monotonic()
     assert cancel(scripted, experiment_id) == "cancelling"
     eventually(lambda: scripted.experiment(experiment_id).status == "cancelled")
 
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - cancelled_at < 10
     assert is_gone(hanging["pid"])
     assert scripted.statuses(experiment_id)[name] == "cancelled"
     running.join(10)
@@ -233,7 +233,7 @@ def test_worker_that_lost_its_lease_kills_its_process_and_writes_nothing(scripte
     assert (trial.status, trial.worker, trial.fence) == ("succeeded", "other:1", 2)
 
 
-def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(scripted: ScriptedWorker) -> None:
+def test_outcome_of_a_dead_worker_is_adopted_and_not_repeated(scripted: ScriptedWorker) -> None:
     # Given a final trial whose worker died between its end and its record
     experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
     work.run_next_trial(scripted.worker, "cpu")
@@ -241,11 +241,11 @@ def test_outcome_that_a_dead_worker_left_is_adopted_rather_than_done_again(scrip
     work._attempt(scripted.worker, claimed, scripted.worker.free_slots.get())
     lease_runs_out(scripted.database)
 
-    # When a worker of that machine gets it again
+    # When a worker of that machine claims it again
     other = scripted.with_settings()
     other.run_all()
 
-    # Then the test set was looked at once, and its figures are on record
+    # Then the test set was opened once, and its figures are on record
     assert [start["name"] for start in scripted.starts()].count("final") == 1
     assert scripted.experiment(experiment_id).status == "succeeded"
     assert len(scripted.openings()) == 1
@@ -271,8 +271,8 @@ def test_each_attempt_has_a_folder_of_its_own_and_goes_on_from_the_furthest_befo
     assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
 
 
-def test_attempt_that_lives_on_after_its_lease_writes_into_no_later_ones_files(scripted: ScriptedWorker) -> None:
-    # Given an attempt that hangs while its worker, too, has fallen silent
+def test_attempt_without_a_lease_writes_into_no_files_of_a_later_one(scripted: ScriptedWorker) -> None:
+    # Given an attempt that hangs while its worker is lost
     scripted.set_script(every={"end": "hangs"})
     experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
     slow = claim(scripted)
@@ -333,7 +333,7 @@ def test_bundle_of_a_worker_that_died_is_removed_when_its_experiment_is_cancelle
     with scripted.database.write() as session:
         session.execute(update(Trial).where(Trial.id == final.trial_id).values(lease_expires_at=now(session)))
 
-    # When the sweeper takes its trial back
+    # When the sweeper reclaims its trial
     sweeper = Sweeper(scripted.worker)
     sweeper._database_answers_since = 0.0
     sweeper.sweep()
@@ -359,8 +359,8 @@ def test_full_disk_beside_the_job_fails_the_attempt_clearly(
     assert "No space left on device" in trial.error["message"]
 
 
-def test_resume_point_goes_with_a_trial_that_is_handed_back(scripted: ScriptedWorker) -> None:
-    # Given a trial that has three epochs behind it when its worker stops
+def test_resume_point_goes_with_a_released_trial(scripted: ScriptedWorker) -> None:
+    # Given a trial that has finished three epochs when its worker stops
     scripted.set_script(every={"end": "hangs"})
     experiment_id = scripted.submit(architectures=["CNN_v1"], strategies=[])
     running = start(scripted)
@@ -369,7 +369,7 @@ def test_resume_point_goes_with_a_trial_that_is_handed_back(scripted: ScriptedWo
     Timer(0.1, scripted.worker.stopping.set).start()
     running.join(10)
 
-    # When a worker with another disk goes on
+    # When a worker with another disk continues it
     scripted.set_script()
     elsewhere = scripted.with_settings(work_root=scripted.worker.settings.work_root / "elsewhere")
     trial = scripted.trials(experiment_id)["CNN_v1/W3"]

@@ -1,4 +1,4 @@
-"""The one place that knows which framework computes: it picks the Keras backend and speaks to it directly."""
+"""The Keras backend: the only module of the pipeline that selects it and uses it directly."""
 
 import logging
 import os
@@ -34,15 +34,16 @@ class FrozenGraph:
 
 
 def configure(backend: Backend, seed: int, deterministic: bool = True) -> None:
-    """Pick the backend, seed everything, and let a GPU's memory grow. Call it before anything imports Keras.
+    """Select the backend, set every seed, and allocate GPU memory as needed. Call it before anything imports Keras.
 
-    `deterministic` gives the same metrics for the same seed on a CPU; GPUs are left fast. Raises BackendAlreadyChosen.
+    `deterministic` gives the same metrics for the same seed on a CPU; it does not affect GPUs. Raises
+    BackendAlreadyChosen.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    with _stderr_held_back():
+    with _stderr_on_failure_only():
         import keras
     chosen = keras.backend.backend()
     if chosen != backend:
@@ -89,7 +90,7 @@ def environment() -> dict[str, str | int]:
 
 
 def frozen_graph(model: Any) -> FrozenGraph:
-    """The inference graph of `model`, variables turned into constants: from `image` to `probabilities` and `features`.
+    """The inference graph of `model`, with constants for variables: from `image` to `probabilities` and `features`.
 
     `model` maps an image to both. Needs the TensorFlow backend. The batch size stays free; the image size is the
     model's.
@@ -108,7 +109,7 @@ def frozen_graph(model: Any) -> FrozenGraph:
 
 
 def _configure_tensorflow(deterministic: bool) -> None:
-    with _stderr_held_back():
+    with _stderr_on_failure_only():
         import tensorflow as tf
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     gpus = tf.config.list_physical_devices("GPU")
@@ -119,7 +120,7 @@ def _configure_tensorflow(deterministic: bool) -> None:
 
 
 @contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def _stderr_on_failure_only() -> Iterator[None]:
     # TensorFlow's C++ side writes a few lines while it is imported, before it honours TF_CPP_MIN_LOG_LEVEL. They are
     # dropped if the import succeeds and shown if it fails.
     sys.stderr.flush()

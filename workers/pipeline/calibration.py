@@ -1,4 +1,4 @@
-"""Making the network's scores honest probabilities without changing their order."""
+"""Calibrates the network's probabilities without changing their order."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from workers.pipeline.evaluation.intervals import brier, expected_calibration_er
 METHODS: tuple[Method, ...] = ("identity", "temperature", "platt")
 FOLDS = 5
 
-# Temperatures from 0.05 to 20; beyond them a fit says that the scores carry nothing, not that they are miscalibrated.
+# Temperatures from 0.05 to 20; a fit beyond them means that the scores carry no information.
 LOG_TEMPERATURES = (-3.0, 3.0)
 
 
@@ -29,7 +29,7 @@ def calibrate_probabilities(
 ) -> ProbabilityChoice:
     """Choose identity, temperature or Platt scaling by cross-validated log loss on the calibration split.
 
-    `probabilities` (N,) are the network's, `malignant` (N,) is 0 or 1; folds are stratified and never part a lesion.
+    `probabilities` (N,) are the network's, `malignant` (N,) is 0 or 1; folds are stratified and never divide a lesion.
     The simpler map wins a tie. With fewer than five images (or lesions) of either class only identity is considered.
     Temperature: Guo et al., ICML 2017. Platt, "Probabilistic outputs for support vector machines", 1999.
     """
@@ -48,7 +48,7 @@ def calibrate_probabilities(
 
 
 def fit(method: Method, probabilities: NDArray[np.float64], malignant: NDArray[Any]) -> ProbabilityCalibration:
-    """Fit one map by maximum likelihood; identity where the data ask for a decreasing one."""
+    """Fit one map by maximum likelihood; identity where the best fit decreases."""
     if method == "temperature":
         return _temperature(probabilities, malignant)
     if method == "platt":
@@ -100,7 +100,7 @@ def _platt(p: NDArray[np.float64], y: NDArray[Any]) -> ProbabilityCalibration:
     return ProbabilityCalibration(method="platt", slope=slope, intercept=intercept)
 
 
-# More move no figure of docs/unlike-training.md by more than a few points, and a ResNet50 takes 10 ms an image.
+# More images change no figure of docs/unlike-training.md by more than a few points; a ResNet50 takes 10 ms for each.
 MOST_IMAGES = 2000
 MOST_DIRECTIONS = 128
 # This share of images like those of the calibration part, which neither training nor selection saw, is below the cut.

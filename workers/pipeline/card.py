@@ -112,7 +112,7 @@ def licence_of(about: About) -> str:
 
 
 def _in_a_table(grouping: Mapping[str, Any]) -> dict[str, Any]:
-    """With names of groups, which come from a file, that cannot end a cell or a line."""
+    """Escapes the names of groups, which come from a file, so that they cannot end a cell or a line."""
     named = ({**group, "group": " ".join(group["group"].replace("|", "/").split())} for group in grouping["groups"])
     return {**grouping, "groups": list(named)}
 

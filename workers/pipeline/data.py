@@ -1,4 +1,4 @@
-"""The experiment's data: what trains, what selects, what calibrates, and the test set behind its seal."""
+"""The experiment's data: the parts for training, selection and calibration, and the sealed test set."""
 
 import re
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class ExperimentData:
     """Three parts of train and validation.
 
-    `guarantee_void` says that calibration sees the images that selected the epoch. The last two fields count images
+    `guarantee_void`: calibration uses the images that selected the epoch. The last two fields count images
     whose lesion is also in `train`; they are None where lesion ids are unknown.
     """
 
@@ -68,14 +68,14 @@ def experiment_data(path: Path, calibration: CalibrationSpec, seed: int) -> Expe
 
 
 def require_calibration(data: ExperimentData, calibration: CalibrationSpec) -> None:
-    """Raises `TooFewMalignantImages` before hours of training where no threshold could be chosen after it."""
+    """Raises `TooFewMalignantImages` before training if no threshold could be chosen after it."""
     part = data.calibration
     unit: Unit = "images" if part.lesion_ids is None else "lesions"
     require_enough(class_counts(part.labels, part.lesion_ids).malignant, calibration, unit)
 
 
 def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Divide a split into the rest and what `held_out` marks. Raises `HoldOutImpossible`."""
+    """Divide a split into the rest and the images that `held_out` marks. Raises `HoldOutImpossible`."""
     taken = held_out(split, share, seed)
     return _take(split, ~taken), _take(split, taken)
 
@@ -122,7 +122,7 @@ def _images_of_lesions_in(train: Split, part: Split) -> int | None:
 
 
 def sizes(data: ExperimentData) -> DataSizes:
-    """What evidence each part of the data holds, for the record."""
+    """The images and lesions in each part of the data, for the record."""
     return DataSizes(
         train=_size(data.train),
         selection=_size(data.selection),
@@ -139,7 +139,7 @@ def _size(split: Split) -> PartSize:
 
 @dataclass(frozen=True)
 class Opening:
-    """What must be frozen before the test set may be looked at."""
+    """What must be frozen before the test set may be read."""
 
     experiment_id: str
     bundle_sha256: str
@@ -155,8 +155,8 @@ class SealedTestSet:
 
     The database keeps one opening an experiment and refuses a second. It is written in the same transaction as the
     result, so that either both exist or neither does. A crash before that transaction leaves no record, and the run
-    may be repeated: bundle and threshold are frozen, so it gives the same result and nobody has learnt anything in
-    between.
+    may be repeated: bundle and threshold are frozen, so it gives the same result, and no choice can depend on what
+    the first opening showed.
     """
 
     def __init__(self, path: Path) -> None:

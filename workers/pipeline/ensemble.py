@@ -13,7 +13,8 @@ from models_store.datasets.layout import Split
 from workers.pipeline.export import averaged_probabilities
 from workers.pipeline.networks.building import load_model
 
-# A member may cost the average so much ROC AUC on the selection split: less than the noise of a few hundred images.
+# A member may lower the ROC AUC of the average on the selection split by this much, less than the noise of a few
+# hundred images.
 TOLERATED_LOSS = 0.002
 
 
@@ -27,7 +28,7 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """What another seed, class weight or strategy does not change: the architecture."""
+        """The architecture, which another seed, class weight or strategy does not change."""
         return self.trial.architecture
 
 
@@ -48,8 +49,8 @@ def greedy(
 ) -> list[int]:
     """Indices of the members, the first of which is 0; `scores` are the probabilities (N,) of each network.
 
-    At each step the network that makes the average best is added, one of a kind that is not in it yet before any other,
-    as long as the average loses no more than `TOLERATED_LOSS`. Caruana et al., Ensemble selection from libraries of
+    At each step the network that makes the average best is added, first those of a kind that is not in it yet, as long
+    as the average loses no more than `TOLERATED_LOSS`. Caruana et al., Ensemble selection from libraries of
     models, ICML 2004.
     """
 

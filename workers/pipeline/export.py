@@ -1,4 +1,4 @@
-"""The trained network as ONNX, which is what serves, and the proof that it answers like the original."""
+"""The trained network as ONNX, and the check that it gives the same probabilities as the original."""
 
 import logging
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ExportNotFaithful(RuntimeError):
-    """The exported network does not answer like the one it was made from."""
+    """The exported network does not give the probabilities of the one it was made from."""
 
 
 def onnx_network(model: keras.Model) -> onnx.ModelProto:
@@ -73,7 +73,7 @@ def check_parity(
     """Compares the serving graph with the networks in it on `images` (N, S, S, 3).
 
     Malignant is a calibrated probability of at least `threshold`. Raises ExportNotFaithful if a probability differs by
-    more than 1e-3, or a decision by more than rounding explains; logs what `parity_warning` says. Give it
+    more than 1e-3, or a decision by more than rounding explains; logs the `parity_warning`. Needs
     `PARITY_IMAGES` images.
     """
     expected = (calibration or ProbabilityCalibration())(averaged_probabilities(models, images, views))
@@ -116,7 +116,7 @@ POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
 def with_features(model: keras.Model) -> keras.Model:
-    """`model` with two outputs: what it gave before, and its features, float32 (N, D).
+    """`model` with two outputs: its probabilities, and its features, float32 (N, D).
 
     A network without pooling layers is described by what goes into its last layer.
     """

@@ -1,4 +1,4 @@
-"""What a figure of speed names as its machine."""
+"""The machine, as figures of speed name it."""
 
 import os
 import platform

@@ -79,7 +79,7 @@ def views_of(images: NDArray[np.uint8], views: int) -> list[NDArray[np.uint8]]:
 
 
 class _Graph:
-    """Nodes and constants that are being put together."""
+    """Nodes and constants of a graph under construction."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -142,7 +142,7 @@ def _add_answer(joined: _Graph, classes: int, calibration: ProbabilityCalibratio
     is_malignant = np.array([name in MALIGNANT for name in CLASS_NAMES] if classes > 2 else [False, True])
     column = joined.constant("malignant/columns", is_malignant.astype(np.float32)[:, None])
     joined.add("MatMul", ["probabilities", column], "malignant/sum")
-    # Rounding may carry the sum of a sure image above 1.
+    # Rounding may raise the sum of a confident prediction above 1.
     joined.add("Min", ["malignant/sum", joined.constant("malignant/one", np.float32(1))], "malignant")
     _add_calibration(joined, calibration)
     joined.add("Squeeze", ["calibrated", joined.constant("calibrated/axis", np.array([1], np.int64))], PROBABILITY)
@@ -186,10 +186,10 @@ def _add_diagnoses(joined: _Graph, is_malignant: NDArray[np.bool_]) -> None:
 
 
 def _add_shares(joined: _Graph, name: str, own: NDArray[np.bool_], whole: str) -> str:
-    """`whole` (N, 1) shared out among the diagnoses of `own` (7,) by their probabilities; 0 for the others, (N, 7)."""
+    """`whole` (N, 1) divided among the diagnoses of `own` (7,) by their probabilities; 0 for the others, (N, 7)."""
     mask = own.astype(np.float32)[None, :]
     joined.add("Mul", ["probabilities", joined.constant(f"{name}/mask", mask)], f"{name}/own")
-    # Where all of them are 0 they share alike, instead of dividing 0 by 0.
+    # Equal shares where all of them are 0, instead of 0 divided by 0.
     joined.add("Max", [f"{name}/own", joined.constant(f"{name}/least", np.float32(1e-30) * mask)], f"{name}/some")
     axis = joined.constant(f"{name}/axis", np.array([1], np.int64))
     joined.add("ReduceSum", [f"{name}/some", axis], f"{name}/sum", keepdims=1)
@@ -198,7 +198,7 @@ def _add_shares(joined: _Graph, name: str, own: NDArray[np.bool_], whole: str) -
 
 
 def _sides(network: onnx.ModelProto) -> tuple[int, int]:
-    """The side of its images in pixels, and how many classes it tells apart."""
+    """The side of its images in pixels, and the number of its classes."""
     image = network.graph.input[0].type.tensor_type.shape.dim
     return image[1].dim_value, _width(network, OUTPUT_NAME)
 

@@ -115,7 +115,7 @@ def finalize(
 ) -> FinalModel:
     """Phase 3: exports the winner, calibrates its threshold, freezes both, and only then opens the test set, once.
 
-    Calibration and test are scored with the exported network, the very thing that will serve. `environment` names the
+    Calibration and test are scored with the exported network, which is the one that serves. `environment` names the
     machine, the versions and the commit on the model card, and `signer` signs the bundle. Raises `ExportNotFaithful`,
     `TooFewMalignantImages` or `TestSetAlreadyOpened`.
     """
@@ -233,9 +233,9 @@ def _parity_images(data: ExperimentData) -> NDArray[np.uint8]:
 def _about(
     candidate: Candidate, members: Sequence[Network], spec: ExperimentSpec, dataset: Path, data: ExperimentData
 ) -> About:
-    asked = {name: getattr(spec, name) for name in ("dataset", "weights", "seed", "epochs", "patience")}
+    copied = {name: getattr(spec, name) for name in ("dataset", "weights", "seed", "epochs", "patience")}
     return About(
-        **asked,
+        **copied,
         selection=spec.selection,
         calibration=spec.calibration,
         experiment_id=candidate.experiment_id,
@@ -258,7 +258,7 @@ def _groups_of_test_images(dataset: Path) -> dict[str, NDArray[np.str_]] | None:
 
 
 def _scored(scorer: Scorer, split: Split) -> Scored:
-    """The lesions are numbered, not named: their ids stay with the data set."""
+    """Lesions get numbers, because their ids stay with the data set."""
     lesions = None if split.lesion_ids is None else np.unique(split.lesion_ids, return_inverse=True)[1].tolist()
     return Scored(scores=scorer(split.images).tolist(), malignant=split.malignant.tolist(), lesions=lesions)
 
@@ -266,9 +266,9 @@ def _scored(scorer: Scorer, split: Split) -> Scored:
 def _warnings(
     about: About, decision: ThresholdDecision, evaluation: Evaluation, parity: Parity, calibration_leaks: int | None
 ) -> tuple[str, ...]:
-    """What must be said wherever a figure of this model is shown."""
+    """The warnings to show wherever a figure of this model is shown."""
     is_transfer = not isinstance(ARCHITECTURES[about.architecture], FROM_SCRATCH)
-    said = {
+    conditions = {
         "trained and tested on synthetic images: no figure here says anything about lesions": about.synthetic,
         "the base started from random weights, not from ImageNet": is_transfer and about.weights == "none",
         f"the guarantee is void: {decision.void_reason}": decision.void,
@@ -277,4 +277,4 @@ def _warnings(
         wording.new_lesions(evaluation.model_dump(), about.dataset): evaluation.leaking_images,
     }
     difference = parity_warning(parity)
-    return (*(sentence for sentence, applies in said.items() if applies), *([difference] if difference else []))
+    return (*(sentence for sentence, applies in conditions.items() if applies), *([difference] if difference else []))

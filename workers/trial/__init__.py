@@ -1,1 +1,1 @@
-"""The process of one trial, and the files by which it and its worker talk."""
+"""The process of one trial, and the files that it exchanges with its worker."""

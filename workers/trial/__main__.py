@@ -1,4 +1,4 @@
-"""``python -m workers.trial FOLDER``: the process of one trial. Keras is imported here and nowhere above."""
+"""``python -m workers.trial FOLDER``: the process of one trial. The worker itself imports no Keras."""
 
 import socket
 import sys
@@ -41,9 +41,9 @@ def run(job: Job, settings: Settings, folder: Path) -> Outcome:
 
 
 def _failure(error: Exception) -> Failed:
-    # The same spec on the same data fails the same way again, so only what the machine did is worth another attempt.
-    machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
-    return Failed(error_kind=type(error).__name__, message=str(error) or repr(error), retry=machine)
+    # The same spec fails on the same data in the same way, so only errors of the machine are worth another attempt.
+    by_machine = isinstance(error, OSError | MemoryError | DatasetUnavailable)
+    return Failed(error_kind=type(error).__name__, message=str(error) or repr(error), retry=by_machine)
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def do_training_job(job: Job, trial: TrialSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
-    """Trains one trial, going on from the furthest resume point there is, and stores the weights of its best epoch."""
+    """Trains one trial, continuing from the furthest resume point, and stores the weights of its best epoch."""
     from workers.pipeline.training.resume import ResumePointMismatch
 
     append_message(folder, Started())
     resume_store.fetch_if_further(job.resume, folder, storage)
     try:
         ended = _train(job, trial, settings, storage, folder)
-    except ResumePointMismatch as mismatch:  # other code or other data took it: its epochs are no part of this run
+    except ResumePointMismatch as mismatch:  # saved by other code or on other data
         print(f"starting over: {mismatch}")  # noqa: T201 - the process' log
         resume_store.discard(folder)
         ended = _train(job, trial, settings, storage, folder)
@@ -82,12 +82,12 @@ def _in_words(epoch: Epoch) -> str:
 def _upload_resume_point(job: Job, storage: Storage, folder: Path) -> None:
     try:
         append_message(folder, resume_store.upload(folder, job.trial_id, storage))
-    except OSError as error:  # training is worth more than its copy; the next one may be taken
-        print(f"the resume point stays on this machine: {error}")  # noqa: T201 - the process' log
+    except OSError as error:  # training goes on, and the next upload may succeed
+        print(f"the resume point was not uploaded: {error}")  # noqa: T201 - the process' log
 
 
 def do_final_job(job: Job, final: FinalSpec, settings: Settings, storage: Storage, folder: Path) -> Outcome:
-    """Exports, calibrates, freezes and tests the winner, and stores its bundle under a version nobody had before."""
+    """Exports, calibrates, freezes and tests the winner, and stores its bundle under a new version."""
     from workers.pipeline.data import SealedTestSet
     from workers.pipeline.ensemble import Network
     from workers.pipeline.train_and_finalize import Candidate, finalize

@@ -1,8 +1,8 @@
-"""What passes between a worker and the process of one trial: a job in, messages and an outcome back, as files.
+"""The files between a worker and the process of one trial: a job goes in, messages and an outcome come back.
 
 job.json        written by the worker before the process starts
 messages.jsonl  appended by the process: a line when training starts, for every epoch, for every stored resume point
-outcome.json    written whole by the process at its end; a process that leaves none has crashed
+outcome.json    written by the process at its end; a process that writes none has crashed
 log.txt         everything the process printed
 """
 
@@ -49,7 +49,7 @@ class Job(Spec):
 
 
 def model_version(trial_id: str, fence: int) -> str:
-    """The version of the model that one attempt makes, known from its claim: whatever it stored can be found again."""
+    """The version of the model that one attempt makes. It follows from the claim, so that its files can be found."""
     return f"mdl_{uuid.uuid5(uuid.NAMESPACE_OID, f'{trial_id}/{fence}').hex}"
 
 
@@ -63,7 +63,7 @@ def read_job(folder: Path) -> Job:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """None while there is none, and for that of a process of another version: the attempt is then made again."""
+    """None if there is none, or if a process of another version wrote it; the attempt is then repeated."""
     try:
         return OUTCOME.validate_json((folder / OUTCOME_FILE).read_bytes())
     except FileNotFoundError:
@@ -96,10 +96,10 @@ class MessageReader:
 
 
 def end_with_the_worker() -> None:
-    """Kills this process group once the worker is gone: it holds the other end of standard input, which then ends."""
+    """Kills this process group once the worker has ended, which closes the standard input of this process."""
 
     def wait() -> None:
-        # Not sys.stdin, whose lock the interpreter would wait a second for when the trial ends, and then abort.
+        # Not sys.stdin: at the end of the trial the interpreter would wait a second for its lock, and then abort.
         while os.read(0, 1024):
             pass
         os.killpg(os.getpgrp(), signal.SIGKILL)

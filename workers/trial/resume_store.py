@@ -1,4 +1,4 @@
-"""Carries a trial's resume point to another machine: one file in the store, its hash on record, no key used twice."""
+"""Resume points in the store, so that another machine can continue: one file each, with its hash and a new key."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from workers.pipeline.training.progress import RESUME_FOLDER, RESUME_STATE
 
 
 def epochs_behind(folder: Path) -> int:
-    """How many epochs the resume point in a trial's folder has behind it; 0 without one."""
+    """The number of epochs before the resume point in a trial's folder; 0 without one."""
     state = folder / RESUME_FOLDER / RESUME_STATE
     if not state.exists():
         return 0
@@ -26,7 +26,7 @@ def epochs_behind(folder: Path) -> int:
 
 
 def upload(folder: Path, trial_id: str, storage: Storage) -> ResumePoint:
-    """Puts the resume point of a trial's folder into the store. Nothing may write to it meanwhile."""
+    """Puts the resume point of a trial's folder into the store. Nothing may write to the folder meanwhile."""
     packed = folder / "resume.tar"
     try:
         with tarfile.open(packed, "w") as archive:
@@ -39,7 +39,7 @@ def upload(folder: Path, trial_id: str, storage: Storage) -> ResumePoint:
 
 
 def fetch_if_further(stored: ResumePoint | None, folder: Path, storage: Storage) -> None:
-    """Replaces the folder's resume point by the stored one where that has more epochs behind it."""
+    """Replaces the folder's resume point by the stored one if that is further."""
     if stored is None or stored.epochs <= epochs_behind(folder):
         return
     packed = folder / "resume.tar"
@@ -55,7 +55,7 @@ def discard(folder: Path) -> None:
 
 
 def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
-    """Its plain files, by their names alone: the filters of `extractall`, which would do, came with Python 3.11.4."""
+    """Unpacks plain files by name alone; `extractall` has a filter for that only since Python 3.11.4."""
     folder.mkdir()
     for member in archive:
         content = archive.extractfile(member) if member.isfile() else None

@@ -1,1 +1,1 @@
-"""The Celery process: it claims a trial, supervises its process and records what came of it."""
+"""The Celery process: it claims a trial, supervises its process and records its outcome."""

@@ -1,4 +1,4 @@
-"""Tells the broker beside the Celery worker that this worker is there, and what it has room for."""
+"""Sends the heartbeats of this worker to the broker, with its slots, GPUs and queues, beside the Celery worker."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from threading import Thread
 from redis.exceptions import RedisError
 
 from models_store.broker import redis_at
-from models_store.presence import TOLD_EVERY_SECONDS, Presence, take_back, tell
+from models_store.presence import HEARTBEAT_SECONDS, Presence, remove_heartbeat, send_heartbeat
 from models_store.version import commit
 from workers.worker.context import Worker, queues, slots
 
 log = logging.getLogger(__name__)
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 def presence_of(worker: Worker) -> Presence:
-    room = slots(worker.settings)
+    own_slots = slots(worker.settings)
     return Presence(
         name=worker.name,
         host=socket.gethostname(),
         queues=tuple(queues(worker.settings)),
-        slots=len(room),
-        gpus=tuple(slot.gpu for slot in room if slot.gpu is not None),
+        slots=len(own_slots),
+        gpus=tuple(slot.gpu for slot in own_slots if slot.gpu is not None),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),
         version=version("dermatriage"),
@@ -36,19 +36,19 @@ def presence_of(worker: Worker) -> Presence:
     )
 
 
-def tell_in_background(worker: Worker) -> None:
-    Thread(target=tell_until_stopped, args=(worker, presence_of(worker)), name="presence", daemon=True).start()
+def heartbeats_in_background(worker: Worker) -> None:
+    Thread(target=heartbeats_until_stopped, args=(worker, presence_of(worker)), name="presence", daemon=True).start()
 
 
-def tell_until_stopped(worker: Worker, presence: Presence, every_seconds: float = TOLD_EVERY_SECONDS) -> None:
+def heartbeats_until_stopped(worker: Worker, presence: Presence, every_seconds: float = HEARTBEAT_SECONDS) -> None:
     """Retries while the broker is away."""
-    with redis_at(worker.settings.broker_url, PATIENCE_SECONDS) as broker:
+    with redis_at(worker.settings.broker_url, TIMEOUT_SECONDS) as broker:
         while True:
             try:
-                tell(broker, presence)
+                send_heartbeat(broker, presence)
             except RedisError as error:
-                log.warning("the broker was not told of this worker: %s", error)
+                log.warning("the heartbeat of this worker was not sent: %s", error)
             if worker.stopping.wait(every_seconds):
                 break
         with suppress(RedisError):
-            take_back(broker, presence.name)
+            remove_heartbeat(broker, presence.name)

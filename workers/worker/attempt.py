@@ -11,11 +11,11 @@ from models_store.runs import Claim
 from models_store.tables import DatasetRow, Experiment, Trial
 from workers.trial import protocol, resume_store
 from workers.trial.protocol import Job, MessageReader, RegisteredFile, read_outcome
-from workers.worker.context import Slot, Worker, attempt_folder, patiently
+from workers.worker.context import Slot, Worker, attempt_folder, with_retries
 from workers.worker.supervisor import supervise
 from workers.worker.watch import Watch
 
-MOST_GLANCE_SECONDS = 2.0  # a cancelled trial's process has to be gone within 10 s
+MAX_HEARTBEAT_SECONDS = 2.0  # a cancelled trial's process has to be gone within 10 s
 
 
 def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
@@ -34,7 +34,7 @@ def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
         folder,
         watch,
         worker.stopping,
-        heartbeat_seconds=min(MOST_GLANCE_SECONDS, worker.settings.lease_seconds / 4),
+        heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, worker.settings.lease_seconds / 4),
         limit_seconds=prepared.experiment.limits.trial_minutes * 60,
         environment=slot.environment,
     )
@@ -43,7 +43,7 @@ def attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
 def _prepare(worker: Worker, claim: Claim, folder: Path) -> Job:
     for stale in (protocol.MESSAGES, protocol.OUTCOME_FILE):
         (folder / stale).unlink(missing_ok=True)
-    prepared = patiently(worker.database.read, lambda session: _job(session, claim))
+    prepared = with_retries(worker.database.read, lambda session: _job(session, claim))
     protocol.write(folder / protocol.JOB, prepared)
     return prepared
 
@@ -78,10 +78,10 @@ def _resume_point(trial: Trial) -> ResumePoint | None:
 
 
 def adopt_earlier(folder: Path) -> None:
-    """Makes the folder of the furthest earlier attempt the new attempt's `folder`; without one nothing happens.
+    """Renames the folder of the furthest earlier attempt to `folder`, if there is one.
 
-    It is renamed in one step: a process of that attempt that still lives finds its files gone and ends, and nothing
-    can be read while it is written. Furthest is one with an outcome to record, then the one with the most epochs.
+    Furthest is an attempt with an outcome to record, then the one with the most epochs. A process of that attempt that
+    still runs no longer finds its files and ends.
     """
     attempts = folder.parent.iterdir() if folder.parent.is_dir() else ()
     earlier = [attempt for attempt in attempts if attempt.name.isdigit() and int(attempt.name) < int(folder.name)]

@@ -1,4 +1,4 @@
-"""What an ended trial leaves behind and nobody needs any more."""
+"""Removes the files that ended trials no longer need."""
 
 import logging
 import shutil
@@ -23,7 +23,7 @@ def remove_traces(worker: Worker, trial_id: str) -> None:
 
 
 def remove_stored(worker: Worker, trial_id: str) -> None:
-    """Removes an ended trial's resume points, and the checkpoints and bundles of attempts that nobody recorded."""
+    """Removes an ended trial's resume points, and the checkpoints and bundles that are not on record."""
     with worker.database.read() as session:
         trial = session.get_one(Trial, trial_id)
         bundle = session.scalar(select(Model.store_key).where(Model.trial_id == trial_id))
@@ -35,8 +35,8 @@ def remove_stored(worker: Worker, trial_id: str) -> None:
             stored += [key for key in made if key != bundle]
         for key in stored:
             worker.storage.delete(key)
-    except Exception as error:  # each kind of store raises its own
-        log.warning("what trial %s left in the store stays there: %r", trial_id, error)
+    except Exception as error:  # each kind of store raises errors of its own
+        log.warning("files of trial %s could not be removed from the store: %r", trial_id, error)
 
 
 def clean_in_background(worker: Worker) -> None:
@@ -44,12 +44,12 @@ def clean_in_background(worker: Worker) -> None:
 
 
 def clean_until_stopped(worker: Worker, every_seconds: float) -> None:
-    """Looks for abandoned folders at once and then every so often: an attempt that was lost here may end elsewhere."""
+    """Removes abandoned folders now and every `every_seconds`: a trial whose lease was lost here may end elsewhere."""
     while True:
         try:
             remove_abandoned_folders(worker)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("abandoned folders stay for now: %s", error)
+            log.warning("abandoned folders could not be removed and will be tried again: %s", error)
         if worker.stopping.wait(every_seconds):
             break
 

@@ -1,4 +1,4 @@
-"""What one worker process works with: its collaborators, its slots, and the wait for a database that is away."""
+"""What one worker process uses: its collaborators, its slots, and retries while the database is unreachable."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from models_store.runs import Claim
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 
-NO_GPU = "-1"  # what CUDA takes for "none"; an empty value means "all" to some of its readers
+NO_GPU = "-1"  # CUDA reads it as "none"; some programs read an empty value as "all"
 
 
 log = logging.getLogger(__name__)
@@ -31,24 +31,24 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
-PATIENCE_SECONDS = 600.0
+RETRY_FOR_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one trial: on a GPU of its own, or on the processor."""
+    """Capacity for one trial: on a GPU of its own, or on the processor."""
 
     gpu: str | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """A worker that names no GPUs owns none, so its trials do not see those of its neighbour."""
+        """A worker without configured GPUs owns none, so its trials do not use those of another worker."""
         return {"CUDA_VISIBLE_DEVICES": NO_GPU if self.gpu is None else self.gpu}
 
 
 @dataclass(frozen=True)
 class Worker:
-    """The collaborators of one worker process. `stopping` is set when it has been asked to stop."""
+    """The collaborators of one worker process. `stopping` is set once it has to stop."""
 
     settings: Settings
     database: Database
@@ -64,7 +64,7 @@ class Worker:
 
     @contextmanager
     def slot(self) -> Iterator[Slot]:
-        """Waits for room for one trial and keeps it for the block."""
+        """Waits for a free slot and holds it for the block."""
         slot = self.free_slots.get()
         try:
             yield slot
@@ -78,7 +78,7 @@ def trial_folder(worker: Worker, trial_id: str) -> Path:
 
 
 def attempt_folder(worker: Worker, claim: Claim) -> Path:
-    """Where one attempt keeps everything; no other writes there, not even one on this machine that lost its lease."""
+    """The folder of one attempt; no other attempt writes there, not even one on this machine that lost its lease."""
     return trial_folder(worker, claim.trial_id) / str(claim.fence)
 
 
@@ -88,7 +88,7 @@ def create_worker(settings: Settings) -> Worker:
 
 
 def slots(settings: Settings) -> list[Slot]:
-    """One a GPU that the settings name, else `worker_slots` without."""
+    """A slot for each configured GPU, or `worker_slots` slots without a GPU."""
     gpus = _names(settings.gpus)
     return [Slot(gpu) for gpu in gpus] or [Slot()] * settings.worker_slots
 
@@ -102,12 +102,14 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def patiently(transaction: Callable[[], AbstractContextManager[Session]], step: Callable[[Session], Answer]) -> Answer:
-    """Does one step in one transaction, again until the database answers.
+def with_retries(
+    transaction: Callable[[], AbstractContextManager[Session]], step: Callable[[Session], Answer]
+) -> Answer:
+    """Runs one step in one transaction, and repeats it while the database does not answer.
 
     Raises `sqlalchemy.exc.OperationalError` after `PATIENCE_SECONDS`.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + RETRY_FOR_SECONDS
     while True:
         try:
             with transaction() as session:

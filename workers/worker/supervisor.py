@@ -1,4 +1,4 @@
-"""One subprocess a trial: its exit frees the GPU and all memory, and killing its process group is how cancel works."""
+"""One subprocess for each trial: its exit frees the GPU and all memory, and a cancellation kills its process group."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from threading import Event
 from typing import Literal
 
 from models_store.contract.outcomes import Exit, Message
-from models_store.runs import Standing
+from models_store.runs import ClaimState
 from workers.trial.protocol import LOG, MessageReader, read_outcome
 
-Observe = Callable[[Sequence[Message]], Standing]
+Observe = Callable[[Sequence[Message]], ClaimState]
 LOG_TAIL_BYTES = 4000
 KILL_WAIT_SECONDS = 5.0
 
@@ -32,14 +32,14 @@ def supervise(
 ) -> Exit:
     """Runs `command` on `folder` to its end. When this returns, no process of its group is left.
 
-    `observe` gets the new messages at least every `heartbeat_seconds` and says where the worker stands; on
+    `observe` gets the new messages at least every `heartbeat_seconds` and returns the state of the claim; on
     "cancelling" or "lost", once `stopping` is set, or after `limit_seconds`, the process group is killed.
     """
     messages = MessageReader(folder)
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
             [*command, str(folder)],
-            stdin=subprocess.PIPE,  # its end of file tells the process that this worker died
+            stdin=subprocess.PIPE,  # its end of file ends the process if this worker dies
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -67,7 +67,7 @@ def _watch(
     limit_seconds: float,
     poll_seconds: float,
 ) -> Literal["cancelled", "lost", "stopped", "overdue"] | None:
-    last_beat = float("-inf")
+    last_heartbeat = float("-inf")
     deadline = time.monotonic() + limit_seconds
     while process.poll() is None:
         if stopping.is_set():
@@ -75,18 +75,18 @@ def _watch(
         if time.monotonic() > deadline:
             return "overdue"
         new = messages.new()
-        if new or time.monotonic() - last_beat >= heartbeat_seconds:
-            standing = observe(new)
-            last_beat = time.monotonic()
-            if standing != "ours":
-                return "cancelled" if standing == "cancelling" else "lost"
+        if new or time.monotonic() - last_heartbeat >= heartbeat_seconds:
+            claim_state = observe(new)
+            last_heartbeat = time.monotonic()
+            if claim_state != "ours":
+                return "cancelled" if claim_state == "cancelling" else "lost"
         with suppress(subprocess.TimeoutExpired):
             process.wait(poll_seconds)
     return None
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The leader may be gone while a grandchild lives on, so the group is killed in every case.
+    # A grandchild may still run after the leader has ended, so the group is killed in every case.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(KILL_WAIT_SECONDS)

@@ -1,6 +1,6 @@
 """Supervising a running trial: its messages are recorded, its lease renewed, its log stored where everyone can read it.
 
-Its folder lies on one worker alone.
+Its folder is on one worker only.
 """
 
 import logging
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from models_store import runs
 from models_store.contract.outcomes import Epoch, Message, ResumePoint, Started
-from models_store.runs import Claim, Standing
+from models_store.runs import Claim, ClaimState
 from workers.trial.protocol import LOG
 from workers.worker.context import Worker, attempt_folder
 
@@ -36,9 +36,9 @@ class LogTail:
 
 
 class Watch:
-    """Called often, with the trial's new messages. These and a due heartbeat are written; else one row is read.
+    """Called often, with the trial's new messages. Writes them and a heartbeat that is due; otherwise reads one row.
 
-    A worker that cannot renew its lease in time must assume that the trial is another's: the standing is then "lost".
+    A worker that cannot renew its lease in time must assume that another worker has the trial: the state is "lost".
     """
 
     def __init__(self, worker: Worker, claim: Claim) -> None:
@@ -50,45 +50,45 @@ class Watch:
         self._folder = attempt_folder(worker, claim)
         self._stored_log_size = 0
 
-    def __call__(self, messages: Sequence[Message]) -> Standing:
+    def __call__(self, messages: Sequence[Message]) -> ClaimState:
         self._unsaved.extend(messages)
         moment = time.monotonic()
         try:
             if self._unsaved or moment - self._renewed >= self._lease / 4:
-                standing = self._write()
+                claim_state = self._write()
                 self._renewed = moment
             else:
-                standing = self._read()
+                claim_state = self._read()
         except runs.LeaseLost:
             return "lost"
         except DatabaseUnreachable as error:
             log.warning("the database did not answer for trial %s: %s", self._claim.trial_id, error)
             return "ours" if time.monotonic() - self._renewed < self._lease else "lost"
-        return standing
+        return claim_state
 
-    def _read(self) -> Standing:
+    def _read(self) -> ClaimState:
         with self._worker.database.read() as session:
-            return runs.standing(session, self._claim)
+            return runs.claim_state(session, self._claim)
 
-    def _write(self) -> Standing:
+    def _write(self) -> ClaimState:
         tail = read_log(self._folder, self._stored_log_size)
         with self._worker.database.write() as session:
             superseded = self._record(session)
             epochs = [message for message in self._unsaved if isinstance(message, Epoch)]
-            standing = runs.heartbeat(session, self._claim, timedelta(seconds=self._lease), epochs)
-            if tail is not None and standing != "lost":
+            claim_state = runs.heartbeat(session, self._claim, timedelta(seconds=self._lease), epochs)
+            if tail is not None and claim_state != "lost":
                 tail.store(session, self._claim)
                 self._stored_log_size = tail.size
         self._unsaved.clear()
         for key in superseded:
             self._worker.storage.delete(key)
-        return standing
+        return claim_state
 
     def _record(self, session: Session) -> list[str]:
         superseded = []
         for message in self._unsaved:
             if isinstance(message, Started):
-                runs.forget_epochs(session, self._claim)  # a resumed trial reports its earlier epochs again
+                runs.delete_epochs(session, self._claim)  # a resumed trial reports its earlier epochs again
             elif isinstance(message, ResumePoint):
                 superseded.append(runs.store_resume_point(session, self._claim, message))
         return [key for key in superseded if key is not None]

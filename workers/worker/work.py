@@ -13,16 +13,16 @@ from models_store.tables import Trial
 from workers.trial import resume_store
 from workers.worker import cleaning
 from workers.worker.attempt import attempt
-from workers.worker.context import Slot, Worker, attempt_folder, patiently
+from workers.worker.context import Slot, Worker, attempt_folder, with_retries
 from workers.worker.watch import read_log
 
 log = logging.getLogger(__name__)
 
 
 def run_next_trial(worker: Worker, queue: str) -> bool:
-    """Claims, runs and records one queued trial; false when none waits, or there is no room for one on the disk.
+    """Claims, runs and records one queued trial; false if none is queued or the disk has no room for one.
 
-    Else a worker whose disk is full would use up the attempts of every trial that waits, faster than others take them.
+    Without this check a worker whose disk is full would quickly use up the attempts of every queued trial.
     """
     if not _has_room(worker):
         return False
@@ -41,8 +41,8 @@ def run_next_trial(worker: Worker, queue: str) -> bool:
 
 
 def advance(worker: Worker, experiment_id: str) -> None:
-    """Opens what the experiment needs next."""
-    patiently(worker.database.write, lambda session: runs.advance(session, experiment_id))
+    """Opens the next phase of the experiment, or ends it."""
+    with_retries(worker.database.write, lambda session: runs.advance(session, experiment_id))
 
 
 def _has_room(worker: Worker) -> bool:
@@ -57,20 +57,20 @@ def _has_room(worker: Worker) -> bool:
 def _attempt(worker: Worker, claim: Claim, slot: Slot) -> Exit:
     try:
         return attempt(worker, claim, slot)
-    except Exception as error:  # the machine's doing: a full disk, say; the trial must not wait for its lease to end
+    except Exception as error:  # such as a full disk; the trial must not wait until its lease expires
         log.exception("trial %s could not be run", claim.trial_id)
         return Exit(reason="crashed", cause=f"its worker could not run it: {error!r}")
 
 
 def _store_resume_point(worker: Worker, claim: Claim) -> None:
-    """Stores what another worker can resume a stopped trial from. Without it, that one starts further back."""
+    """Stores the latest resume point of a stopped trial, from which another worker continues."""
     folder = attempt_folder(worker, claim)
     try:
         if resume_store.epochs_behind(folder) > 0:
             point = resume_store.upload(folder, claim.trial_id, worker.storage)
-            patiently(worker.database.write, lambda session: runs.store_resume_point(session, claim, point))
+            with_retries(worker.database.write, lambda session: runs.store_resume_point(session, claim, point))
     except (OSError, runs.LeaseLost) as error:
-        log.warning("the resume point of trial %s stays on this machine: %s", claim.trial_id, error)
+        log.warning("the resume point of trial %s was not uploaded: %s", claim.trial_id, error)
 
 
 def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
@@ -83,13 +83,13 @@ def _record(worker: Worker, claim: Claim, ended: Exit) -> None:
         runs.record(session, claim, ended, settings.max_attempts, settings.promotion_policy)
 
     try:
-        patiently(worker.database.write, write)
+        with_retries(worker.database.write, write)
     except runs.LeaseLost as lost:
         log.warning("dropped a result: %s", lost)
 
 
 def _follow_up(worker: Worker, claim: Claim) -> None:
-    status = patiently(worker.database.read, lambda session: session.get_one(Trial, claim.trial_id).status)
+    status = with_retries(worker.database.read, lambda session: session.get_one(Trial, claim.trial_id).status)
     if status not in UNFINISHED:
         cleaning.remove_traces(worker, claim.trial_id)
         advance(worker, claim.experiment_id)

@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """160 synthetic images with their lesions CSV; never to be changed."""
+    """160 synthetic images with their lesions CSV; tests must not change them."""
     path = tmp_path_factory.mktemp("generated") / "small.npz"
     generate(path, counts=(100, 20, 40))
     return path

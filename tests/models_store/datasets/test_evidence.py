@@ -1,4 +1,4 @@
-"""How many malignant images or lesions an experiment needs, and what is said where there are fewer."""
+"""How many malignant images or lesions an experiment needs, and the error where there are fewer."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def evidence(val: int, train: int = 100, test: int = 50) -> Evidence:
     ("target", "confidence", "needed"),
     [(0.90, 0.95, 29), (0.95, 0.95, 59), (0.99, 0.95, 299), (0.90, 0.5, 7), (0.5, 0.5, 1), (1e-13, 0.95, 1)],
 )
-def test_this_many_malignant_images_are_the_least_that_suffice(target: float, confidence: float, needed: int) -> None:
+def test_fewest_malignant_images_that_suffice(target: float, confidence: float, needed: int) -> None:
     assert needed_with_confidence(target, confidence) == needed
 
 
@@ -87,7 +87,7 @@ def test_too_few_are_refused_with_the_counts_and_a_remedy_that_works(
             require_evidence(evidence(val=found), calibration.model_copy(update={name: value + 0.01}))
 
 
-def test_a_remedy_out_of_reach_is_not_named() -> None:
+def test_an_impossible_remedy_is_not_named() -> None:
     with pytest.raises(TooFewMalignantImages) as refused:
         require_enough(1, CalibrationSpec(target_recall=0.999, confidence=0.9999), "lesions")
     assert refused.value.remedy == "Use a data set, or another split of it, with more malignant lesions in val"
@@ -100,7 +100,7 @@ def test_a_fallback_counts() -> None:
     require_evidence(evidence(val=2), CalibrationSpec(policy="youden"))
 
 
-def test_half_of_validation_calibrates_where_the_source_says_so() -> None:
+def test_half_of_validation_calibrates_with_the_source_validation() -> None:
     calibration = CalibrationSpec(source="validation", share=0.5)
     require_evidence(evidence(val=58), calibration)
     with pytest.raises(TooFewMalignantImages, match="there are 28") as refused:

@@ -16,7 +16,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.datasets.registration import register
 from models_store.datasets.synthetic import generate
-from models_store.presence import Presence, take_back, tell
+from models_store.presence import Presence, remove_heartbeat, send_heartbeat
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow, Experiment
@@ -262,13 +262,13 @@ def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClien
     told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
     with Redis.from_url(settings.broker_url) as broker:
         for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
-            tell(broker, Presence(name=name, queues=queues, slots=2, **told))
+            send_heartbeat(broker, Presence(name=name, queues=queues, slots=2, **told))
         said = {
             queue: client.post("/experiments/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
             for queue in ("cpu", "gpu")
         }
         for name in ("one", "two"):
-            take_back(broker, name)
+            remove_heartbeat(broker, name)
     assert "4 at a time" in said["cpu"]
     assert "2 at a time" in said["gpu"]
 

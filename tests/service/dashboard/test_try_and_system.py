@@ -9,7 +9,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from models_store.database import Database
-from models_store.presence import take_back, tell
+from models_store.presence import remove_heartbeat, send_heartbeat
 from models_store.store import registry
 from models_store.store.storage import Storage
 from service.dashboard.try_it import SAMPLES, sample
@@ -63,9 +63,9 @@ def test_system_page_shows_the_same_as_the_api(
     populate(database, storage, broker_url, tmp_path / "furnished")
     client.get("/readyz")
     with Redis.from_url(broker_url) as broker:
-        tell(broker, WORKER)
+        send_heartbeat(broker, WORKER)
         told, page = client.get("/v1/system").json(), client.get("/system").text
-        take_back(broker, WORKER.name)
+        remove_heartbeat(broker, WORKER.name)
     shown = words(page)
     assert "gpu-1:4711" in shown
     assert "2 of 2 used GPU 0, 1" in shown

@@ -12,7 +12,7 @@ from dermatriage_client.schemas import ExperimentRead
 from models_store import runs
 from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
-from models_store.presence import Presence, take_back, tell
+from models_store.presence import Presence, remove_heartbeat, send_heartbeat
 from models_store.settings import Settings
 from service.cli.results import experiment_lines, listed
 from service.experiments import waiting
@@ -42,9 +42,9 @@ def known_durations(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_slot(settings: Settings) -> Iterator[None]:
     told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
     with Redis.from_url(settings.broker_url) as broker:
-        tell(broker, Presence(name="one", queues=("cpu", "gpu"), slots=1, **told))
+        send_heartbeat(broker, Presence(name="one", queues=("cpu", "gpu"), slots=1, **told))
         yield
-        take_back(broker, "one")
+        remove_heartbeat(broker, "one")
 
 
 def submitted(database: Database, **changes: object) -> str:

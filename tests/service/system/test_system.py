@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from models_store.database import Database
 from models_store.experiment import phases
-from models_store.presence import Presence, take_back, tell
+from models_store.presence import Presence, remove_heartbeat, send_heartbeat
 from models_store.tables import Event, PredictionRow, Trial
 from service.system.drift import DAYS, chance_distance
 from tests.finished_experiment import a_spec, store_experiment, store_trial
@@ -89,9 +89,9 @@ def test_workers_are_those_with_a_heartbeat_and_those_that_hold_a_trial(
 ) -> None:
     experiment_id = store_running(database)
     with Redis.from_url(broker_url) as redis:
-        tell(redis, NOTICE)
+        send_heartbeat(redis, NOTICE)
         system = client.get("/v1/system").json()
-        take_back(redis, NOTICE.name)
+        remove_heartbeat(redis, NOTICE.name)
     live, lost = system["workers"]
     assert (live["name"], live["slots"], live["gpus"]) == ("gpu-1:7", 2, ["0", "1"])
     assert 0 <= live["heard_seconds_ago"] < 20

@@ -12,7 +12,7 @@ from workers.pipeline.training.training import Schedule
 
 MELANOMA, NEVUS = 4, 5
 
-# TensorFlow's variables do not know NumPy 2's `copy` argument, which Keras meets when it saves them.
+# TensorFlow's variables lack NumPy 2's `copy` argument, which Keras uses when it saves them.
 NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 
 

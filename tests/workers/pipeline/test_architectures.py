@@ -174,7 +174,7 @@ def test_reloaded_network_exports_and_answers_like_the_trained_one(
 
 
 def widest_gap_near_the_median(probabilities: np.ndarray[Any, Any]) -> float:
-    """A threshold that splits the images in two and sits on no score, where rounding alone would decide."""
+    """A threshold that splits the images in two and equals no score, where rounding would decide."""
     middle = np.sort(probabilities)[PARITY_IMAGES // 4 : 3 * PARITY_IMAGES // 4]
     widest = int(np.argmax(np.diff(middle)))
     return float((middle[widest] + middle[widest + 1]) / 2)

@@ -38,9 +38,9 @@ def test_same_seed_trains_the_same_model_and_tensorflow_is_quiet(backend: str) -
     assert run.returncode == 0, run.stderr
     if backend == "tensorflow":  # under JAX, Keras imports TensorFlow, where it is installed, later and by itself
         assert run.stderr == ""
-    said = json.loads(run.stdout)
-    assert said["first"] == said["second"]
-    assert said["environment"]["backend"] == backend
+    printed = json.loads(run.stdout)
+    assert printed["first"] == printed["second"]
+    assert printed["environment"]["backend"] == backend
 
 
 def test_backend_cannot_change_after_keras_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The threshold, and the promise attached to it."""
+"""The threshold, and its promise."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def a_sample(malignant: int = 196, benign: int = 807, seed: int = 0) -> Sample:
 
 
 def spec(policy: CalibrationPolicy, **fields: float) -> CalibrationSpec:
-    """A spec whose precision floor every sample can reach unless a test asks for another."""
+    """A spec whose precision floor every sample can reach unless a test sets another."""
     return CalibrationSpec.model_validate({"policy": policy, "min_precision": 1e-6, **fields})
 
 
@@ -118,7 +118,7 @@ def test_no_lower_threshold_has_the_same_specificity_and_a_higher_recall(
     assert all(np.mean(benign < score) < calibration.specificity for score in lower)
 
 
-def test_a_promise_is_kept_on_new_images_as_often_as_it_says() -> None:
+def test_a_promise_is_kept_on_new_images_as_often_as_stated() -> None:
     # Given a population whose miss rate at a threshold t is exactly t
     random = np.random.default_rng(5)
     draws = random.uniform(size=(600, 196))
@@ -255,7 +255,7 @@ def test_unusable_arrays_are_refused_with_the_reason(scores: object, malignant: 
         choose_threshold(np.array(scores), np.array(malignant), spec("cost"))
 
 
-def test_too_few_malignant_images_say_how_many_are_needed() -> None:
+def test_error_for_too_few_malignant_images_names_the_number_needed() -> None:
     with pytest.raises(TooFewMalignantImages, match=r"at least 59 malignant images .* there are 58"):
         choose_threshold(*a_sample(malignant=58), spec("np_sensitivity", target_recall=0.95))
 
@@ -365,13 +365,13 @@ def test_each_policy_by_hand(
 
 
 @pytest.mark.parametrize("policy", ["recall_at_precision", "f_beta", "cost", "youden"])
-def test_a_policy_without_a_promise_says_so(policy: CalibrationPolicy) -> None:
+def test_sentence_of_a_policy_without_a_promise_states_that(policy: CalibrationPolicy) -> None:
     guarantee = choose_threshold(*a_sample(), spec(policy)).guarantee
     assert (guarantee.holds, guarantee.kind, guarantee.target_recall) == (False, "none", None)
     assert "promises no recall" in guarantee.sentence
 
 
-def test_the_record_survives_json_and_its_hash_sees_scores_and_labels() -> None:
+def test_the_record_survives_json_and_its_hash_covers_scores_and_labels() -> None:
     scores, malignant = a_sample()
     calibration = choose_threshold(scores, malignant, CalibrationSpec())
     assert ThresholdDecision.model_validate_json(calibration.model_dump_json()) == calibration

@@ -1,4 +1,4 @@
-"""The model card says what the record says, loudest where it hurts."""
+"""The model card states the record, with its warnings first."""
 
 import base64
 import io
@@ -68,7 +68,7 @@ def test_each_table_of_figures_equals_its_record(final: FinalRecord, title: str,
     assert shown[wording.FIGURES["recall"]][2] == f"{confusion['tp']} of {confusion['tp'] + confusion['fn']}"
 
 
-def test_sensitivity_by_malignant_diagnosis_stands_apart_from_specificity_by_benign_one(final: FinalRecord) -> None:
+def test_sensitivity_by_diagnosis_is_separate_from_specificity_by_diagnosis(final: FinalRecord) -> None:
     shown = rows(section(final.card(), "By diagnosis"))
     assert shown[0][:2] == ["Malignant diagnosis", "Sensitivity"]
     assert shown[4][:2] == ["Benign diagnosis", "Specificity"]
@@ -114,20 +114,20 @@ def test_calibration_images_of_trained_lesions_weaken_the_guarantee_in_words(fin
     assert "25 of 500 calibration images show a lesion that is also in train" in final.card()
 
 
-def test_a_guarantee_voided_by_reuse_is_loud() -> None:
+def test_card_warns_of_a_guarantee_voided_by_reuse() -> None:
     card = a_final_record(a_spec(calibration={"reuse": True})).card()
     assert "**NO GUARANTEE HOLDS" in card.split("## Intended use")[0]
     assert "nothing about recall on new images" in card
 
 
 def test_a_fallback_is_named_beside_the_policy_asked_for() -> None:
-    asked = {"target_recall": 0.99, "fallback": "youden"}
-    card = a_final_record(a_spec(calibration=asked)).card()
+    options = {"target_recall": 0.99, "fallback": "youden"}
+    card = a_final_record(a_spec(calibration=options)).card()
     assert "Chosen by `youden` instead of `np_sensitivity`, which was asked for" in card
     assert "**NO GUARANTEE HOLDS" in card
 
 
-def test_synthetic_data_are_loud_and_not_licensed_as_patients_data() -> None:
+def test_card_warns_of_synthetic_data_and_gives_them_another_licence() -> None:
     card = a_final_record(synthetic=True).card()
     assert "**SYNTHETIC DATA." in card.split("## Intended use")[0]
     assert header(card)["license"] == "apache-2.0"
@@ -135,27 +135,27 @@ def test_synthetic_data_are_loud_and_not_licensed_as_patients_data() -> None:
 
 
 @pytest.mark.parametrize(("architecture", "loud"), [("VGG_v3", True), ("CNN_v1", False)])
-def test_a_base_without_its_imagenet_weights_is_loud(architecture: str, loud: bool) -> None:
+def test_card_warns_of_a_base_without_imagenet_weights(architecture: str, loud: bool) -> None:
     card = a_final_record(a_spec(weights="none"), architecture=architecture).card()
     assert ("**NO IMAGENET WEIGHTS." in card) is loud
     assert ("ImageNet, for the base" in a_final_record(architecture=architecture).card()) is loud
 
 
-def test_without_lesion_ids_the_card_says_what_it_cannot_know() -> None:
+def test_without_lesion_ids_the_card_states_that_leaks_are_unknown() -> None:
     card = a_final_record(lesions=False).card()
     assert "**Leakage: not known.**" in card
     assert "It is unknown whether these figures speak for new lesions" in section(card, "New lesions")
 
 
-def test_a_test_set_with_trained_lesions_is_no_answer_for_new_ones_on_the_card(final: FinalRecord) -> None:
+def test_card_warns_of_a_test_set_with_trained_lesions(final: FinalRecord) -> None:
     leaking, images = final.evaluation["leaking_images"], final.evaluation["images"]
-    said = f"{leaking} of {images} test images show a lesion that training saw"
-    assert f"> **NOT MEASURED ON NEW LESIONS. {said}" in final.card().split("**recall (sensitivity)")[0]
+    sentence = f"{leaking} of {images} test images show a lesion that training saw"
+    assert f"> **NOT MEASURED ON NEW LESIONS. {sentence}" in final.card().split("**recall (sensitivity)")[0]
     assert "`dermatriage dataset split fabricated_28 --seed 0`" in section(final.card(), "New lesions")
     assert "not an estimate for new lesions" in section(final.card(), "New lesions")
 
 
-def test_a_test_set_of_new_lesions_is_said_to_be_one_and_shown_once(final: FinalRecord) -> None:
+def test_a_test_set_of_new_lesions_is_named_and_shown_once(final: FinalRecord) -> None:
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
     shown = section(grouped.card(), "New lesions")
     assert shown.strip() == "Every test lesion is new to the network."
@@ -182,7 +182,7 @@ def test_likelihood_ratios_calibration_and_net_benefit_are_on_the_card_unless_th
         assert title not in older.card()
 
 
-def test_who_is_missed_is_on_the_card_where_groups_are_known(final: FinalRecord) -> None:
+def test_figures_by_group_are_on_the_card_where_groups_are_known(final: FinalRecord) -> None:
     people = a_final_record(people=True)
     shown = section(people.card(), "Who is missed")
     sex, age = people.evaluation["groupings"]
@@ -203,21 +203,21 @@ def test_seven_diagnoses_are_on_the_card_where_the_network_predicts_them(final: 
     assert "Seven diagnoses" not in final.card()
 
 
-def test_card_tells_the_cut_of_the_likeness_or_that_it_is_not_known(final: FinalRecord) -> None:
+def test_card_states_the_cut_of_the_distribution_or_that_there_is_none(final: FinalRecord) -> None:
     title = "Images unlike the training images"
-    told = section(final.card(), title)
-    assert "**1.700**" in told
-    assert "99 % of the 500 calibration images" in told
-    assert "one such image in 100" in told
+    text = section(final.card(), title)
+    assert "**1.700**" in text
+    assert "99 % of the 500 calibration images" in text
+    assert "one such image in 100" in text
     older = replace(final, calibration={key: final.calibration[key] for key in final.calibration if key != "likeness"})
     assert "Not known" in section(older.card(), title)
 
 
 def test_card_states_what_an_answer_costs_and_on_which_machine(final: FinalRecord) -> None:
-    told = " ".join(section(final.card(), "Cost of an answer").split())
-    assert "**1.25 ms** for one image: the median of 31 runs on one thread of the machine that tested the model" in told
-    assert "(fabricated, 2 CPUs)" in told
-    assert "It runs one network once." in told
+    text = " ".join(section(final.card(), "Cost of an answer").split())
+    assert "**1.25 ms** for one image: the median of 31 runs on one thread of the machine that tested the model" in text
+    assert "(fabricated, 2 CPUs)" in text
+    assert "It runs one network once." in text
     member = {"name": "CNN_v1/W3", "trial": final.about["trial"]}
     averaged = replace(final, about=final.about | {"views": 8, "members": [member] * 3})
     assert "It runs a network 24 times (8 views, 3 networks)." in section(averaged.card(), "Cost of an answer")

@@ -1,4 +1,4 @@
-"""What trains, what selects, what calibrates."""
+"""The parts for training, selection and calibration."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from workers.pipeline.data import experiment_data, hold_out, require_calibration
 
 
 def split_of(labels: list[int], lesion_ids: list[str] | None = None) -> Split:
-    """Image number i is filled with the value i, so that an image can be told wherever it goes."""
+    """Image number i is filled with the value i, so that an image can be recognised anywhere."""
     pixels = np.arange(len(labels), dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), dtype=np.uint8)
     return Split(pixels, np.array(labels), None if lesion_ids is None else np.array(lesion_ids))
 
@@ -31,7 +31,7 @@ def numbers(split: Split) -> list[int]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """A MedMNIST file of 90, 60 and 30 images whose test images are noise that nothing here may need."""
+    """A MedMNIST file of 90, 60 and 30 images whose test images are noise, which nothing here reads."""
     path = tmp_path / "small.npz"
     arrays = {}
     for number, (name, images) in enumerate((("train", 90), ("val", 60), ("test", 30))):
@@ -89,7 +89,7 @@ def test_a_side_without_malignant_or_benign_images_is_an_error(labels: list[int]
         hold_out(split_of(labels), share, seed=0)
 
 
-def test_validation_is_divided_and_train_left_whole(dataset: Path) -> None:
+def test_validation_is_divided_and_train_is_not(dataset: Path) -> None:
     data = experiment_data(dataset, CalibrationSpec(source="validation", share=0.4), seed=0)
 
     assert (len(data.train.labels), len(data.selection.labels), len(data.calibration.labels)) == (90, 36, 24)
@@ -123,7 +123,7 @@ def test_a_split_of_one_kind_is_an_error_also_where_nothing_is_held_out(dataset:
 
 @pytest.mark.parametrize(("malignant", "benign"), [(3, 18), (8, 33), (28, 61), (98, 409)])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.6])
-def test_what_is_held_out_was_counted_before_the_draw(malignant: int, benign: int, share: float) -> None:
+def test_held_out_counts_equal_those_of_the_draw(malignant: int, benign: int, share: float) -> None:
     split = split_of([MELANOMA] * malignant + [NEVUS] * benign)
     try:
         counted = held_out_counts(ClassCounts(malignant, benign), share)

@@ -45,7 +45,7 @@ def test_repeated_photographs_of_a_lesion_add_no_certainty_to_the_auc() -> None:
     # When the interval is drawn by image and by lesion
     by_image = diagnosis_table(probabilities, labels.ravel()).macro_auc_interval
     by_lesion = diagnosis_table(probabilities, labels.ravel(), lesion_ids=lesions).macro_auc_interval
-    # Then only the first takes the copies for evidence
+    # Then only the first counts the copies as evidence
     assert by_image is not None
     assert by_lesion is not None
     assert by_lesion.high - by_lesion.low > 1.5 * (by_image.high - by_image.low)

@@ -34,7 +34,7 @@ def test_two_photographs_are_recognised() -> None:
     assert "torch" not in sys.modules
 
 
-def test_the_weights_folder_goes_before_the_package(tmp_path: Path) -> None:
+def test_the_weights_folder_has_precedence_over_the_package(tmp_path: Path) -> None:
     (tmp_path / LITE_FILE).write_bytes(b"weights")
 
     assert locate_base_weights("EfficientNetLite0", tmp_path) == tmp_path / LITE_FILE

@@ -32,7 +32,7 @@ def test_slope_is_that_of_an_unpenalised_logistic_regression_also_of_a_resample(
 
 
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (2.0, 0.0), (1.0, 0.8)])
-def test_recalibration_tells_extreme_and_high_probabilities_from_calibrated_ones(slope: float, shift: float) -> None:
+def test_recalibration_measures_extreme_and_high_probabilities(slope: float, shift: float) -> None:
     scores = sigmoid(slope * logit(TRUTH) + shift)
     low, value, high = found(scores, "calibration_slope")
     assert low < 1 / slope < high
@@ -59,7 +59,7 @@ def test_likelihood_ratios_are_those_of_the_counts() -> None:
     assert low < value < high
 
 
-def test_what_a_sample_does_not_define_is_none() -> None:
+def test_undefined_estimates_are_none() -> None:
     # Given four images whose probabilities separate the classes, and a threshold that calls one of each class rightly
     separated = estimates(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True]), 0.5)
     assert separated["calibration_slope"] is None

@@ -116,7 +116,7 @@ def test_the_leak_free_part_holds_only_lesions_that_training_never_saw() -> None
 
 
 @pytest.mark.parametrize("train_lesions", [None, ["lesion1"]])
-def test_without_lesion_ids_nothing_is_said_of_leaks(train_lesions: list[str] | None) -> None:
+def test_without_lesion_ids_there_are_no_figures_on_leaks(train_lesions: list[str] | None) -> None:
     scores, split = a_large_one(lesions=False)
     evaluation = evaluate(scores, split, at(0.4), train_lesions=train_lesions)
     assert (evaluation.lesions, evaluation.leaking_images, evaluation.leak_free) == (None, None, None)
@@ -127,7 +127,7 @@ def test_a_test_set_that_leaks_wholly_has_no_leak_free_part() -> None:
     assert (evaluation.leaking_images, evaluation.leak_free) == (2, None)
 
 
-def test_the_threshold_of_one_half_stands_beside_the_calibrated_one() -> None:
+def test_figures_at_one_half_are_shown_with_those_at_the_threshold() -> None:
     scores, split = a_large_one()
     evaluation = evaluate(scores, split, at(0.3))
     assert (evaluation.threshold, evaluation.at_half.threshold) == (0.3, 0.5)

@@ -1,4 +1,4 @@
-"""The exported network answers like the trained one, or is refused."""
+"""The exported network gives the probabilities of the trained one, or is refused."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_faithful_export_passes_with_its_figures(exported: Path, caplog: pytest.
     assert (parity_warning(parity), caplog.messages) == (None, [])
 
 
-def test_difference_beyond_rounding_that_turns_no_decision_is_a_warning(
+def test_difference_beyond_rounding_that_changes_no_decision_is_a_warning(
     exported: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     parity = check_parity([nudged(4e-4)], exported, IMAGES, threshold=0.0)
@@ -112,7 +112,7 @@ def test_decision_that_differs_by_more_than_rounding_is_refused(exported: Path) 
         check_parity([model], exported, IMAGES, threshold=between)
 
 
-def test_decision_that_only_rounding_turns_is_counted_and_let_through(exported: Path) -> None:
+def test_decision_that_only_rounding_changes_is_counted_and_accepted(exported: Path) -> None:
     model = nudged(4e-6)
     expected, answered = model.predict(scaled(IMAGES), verbose=0)[:, 1], Scorer(exported)(IMAGES)
     between = float(np.max((expected + answered) / 2))
@@ -147,7 +147,7 @@ def test_eight_views_answer_alike_for_every_rotation_and_reflection(tmp_path: Pa
 
 
 def test_diagnoses_share_out_the_calibrated_probability(tmp_path: Path) -> None:
-    # Given a network that tells the seven diagnoses apart
+    # Given a network that predicts the seven diagnoses
     keras.utils.set_random_seed(3)
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(inputs))

@@ -1,4 +1,4 @@
-"""Who is missed."""
+"""Recall and specificity by group."""
 
 import numpy as np
 import pytest
@@ -76,8 +76,8 @@ def test_sentences_name_the_largest_gap_and_the_groups_that_are_too_small() -> N
 
 
 def test_a_single_large_group_has_no_gap_to_name() -> None:
-    said = gap_sentences(by_sex(female=(24, 6, 45, 5)).model_dump())
-    assert said[0] == "Fewer than two groups have 20 malignant images, so no gap in recall is named."
+    sentences = gap_sentences(by_sex(female=(24, 6, 45, 5)).model_dump())
+    assert sentences[0] == "Fewer than two groups have 20 malignant images, so no gap in recall is named."
 
 
 @pytest.mark.parametrize("names", [np.array(["a"]), np.array([["a", "b"]])])

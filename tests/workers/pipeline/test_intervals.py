@@ -34,7 +34,7 @@ def test_clopper_pearson_gives_the_published_values(successes: int, trials: int,
     assert [interval.low, interval.high] == pytest.approx([low, high], abs=2e-4)
 
 
-def test_no_trials_say_nothing() -> None:
+def test_interval_of_no_trials_is_zero_to_one() -> None:
     assert (clopper_pearson(0, 0).low, clopper_pearson(0, 0).high) == (0.0, 1.0)
 
 
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
     assert first != other
 
 
-def test_the_interval_covers_the_true_area_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_area_about_as_often_as_stated() -> None:
     # Given a population whose area is known
     truth = roc_auc_score(*reversed(a_sample(400_000, seed=99)))
     # When 100 samples of 300 images each get a 95 % interval

@@ -1,4 +1,4 @@
-"""What training images are like is learnt from the exported network, which answers as it did without."""
+"""The distribution of training images comes from the exported network and leaves its probabilities unchanged."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_distance_is_mahalanobis_where_every_direction_is_kept() -> None:
     np.testing.assert_allclose(np.square(fitted_to(features).distances(others)) * 6, expected, rtol=1e-8)
 
 
-def test_more_features_than_images_or_than_directions_kept_still_tell_what_is_far(
+def test_distances_are_right_with_more_features_than_images_or_directions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fitting, "MOST_DIRECTIONS", 8)
@@ -44,7 +44,7 @@ def test_more_features_than_images_or_than_directions_kept_still_tell_what_is_fa
 def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) -> None:
     export_onnx(small_model(), tmp_path / "model.onnx")
     scorer, data = Scorer(tmp_path / "model.onnx"), small_data()
-    likeness, told = fit_distribution(scorer, data, seed=1)
+    likeness, fit = fit_distribution(scorer, data, seed=1)
     again, _ = fit_distribution(scorer, data, seed=1)
     unlikeness = likeness.score(scorer.features(data.calibration.images))
     assert np.mean(unlikeness <= 1) >= USUAL_SHARE
@@ -52,10 +52,10 @@ def test_cut_leaves_the_usual_share_of_calibration_images_below(tmp_path: Path) 
     np.testing.assert_array_equal(
         again.distances(scorer.features(data.train.images)), likeness.distances(scorer.features(data.train.images))
     )
-    assert (told.cut, told.features, told.calibration_images) == (likeness.cut, 4, 60)
+    assert (fit.cut, fit.features, fit.calibration_images) == (likeness.cut, 4, 60)
 
 
-def test_saved_likeness_judges_with_the_very_probabilities_of_the_plain_run(tmp_path: Path) -> None:
+def test_scores_with_a_saved_distribution_leave_probabilities_unchanged(tmp_path: Path) -> None:
     export_onnx(small_model(), tmp_path / "model.onnx")
     data = small_data()
     likeness, _ = fit_distribution(Scorer(tmp_path / "model.onnx"), data, seed=1)

@@ -80,6 +80,6 @@ def test_constant_scores_give_finite_figures(score: float, recall: float, specif
         ([0.1, 0.2, 0.3], [0, 1], r"shape \(N,\)"),
     ],
 )
-def test_samples_without_meaning_are_refused(scores: list[float], malignant: list[int], finding: str) -> None:
+def test_invalid_samples_are_refused(scores: list[float], malignant: list[int], finding: str) -> None:
     with pytest.raises(FigureUndefined, match=finding):
         binary_metrics(scores, malignant)

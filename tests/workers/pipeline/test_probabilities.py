@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, in an order that nothing disturbs."""
+"""Calibrated probabilities, in an unchanged order."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def honest(images: int = 3000, seed: int = 0) -> Sample:
 
 
 def distorted(slope: float, intercept: float) -> Sample:
-    """Honest probabilities passed through the inverse of a known map."""
+    """Calibrated probabilities passed through the inverse of a known map."""
     p, y = honest()
     return sigmoid((logit(p) - intercept) / slope), y
 
 
-def test_an_overconfident_network_is_cooled_by_the_right_temperature() -> None:
+def test_an_overconfident_network_gets_the_right_temperature() -> None:
     choice = calibrate_probabilities(*distorted(slope=0.4, intercept=0.0))
     assert choice.calibration.slope == pytest.approx(0.4, rel=0.1)
     assert choice.after.ece < choice.before.ece / 3
@@ -127,5 +127,5 @@ def test_fewer_images_than_bins_leave_no_bin_empty() -> None:
     assert [part.images for part in reliability_bins(np.array([0.2, 0.4]), np.array([0, 1]))] == [1, 1]
 
 
-def test_log_loss_knows_both_classes_where_only_one_is_present() -> None:
+def test_log_loss_is_defined_where_only_one_class_is_present() -> None:
     assert log_loss_of(np.array([0.5, 0.5]), np.array([1, 1])) == pytest.approx(np.log(2))

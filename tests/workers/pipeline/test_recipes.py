@@ -107,7 +107,7 @@ def test_a_training_of_few_steps_has_a_learning_rate(steps: int) -> None:
     assert max(float(rate(step)) for step in range(steps)) == pytest.approx(0.01, rel=0.3)
 
 
-def test_weight_decay_spares_biases_and_normalisation() -> None:
+def test_weight_decay_excludes_biases_and_normalisation() -> None:
     model = small_model()
     optimizer = optimizer_of(MODERN, 0.01, 10, model)
     optimizer.build(model.trainable_variables)

@@ -1,4 +1,4 @@
-"""A run that is killed and goes on equals one that never stopped."""
+"""A killed and resumed run equals an uninterrupted one."""
 
 import subprocess
 import sys
@@ -37,15 +37,15 @@ class Killed(BaseException):
 
 
 def run(folder: Path, kill_after: int | None = None, initial_seed: int = 3) -> tuple[TrainingOutcome, list[int]]:
-    """The outcome of a run, and the numbers of the epochs it told of."""
-    told: list[int] = []
+    """The outcome of a run, and the numbers of the epochs that it reported."""
+    reported: list[int] = []
 
     def on_epoch(epoch: Epoch) -> None:
-        told.append(epoch.number)
+        reported.append(epoch.number)
         if epoch.number == kill_after:
             raise Killed
 
-    return train(small_model(initial_seed), small_data(), schedule(), unguarded(), folder, on_epoch), told
+    return train(small_model(initial_seed), small_data(), schedule(), unguarded(), folder, on_epoch), reported
 
 
 def metrics(outcome: TrainingOutcome) -> list[dict[str, float]]:
@@ -71,12 +71,12 @@ def test_a_killed_run_continues_with_the_very_same_metrics(
         with pytest.raises(Killed):
             run(tmp_path, kill_after=epoch)
 
-    # When it goes on, from other initial weights, which the resume point has to replace
-    outcome, told = run(tmp_path, initial_seed=99)
+    # When it continues, from other initial weights, which the resume point has to replace
+    outcome, reported = run(tmp_path, initial_seed=99)
 
-    # Then nothing tells it from the uninterrupted one, bit for bit, and every epoch was told of
+    # Then it equals the uninterrupted one, bit for bit, and every epoch was reported
     assert metrics(outcome) == metrics(uninterrupted)
-    assert told == [1, 2, 3, 4]
+    assert reported == [1, 2, 3, 4]
     assert outcome.best is not None
     assert uninterrupted.best is not None
     assert outcome.best.number == uninterrupted.best.number
@@ -155,7 +155,7 @@ def test_only_the_best_checkpoint_and_the_state_stay_in_the_resume_point(
     assert kept == {"state.npz", f"epoch-{uninterrupted.best.number}.keras"}
 
 
-def test_early_stopping_remembers_its_patience(tmp_path: Path) -> None:
+def test_early_stopping_resumes_with_its_patience(tmp_path: Path) -> None:
     # Given a run whose first epoch stays the best, killed after its third
     still = schedule(epochs=30, patience=3, learning_rate=1e-12)
 
@@ -206,13 +206,13 @@ def test_a_killed_run_continues_exactly_on_jax_too(recipe: str, tmp_path: Path) 
         whole, killed = Path(sys.argv[1], "whole"), Path(sys.argv[1], "killed")
 
         recipe = RECIPES[sys.argv[2]]
-        asked = schedule(epochs=2, batch_size=48, recipe=recipe)
+        options = schedule(epochs=2, batch_size=48, recipe=recipe)
 
         def run(folder, on_epoch):
             base = small_model()
             last = keras.layers.Dense(outputs_of(recipe.target), activation="softmax")
             model = keras.Model(base.inputs, last(base.layers[-2].output))
-            return train(model, small_data(), asked, unguarded(), folder, on_epoch)
+            return train(model, small_data(), options, unguarded(), folder, on_epoch)
 
         def copy_first(epoch):
             if epoch.number == 1:

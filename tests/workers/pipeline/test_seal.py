@@ -40,7 +40,7 @@ def test_a_second_opening_in_the_same_process_is_refused(dataset: Path) -> None:
         sealed.open(Opening("exp_1", "c" * 64, 0.2))
 
 
-def test_a_run_that_crashed_before_its_record_was_written_may_open_again_and_sees_the_same(dataset: Path) -> None:
+def test_a_run_that_crashed_before_its_record_may_open_the_test_set_again(dataset: Path) -> None:
     first = SealedTestSet(dataset).open(FROZEN)
     again = SealedTestSet(dataset).open(FROZEN)
     np.testing.assert_array_equal(first.images, again.images)
@@ -77,7 +77,7 @@ def test_sealing_reads_nothing(tmp_path: Path) -> None:
     assert SealedTestSet(tmp_path / "not there.npz").opened is None
 
 
-def test_damaged_test_pixels_are_noticed_only_when_the_seal_breaks(dataset: Path) -> None:
+def test_damaged_test_pixels_are_found_only_when_the_seal_is_opened(dataset: Path) -> None:
     # Given a data set whose test pixels no longer match their checksum
     with zipfile.ZipFile(dataset) as archive:
         pixels = archive.read("test_images.npy")[128:]
@@ -88,13 +88,13 @@ def test_damaged_test_pixels_are_noticed_only_when_the_seal_breaks(dataset: Path
     read_split(dataset, "train")
     read_split(dataset, "val")
     sealed = SealedTestSet(dataset)
-    # Then only breaking the seal finds the damage
+    # Then only opening the test set finds the damage
     with pytest.raises(DatasetInvalid):
         sealed.open(FROZEN)
 
 
-def test_no_other_module_of_the_workers_asks_for_the_test_split() -> None:
-    askers = {
+def test_no_other_module_of_the_workers_reads_the_test_split() -> None:
+    readers = {
         path.relative_to(REPOSITORY).as_posix()
         for path in (REPOSITORY / "workers").rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -102,4 +102,4 @@ def test_no_other_module_of_the_workers_asks_for_the_test_split() -> None:
         and "read_split" in ast.unparse(call.func)
         and any(isinstance(value, ast.Constant) and value.value == "test" for value in ast.walk(call))
     }
-    assert askers == {"workers/pipeline/data.py"}
+    assert readers == {"workers/pipeline/data.py"}

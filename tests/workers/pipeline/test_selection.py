@@ -46,7 +46,7 @@ def test_the_first_of_equals_wins() -> None:
     assert ranked(policy_for(SelectionSpec()), {"first": same, "second": dict(same)}) == ["first", "second"]
 
 
-def test_a_network_that_calls_everything_malignant_never_wins_a_guarded_contest() -> None:
+def test_a_network_that_calls_everything_malignant_never_wins_with_a_guarded_policy() -> None:
     collapsed = metrics(1.0, 0.0, 0.5, f2=0.55, at_recall=0.0)
     weak = metrics(0.3, 0.9, 0.6, f2=0.3, at_recall=0.02)
 

@@ -1,4 +1,4 @@
-"""A downloaded bundle answers by itself, in an environment that holds nothing of this product, as the service does."""
+"""A downloaded bundle predicts like the service, in an environment without this product."""
 
 import json
 import os
@@ -103,13 +103,13 @@ def test_predict_py_answers_as_the_service_does(bundle: Path, empty_environment:
     finished = run(bundle, empty_environment, *map(str, photographs))
 
     assert finished.returncode == 0, finished.stderr
-    said = json.loads(finished.stdout)
+    printed = json.loads(finished.stdout)
     scorer = Scorer(bundle / "model.onnx")
-    for path, answer in zip(photographs, said["answers"], strict=True):
+    for path, answer in zip(photographs, printed["answers"], strict=True):
         (expected,) = scorer(prepare(path.read_bytes(), SIZE, max_pixels=10**6).pixels[np.newaxis])
         assert answer["probability_malignant"] == pytest.approx(expected, abs=1e-6)
         assert answer["label"] == ("malignant" if expected >= THRESHOLD else "benign")
-    assert said["guarantee"] == "Nothing is promised."
+    assert printed["guarantee"] == "Nothing is promised."
 
 
 def test_check_passes_where_the_model_is_whole_and_fails_where_it_is_another(

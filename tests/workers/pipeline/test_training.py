@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingOutcome, list
     return train(small_model(), small_data(), schedule(), policy, folder, seen.append), seen
 
 
-def test_every_epoch_is_told_with_all_its_metrics(run: tuple[TrainingOutcome, list[Epoch]]) -> None:
+def test_every_epoch_is_reported_with_all_its_metrics(run: tuple[TrainingOutcome, list[Epoch]]) -> None:
     outcome, seen = run
 
     assert tuple(seen) == outcome.epochs

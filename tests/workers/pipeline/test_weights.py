@@ -38,10 +38,10 @@ def test_file_of_the_folder_gives_the_features_of_keras_own_loader(
     source = imagenet_base(base, 32, None)
     _store_imagenet_normalization(source)
     source.save(tmp_path / official.name)
-    asked: dict[str, Any] = {}
+    requested: dict[str, Any] = {}
 
     def from_folder(name: str, url: str, **options: Any) -> str:
-        asked.update(name=name, url=url, md5=options["file_hash"])
+        requested.update(name=name, url=url, md5=options["file_hash"])
         return str(tmp_path / official.name)
 
     monkeypatch.setattr(file_utils, "get_file", from_folder)
@@ -51,7 +51,7 @@ def test_file_of_the_folder_gives_the_features_of_keras_own_loader(
     images = 255 * np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
     np.testing.assert_allclose(ours.predict(images, verbose=0), theirs.predict(images, verbose=0), rtol=1e-4, atol=1e-6)
     assert not np.allclose(imagenet_base(base, 32, None).predict(images, verbose=0), ours.predict(images, verbose=0))
-    assert asked == {"name": official.name, "url": f"{official.folder_url}/{official.name}", "md5": official.md5}
+    assert requested == {"name": official.name, "url": f"{official.folder_url}/{official.name}", "md5": official.md5}
 
 
 def test_keras_cache_is_used_when_the_folder_has_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The three phases on a small synthetic set, as one story: the test set stays sealed until its one opening."""
+"""The three phases on a small synthetic set, in order: the test set stays sealed until its only opening."""
 
 import csv
 import zipfile
@@ -44,9 +44,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def poisoned(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same file, the pixels of its test images damaged: whoever reads one of them fails its checksum."""
-    path = tmp_path_factory.mktemp("poisoned") / "small.npz"
+def damaged(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same file, with damaged pixels of its test images: reading one of them fails its checksum."""
+    path = tmp_path_factory.mktemp("damaged") / "small.npz"
     content = bytearray(dataset.read_bytes())
     with zipfile.ZipFile(dataset) as archive:
         member = archive.getinfo("test_images.npy")
@@ -59,32 +59,32 @@ def poisoned(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def candidate(poisoned: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    """The winner of Phases 1 and 2, trained on the poisoned file: to get here, nothing may look at its test."""
+def candidate(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """The winner of Phases 1 and 2, trained on the damaged file, whose test images nothing before can have read."""
     folder = tmp_path_factory.mktemp("trials")
     epochs: list[Epoch] = []
     [(name, first)] = phases.screening(SPEC).items()
-    screened = train_trial(first, SPEC, poisoned, folder / "1", epochs.append, weights_root=None)
+    screened = train_trial(first, SPEC, damaged, folder / "1", epochs.append, weights_root=None)
     assert screened.checkpoint is not None
     second = first.model_copy(update={"strategy": "LowLR", "learning_rate": 0.00005})
     tuned = train_trial(
-        second, SPEC, poisoned, folder / "2", epochs.append, weights_root=None, checkpoint=screened.checkpoint
+        second, SPEC, damaged, folder / "2", epochs.append, weights_root=None, checkpoint=screened.checkpoint
     )
     assert tuned.checkpoint is not None
     assert [epoch.number for epoch in epochs] == [1, 2, 1, 2]
     return Candidate(name, second, tuned.checkpoint, "exp_1")
 
 
-def test_poison_is_felt_by_whoever_reads_the_test_images(poisoned: Path) -> None:
+def test_reading_damaged_test_images_fails(damaged: Path) -> None:
     with pytest.raises(DatasetInvalid):
-        read_split(poisoned, "test")
+        read_split(damaged, "test")
 
 
 def test_model_and_threshold_are_frozen_before_the_test_set_is_touched(
-    candidate: Candidate, poisoned: Path, tmp_path: Path
+    candidate: Candidate, damaged: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DatasetInvalid, match="test_images"):
-        finalize(candidate, SPEC, poisoned, SealedTestSet(poisoned), tmp_path)
+        finalize(candidate, SPEC, damaged, SealedTestSet(damaged), tmp_path)
 
     assert (tmp_path / "frozen.json").exists()
     assert not (tmp_path / "metrics.json").exists()

@@ -1,1 +1,1 @@
-"""What a frozen model does on images it never met: figures, curves, and how far to trust them."""
+"""The figures and curves of a frozen model on unseen images, with their uncertainty."""

@@ -13,8 +13,8 @@ THRESHOLDS = tuple(percent / 100 for percent in range(1, 51))
 def decision_curve(probabilities: NDArray[np.float64], malignant: NDArray[Any]) -> tuple[NetBenefit, ...]:
     """Net benefit per image of probabilities (N,) at threshold probabilities from 1 % to 50 %.
 
-    True positives less false positives, each of which counts as the odds of the threshold probability: who acts from
-    10 % on takes nine extra biopsies for one cancer found. At the prevalence of the sample. Vickers and Elkin, Medical
+    True positives less false positives, each of which counts as the odds of the threshold probability: a threshold of
+    10 % accepts nine extra biopsies for one cancer found. At the prevalence of the sample. Vickers and Elkin, Medical
     Decision Making 26:565 (2006).
     """
     is_malignant = np.asarray(malignant).astype(bool)

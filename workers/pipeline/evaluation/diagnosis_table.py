@@ -1,4 +1,4 @@
-"""Seven diagnoses: how often the most probable one is right, and what it is taken for."""
+"""Seven diagnoses: how often the most probable one is right, and which ones are confused."""
 
 from typing import Any
 

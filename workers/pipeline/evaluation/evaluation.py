@@ -1,4 +1,4 @@
-"""Phase 3: what the frozen model and threshold do on images nothing was chosen on."""
+"""Phase 3: the figures of the frozen model and threshold on images that no choice depended on."""
 
 import base64
 import io
@@ -46,7 +46,7 @@ def evaluate(
     """Evaluate calibrated probabilities (N,) of the split's N images at the calibrated threshold.
 
     `train_lesions` are the lesions that training saw. `probabilities` (N, 7) of the diagnoses and `columns` of group
-    names (N,), from the patients file, add `seven` and `groupings`. Same arguments, same figures. Raises
+    names (N,), from the patients file, add `seven` and `groupings`. The same arguments give the same figures. Raises
     `ScoresMismatch`.
     """
     malignant, threshold = split.malignant.astype(bool), decision.threshold

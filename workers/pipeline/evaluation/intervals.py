@@ -35,8 +35,8 @@ def bootstrap(
     """Percentile bootstrap intervals of weighted statistics.
 
     `statistic` takes weights (B, N), how often each image was drawn, and gives each figure as (B,), NaN where a
-    resample leaves it undefined. With ids (N,), whole lesions are drawn: photographs of one lesion stand or fall
-    together. None where more than one resample in ten is undefined. Efron and Tibshirani, 1993, chapter 13.
+    resample leaves it undefined. With ids (N,), whole lesions are drawn, with all their
+    photographs. None where more than one resample in ten is undefined. Efron and Tibshirani, 1993, chapter 13.
     """
     ids = np.arange(images) if lesion_ids is None else np.asarray(lesion_ids)
     lesion = np.unique(ids, return_inverse=True)[1]

@@ -65,7 +65,7 @@ SMALLEST_BASE_INPUT = 32
 class InferenceMode(keras.layers.Wrapper):  # type: ignore[misc]
     """Runs the layer it wraps in inference mode, also while the network around it trains.
 
-    `base(x, training=False)` does not last: when a functional model is called with `training=True`, Keras 3.15 hands
+    `base(x, training=False)` does not last: when a functional model is called with `training=True`, Keras 3.15 passes
     that on to every layer inside, and the unfrozen BatchNormalization of a partly frozen base starts to move.
     """
 
@@ -119,7 +119,7 @@ def _require_base_size(base: Base, image_size: int, base_size: int) -> None:
 
 
 def _enlarged(images: keras.KerasTensor, architecture: TransferModel, size: int) -> keras.KerasTensor:
-    """The study repeats each pixel; a network that may take any size resizes smoothly."""
+    """Repeats each pixel, as in the study; a network with a free input size resizes smoothly."""
     if architecture.name not in RESIZING:
         return layers.UpSampling2D(UPSAMPLING, name="upsampling")(images)
     return images if images.shape[1] == size else Resized(size, name="resized")(images)

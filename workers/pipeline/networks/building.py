@@ -41,7 +41,7 @@ def build_model(spec: TrialSpec, image_size: int, *, base_weights: Path | None, 
 
 
 def load_model(path: Path) -> keras.Model:
-    """The network saved at `path` (`.keras`), uncompiled, never running code the file carries (`safe_mode`)."""
+    """The network saved at `path` (`.keras`), uncompiled, never running code in the file (`safe_mode`)."""
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 

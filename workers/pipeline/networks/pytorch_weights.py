@@ -1,4 +1,4 @@
-"""The tensors of a PyTorch weights file, read without PyTorch by an unpickler that knows nothing but tensors.
+"""The tensors of a PyTorch weights file, read without PyTorch by an unpickler that accepts only tensors.
 
 The legacy format of `torch.save` is five pickles (magic number, version, system, tensors, keys of the storages), then
 each storage as its number of elements and its elements.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = 0x1950A86A20F9469CFC6C
-# The one file that is read; a pickle is never opened before its checksum agrees.
+# The only file that is read; a pickle is opened only if its checksum agrees.
 EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
@@ -69,7 +69,7 @@ class TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a tensor")
 
     def persistent_load(self, reference: Any) -> NDArray[Any]:
-        """The storage, still empty, that a tensor looks into: ("storage", type, key, device, elements, view)."""
+        """The storage, still empty, that a tensor is a view of: ("storage", type, key, device, elements, view)."""
         _, dtype, key, _, elements, _ = reference
         return self.storages.setdefault(key, np.zeros(elements, dtype=dtype))
 

@@ -1,4 +1,4 @@
-"""What lets a downloaded bundle be used without this product: predict.py, its check image, and a README."""
+"""The files with which a downloaded bundle works without this product: predict.py, its check image, and a README."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from PIL import Image
 
 from models_store.contract.catalog import DISCLAIMER
 from models_store.contract.records import About, CalibrationRecord
-from models_store.datasets.drawing import imagine, photograph
+from models_store.datasets.drawing import draw_appearances, draw_photographs
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.scoring.scorer import Scorer
 from models_store.store.bundles import write_json
@@ -24,7 +24,7 @@ CHECK_SIDE = 96
 
 
 def preprocessing(size: int) -> dict[str, Any]:
-    """How a photograph becomes the pixels that the graph takes."""
+    """The steps from a photograph to the pixels that the graph takes."""
     return {
         "orientation": "turned upright by its EXIF tag",
         "transparency": "laid on white",
@@ -82,6 +82,6 @@ def write_standalone(
 def _check_image() -> NDArray[np.uint8]:
     """A generated lesion, wider than high so that the crop is checked as well; uint8 (96, 128, 3)."""
     random = np.random.default_rng(0)
-    (square,) = photograph(imagine(np.array([CLASS_NAMES.index("mel")]), random), CHECK_SIDE, random)
+    (square,) = draw_photographs(draw_appearances(np.array([CLASS_NAMES.index("mel")]), random), CHECK_SIDE, random)
     margin = CHECK_SIDE // 6
     return np.pad(square, ((0, 0), (margin, margin), (0, 0)), mode="edge")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks the model beside this file about images of skin lesions: python predict.py lesion.jpg [more.png]
+"""Predicts on images of skin lesions with the model beside this file: python predict.py lesion.jpg [more.png]
 
 Needs numpy, Pillow and onnxruntime, and nothing else. `python predict.py --check` compares the answer for check.png
 with the one in check.json. For research and education only. Not a medical device; never use it to diagnose or treat a
@@ -35,17 +35,17 @@ class Model:
         self.diagnoses = json.loads(stated["classes"]).get("diagnoses")
 
     def __call__(self, pixels: NDArray[np.uint8]) -> dict[str, Any]:
-        """What the model says about uint8 RGB pixels of the shape (S, S, 3)."""
+        """The prediction for uint8 RGB pixels of the shape (S, S, 3)."""
         answer = dict(zip(self.outputs, self.session.run(None, {"image": pixels[np.newaxis]}), strict=True))
         probability = float(answer["probability_malignant"][0])
-        said: dict[str, Any] = {
+        prediction: dict[str, Any] = {
             "label": "malignant" if probability >= self.threshold else "benign",
             "probability_malignant": probability,
             "threshold": self.threshold,
         }
         if "diagnoses" in answer:
-            said["diagnoses"] = dict(zip(self.diagnoses, map(float, answer["diagnoses"][0]), strict=True))
-        return said
+            prediction["diagnoses"] = dict(zip(self.diagnoses, map(float, answer["diagnoses"][0]), strict=True))
+        return prediction
 
 
 def pixels_of(path: Path, size: int) -> NDArray[np.uint8]:
@@ -65,12 +65,14 @@ def pixels_of(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def check(model: Model) -> bool:
-    """Whether the model answers here as it did where it was made."""
+    """Whether the model gives the same prediction as on the machine that made it."""
     expected = json.loads((HERE / "check.json").read_text(encoding="utf-8"))
-    said = model(pixels_of(HERE / "check.png", model.size))
-    difference = abs(said["probability_malignant"] - expected["probability_malignant"])
-    sys.stdout.write(json.dumps({"expected": expected, "answered": said, "difference": difference}, indent=2) + "\n")
-    return bool(difference <= CHECK_TOLERANCE and said["label"] == expected["label"])
+    prediction = model(pixels_of(HERE / "check.png", model.size))
+    difference = abs(prediction["probability_malignant"] - expected["probability_malignant"])
+    sys.stdout.write(
+        json.dumps({"expected": expected, "answered": prediction, "difference": difference}, indent=2) + "\n"
+    )
+    return bool(difference <= CHECK_TOLERANCE and prediction["label"] == expected["label"])
 
 
 def main() -> int:

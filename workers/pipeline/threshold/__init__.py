@@ -1,4 +1,4 @@
-"""Choosing the decision threshold, and what it promises."""
+"""The choice of the decision threshold, and its guarantee."""
 
 from workers.pipeline.threshold.decision import choose_threshold
 from workers.pipeline.threshold.operating_points import ScoresUnusable

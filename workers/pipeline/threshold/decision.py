@@ -20,11 +20,11 @@ def choose_threshold(
     `scores` (N,) are probabilities of malignant, `malignant` (N,) is 0 or 1, `lesion_ids` (N,) names what each image
     shows. Photographs of one lesion are not independent, and counting each would claim more evidence than there is:
     with ids, a malignant lesion counts once, by its lowest score. Lesions are then independent, and a promise that
-    holds for the worst photograph of a new lesion holds for whichever one is sent, without drawing one at random.
-    Against drawing one it costs 0.4 to 0.9 points of specificity where 196 images show 177 lesions.
+    holds for the worst photograph of a new lesion holds for every photograph of it. Compared with one random photograph
+    of each lesion it costs 0.4 to 0.9 points of specificity where 196 images show 177 lesions.
 
     Raises `TooFewMalignantImages` where neither the policy nor the spec's fallback can keep its promise,
-    `PrecisionOutOfReach`, and `ScoresUnusable` for arrays that admit no threshold.
+    `PrecisionOutOfReach`, and `ScoresUnusable` for arrays that allow no threshold.
     """
     values = np.asarray(scores, dtype=np.float64)
     is_malignant = _as_labels(malignant)
@@ -92,7 +92,7 @@ def _malignant_units(scores: Floats, malignant: NDArray[np.bool_], lesion_ids: A
 def _choose(
     points: OperatingPoints, units: Floats, spec: CalibrationSpec, unit: Unit
 ) -> tuple[CalibrationPolicy, Choice, list[str]]:
-    """The policy asked for or, where it cannot promise and the spec names one, its fallback with the reason."""
+    """The policy of the spec or, if that cannot keep its promise, its fallback with the reason."""
     try:
         require_enough_for(spec.policy, len(units), spec, unit)
     except TooFewMalignantImages as too_few:

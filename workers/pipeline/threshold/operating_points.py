@@ -1,4 +1,4 @@
-"""Every decision rule `malignant iff p >= threshold` that a calibration set can tell apart."""
+"""Every decision rule `malignant iff p >= threshold` that a calibration set distinguishes."""
 
 from dataclasses import dataclass
 

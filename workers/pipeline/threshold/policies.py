@@ -2,8 +2,8 @@
 
 Among thresholds with the same specificity on the calibration set, every policy but `fixed` takes the lowest: a higher
 one misses malignant images and spares no benign one. A promise about recall still holds, because lowering the threshold
-can only raise recall. `models_store/datasets/evidence.py` says how many malignant images a policy needs; with fewer it
-is never called.
+can only raise recall. `models_store/datasets/evidence.py` defines how many malignant images a policy needs; with fewer
+it is never called.
 """
 
 import math
@@ -64,7 +64,7 @@ def f_beta(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Ch
 
 
 def cost(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
-    """Lowest mean cost an image; `best_score` is its negative, as scikit-learn scores are the better the higher."""
+    """Lowest mean cost an image; `best_score` is its negative, because higher is better in scikit-learn."""
     missed = points.positives - points.true_positives
     total = spec.false_negative_cost * missed + points.false_positives
     return _maximise(points, -total / (points.positives + points.negatives))
@@ -79,7 +79,7 @@ def youden(points: OperatingPoints, _units: Floats, _spec: CalibrationSpec) -> C
 
 def fixed(points: OperatingPoints, _units: Floats, spec: CalibrationSpec) -> Choice:
     """The threshold that the spec names; the calibration set only measures it."""
-    assert spec.threshold is not None  # the spec's own validation refuses `fixed` without one
+    assert spec.threshold is not None  # the spec's validation requires one for `fixed`
     return Choice(spec.threshold, float(np.abs(points.scores - spec.threshold).min()), best_score=None)
 
 
@@ -95,7 +95,7 @@ POLICIES: dict[CalibrationPolicy, Policy] = {
 
 
 def _after_misses(points: OperatingPoints, units: Floats, allowed: int) -> Choice:
-    """Miss at most what lies below the (allowed + 1)-th lowest malignant score, and nothing that costs no specificity.
+    """Miss at most the scores below the (allowed + 1)-th lowest malignant one, and none that costs no specificity.
 
     The misses are fewer than allowed where scores tie, or where no benign image lies between two malignant ones.
     """
@@ -126,7 +126,7 @@ def misses_with_confidence(positives: int, target_recall: float, confidence: flo
 def misses_in_expectation(positives: int, target_recall: float) -> int:
     """Most misses `k` among `positives` such that the expected miss rate is at most alpha; -1 if none do.
 
-    Conformal risk control asks (k + 1) / (n + 1) <= alpha for a loss bounded by 1: Angelopoulos, Bates, Fisch, Lei
+    Conformal risk control requires (k + 1) / (n + 1) <= alpha for a loss bounded by 1: Angelopoulos, Bates, Fisch, Lei
     and Schuster, "Conformal risk control", ICLR 2024, theorem 1.
     """
     return math.floor(round(miss_rate(target_recall) * (positives + 1), RATE_DIGITS)) - 1

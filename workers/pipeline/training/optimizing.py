@@ -1,4 +1,4 @@
-"""The optimizer of a recipe. Its step count is part of its state, so an interrupted run finds its learning rate."""
+"""The optimizer of a recipe. Its state holds the step count, from which a resumed run gets its learning rate."""
 
 import keras
 
@@ -12,8 +12,8 @@ def optimizer_of(recipe: Recipe, learning_rate: float, steps: int, model: keras.
         return keras.optimizers.Adam(rate)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     # Biases and the scales and offsets of normalisation have one dimension.
-    spared = [weight for weight in model.trainable_variables if len(weight.shape) <= 1]
-    optimizer.exclude_from_weight_decay(var_list=spared)
+    without_decay = [weight for weight in model.trainable_variables if len(weight.shape) <= 1]
+    optimizer.exclude_from_weight_decay(var_list=without_decay)
     return optimizer
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models_store.contract.outcomes import Epoch
 
-# Where a trial's folder holds its resume point. Here, because a worker carries it about without importing Keras.
+# Where a trial's folder holds its resume point. Defined here, because a worker uploads it without importing Keras.
 RESUME_FOLDER = "resume"
 RESUME_STATE = "state.npz"
 

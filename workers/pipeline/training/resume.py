@@ -1,8 +1,8 @@
-"""The resume point of a training run: all an interrupted run needs to go on as if it had never stopped.
+"""The resume point of a training run: everything that an interrupted run needs to continue exactly.
 
-An epoch is a function of the weights, the optimizer's state, the seed and its number (see `randomness`), so these and
-the history are the whole of it. One file without pickles, replaced in one step, refers to the checkpoint of the best
-epoch, which is written before it: a kill at any instant leaves a point that is whole.
+An epoch is a function of the weights, the optimizer's state, the seed and its number (see `randomness`), so the point
+holds these and the history. It is one file without pickles, replaced in one step. It refers to the checkpoint of the
+best epoch, which is written before it, so that a kill at any instant leaves a complete point.
 """
 
 import json

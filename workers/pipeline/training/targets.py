@@ -22,7 +22,7 @@ def outputs_of(target: Target) -> int:
 
 
 def one_hot(split: Split, target: Target) -> NDArray[np.float32]:
-    """The labels of a split as the loss wants them; float32 (N, 2) or (N, 7)."""
+    """The labels of a split in the form that the loss takes; float32 (N, 2) or (N, 7)."""
     ids = split.labels if target == "diagnosis" else split.malignant
     rows: NDArray[np.float32] = np.eye(outputs_of(target), dtype=np.float32)[ids]
     return rows
@@ -40,7 +40,7 @@ def class_weight_of(weights: Mapping[int, float] | None, target: Target) -> dict
 def metrics_of(target: Target) -> list[keras.metrics.Metric]:
     """Recall, specificity, precision and auc of malignant.
 
-    Recall of a 2-class softmax is accuracy unless it names its class, so every metric does.
+    Recall of a 2-class softmax is accuracy unless it names its class, so every metric names it.
     """
     metrics = [
         keras.metrics.Recall(class_id=1, name="recall"),
@@ -69,5 +69,5 @@ class OfTwoSides(keras.metrics.Metric):  # type: ignore[misc]
 
 
 def _sides(diagnoses: Any) -> Any:
-    # Rounding may carry the sum of a sure image above 1.
+    # Rounding may raise the sum of a confident prediction above 1.
     return ops.minimum(ops.matmul(ops.cast(diagnoses, "float32"), SIDES), 1.0)

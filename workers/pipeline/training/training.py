@@ -48,8 +48,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What `train` leaves. `best`, `checkpoint` and `selection_scores` (N,) are None where no epoch was eligible, and
-    `collapsed` then says why. `diverged` means that the loss or a score stopped being finite.
+    """The result of `train`. `best`, `checkpoint` and `selection_scores` (N,) are None where no epoch was eligible, and
+    `collapsed` then gives the reason. `diverged` means that the loss or a score stopped being finite.
     """
 
     epochs: tuple[Epoch, ...]
@@ -70,8 +70,8 @@ def train(
 ) -> TrainingOutcome:
     """Train `model` in place and keep its best epoch as `folder/best.keras`, uncompiled.
 
-    `folder` belongs to this run alone. If it holds a resume point the run goes on from there, and `on_epoch` is told
-    again of the epochs behind it: record epochs by their number. On one machine's CPU the metrics depend on the
+    `folder` belongs to this run alone. If it holds a resume point the run continues from there, and `on_epoch` gets the
+    earlier epochs again: record epochs by their number. On one machine's CPU the metrics depend on the
     arguments alone, interrupted or not. Raises `ResumePointMismatch`, and OSError if the disk is full.
     """
     trainer = trainer_of(model, schedule.learning_rate, schedule.recipe, schedule.steps(len(data.train.labels)))
@@ -152,10 +152,10 @@ def _outcome(progress: Progress, policy: Policy, folder: Path, ended: End) -> Tr
 
 
 def _identity(model: keras.Model, data: ExperimentData, schedule: Schedule, policy: Policy) -> str:
-    """A hash of the network's weights' shapes, the schedule, the policy and the data, so that a run continues no other.
+    """A hash of the network's weights' shapes, the schedule, the policy and the data, by which a run is identified.
 
-    The names of layers are left out: Keras numbers them through a process. So is the recipe `classic`, for the sake of
-    runs that an earlier version began, which knew no other.
+    The names of layers are left out: Keras numbers them through a process. So is the recipe `classic`, so that
+    a run of an earlier version, which had no other, can continue.
     """
     network = [[list(weight.shape), weight.trainable] for weight in model.weights]
     settings = asdict(schedule)
