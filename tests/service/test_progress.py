@@ -1,4 +1,4 @@
-"""What a person sees of a running experiment: bars, recall first, and the time left; lines without a terminal."""
+"""The display of a running experiment: bars, recall first, and the time left; lines without a terminal."""
 
 import io
 import itertools
@@ -27,8 +27,8 @@ def experiment(**changes: Any) -> ExperimentRead:
 
 def epoch(number: int, seconds: float = 2.0) -> EpochRead:
     metrics = {"val_auc": 0.88, "val_specificity": 0.74, "val_recall": 0.87}
-    told = {"number": number, "metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
-    return EpochRead.model_validate(told)
+    columns = {"metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
+    return EpochRead.model_validate({"number": number, **columns})
 
 
 def trial(epochs: int, **changes: Any) -> TrialRead:
@@ -37,12 +37,12 @@ def trial(epochs: int, **changes: Any) -> TrialRead:
     return TrialRead.model_validate({**TRIAL["example"], **running, "epochs": shown, **changes})
 
 
-def printed(terminal: bool, *looks: tuple[ExperimentRead, list[TrialRead]], width: int = 160) -> str:
+def printed(terminal: bool, *states: tuple[ExperimentRead, list[TrialRead]], width: int = 160) -> str:
     output = io.StringIO()
     display = progress._display(Console(file=output, force_terminal=terminal, width=width, color_system=None))
     with display:
-        for look in looks:
-            display.show(*look)
+        for state in states:
+            display.show(*state)
     return output.getvalue()
 
 
@@ -51,13 +51,13 @@ def printed(terminal: bool, *looks: tuple[ExperimentRead, list[TrialRead]], widt
     [((), 0.0), ((4.0,), 36.0), ((100.0, 1.0, 1.0, 1.0, 1.0, 1.0), 4.0), ((1.0,) * 10, 0.0)],
     ids=["none", "one", "the last five", "all"],
 )
-def test_time_left_goes_by_the_pace_of_the_last_epochs(seconds: tuple[float, ...], left: float) -> None:
+def test_time_left_follows_the_pace_of_the_last_epochs(seconds: tuple[float, ...], left: float) -> None:
     epochs = [epoch(number, took) for number, took in enumerate(seconds, start=1)]
 
     assert progress.seconds_left(epochs, 10) == left
 
 
-def test_bar_of_a_running_trial_tells_its_epoch_recall_first_and_the_time_left() -> None:
+def test_bar_of_a_running_trial_shows_its_epoch_recall_first_and_the_time_left() -> None:
     screen = printed(True, (experiment(status="running", phase=1, progress=0.25), [trial(24)]))
 
     assert "phase 1 of 3, screening" in screen
@@ -65,7 +65,7 @@ def test_bar_of_a_running_trial_tells_its_epoch_recall_first_and_the_time_left()
     assert "24/30  recall 0.870  specificity 0.740  AUC 0.880  0:00:12 left" in screen
 
 
-def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
+def test_bars_and_figures_are_complete_in_a_narrow_terminal() -> None:
     screen = printed(True, (experiment(status="running", phase=1), [trial(15, name="ResNet_v1/W3")]), width=80)
 
     *_, bar = (line for line in screen.splitlines() if "ResNet_v1/W3" in line)
@@ -74,13 +74,13 @@ def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
     assert "left" in screen
 
 
-def test_bar_of_a_collapsed_trial_tells_why() -> None:
+def test_bar_of_a_collapsed_trial_shows_the_reason() -> None:
     ended = trial(2, status="collapsed", finished_at=AT, error={"kind": "collapsed", "message": "none was eligible"})
 
     assert "collapsed  none was eligible" in printed(True, (experiment(phase=1), [ended]))
 
 
-def test_lines_tell_each_epoch_once_and_a_phase_before_its_trials() -> None:
+def test_lines_show_each_epoch_once_and_a_phase_before_its_trials() -> None:
     first, second = trial(1), trial(2, status="succeeded", finished_at=AT, best_epoch=2)
     tuned = trial(1, id="trl_2", name="CNN_v1/LowLR", phase=2)
 
@@ -99,7 +99,7 @@ def test_lines_tell_each_epoch_once_and_a_phase_before_its_trials() -> None:
 
 @dataclass
 class Server:
-    """Tells these events, and answers, or is away where an answer is None; keeps what was read."""
+    """Streams these events and returns the answers; None stands for an outage. Records the reads."""
 
     events: list[Event]
     answers: Iterator[ExperimentRead | None]
@@ -112,7 +112,7 @@ class Server:
     def experiment(self, _: str) -> ExperimentRead:
         answer = next(self.answers)
         if answer is None:
-            raise ServerUnreachable("away")
+            raise ServerUnreachable("unreachable")
         return answer
 
     def trials(self, _: str, *, epochs: bool) -> list[TrialRead]:
@@ -125,8 +125,8 @@ def event(number: int, kind: str, second: int = 0, /, **data: Any) -> Event:
 
 
 def epoch_event(number: int, epoch: int, second: int) -> Event:
-    told = {"number": epoch, "metrics": {"val_recall": 0.5 + epoch / 100}, "eligible": True, "best": True}
-    return event(number, "epoch", second, trial_id="trl_1", **told)
+    fields = {"number": epoch, "metrics": {"val_recall": 0.5 + epoch / 100}, "eligible": True, "best": True}
+    return event(number, "epoch", second, trial_id="trl_1", **fields)
 
 
 RUNNING = event(1, "trial", trial_id="trl_1", status="running", name="a")
@@ -151,13 +151,13 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Follow:
     return run
 
 
-def test_server_that_is_away_for_a_while_ends_nothing(follow: Follow) -> None:
+def test_temporary_outage_of_the_server_ends_nothing(follow: Follow) -> None:
     ended, _, _ = follow([RUNNING, LAST], experiment(status="running"), None, None, experiment(status="succeeded"))
 
     assert ended.status == "succeeded"
 
 
-def test_server_that_was_never_there_is_said_at_once(follow: Follow) -> None:
+def test_server_that_was_never_reachable_is_reported_at_once(follow: Follow) -> None:
     with pytest.raises(ServerUnreachable):
         follow([], None)
 
@@ -184,18 +184,18 @@ def test_pace_is_the_time_between_events() -> None:
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(0, id="trl_1")]
 
-    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
+    experiment.update([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
 
     [shown] = experiment.trials
     assert [each.seconds for each in shown.epochs or ()] == [4, 6]
 
 
-def test_attempt_that_starts_again_replaces_the_epochs_of_the_one_before() -> None:
+def test_new_attempt_replaces_the_epochs_of_the_previous_one() -> None:
     client: Any = None
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(0, id="trl_1")]
 
-    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
+    experiment.update([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
 
     [shown] = experiment.trials
     assert [each.number for each in shown.epochs or ()] == [1]
@@ -206,10 +206,10 @@ def test_nothing_is_shown_ahead_of_epochs_that_have_not_arrived() -> None:
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(2, id="trl_1", status="succeeded", finished_at=AT)]
 
-    experiment.take([epoch_event(2, 1, 4)])
-    assert not experiment.is_whole
-    experiment.take([epoch_event(3, 2, 8)])
-    assert experiment.is_whole
+    experiment.update([epoch_event(2, 1, 4)])
+    assert not experiment.is_complete
+    experiment.update([epoch_event(3, 2, 8)])
+    assert experiment.is_complete
 
 
 def test_check_is_called_while_no_event_comes(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_ids_may_be_cut_short_or_be_the_latest(dermatriage: Dermatriage) -> None
         assert dermatriage("show", typed, "--json").json["experiment"]["id"] == first
     several, unknown = dermatriage("cancel", "exp_"), dermatriage("cancel", "exp_none")
     assert (several.exit_code, unknown.exit_code) == (2, 2)
-    assert f"begins more than one experiment: {second}, {first}" in several.err
+    assert f"more than one experiment begins with exp_: {second}, {first}" in several.err
     assert "exp_none" in unknown.err
 
 

@@ -63,7 +63,7 @@ def test_missing_unknown_and_narrow_keys_are_exit_code_4_and_say_how_to_make_one
 
     assert [ended.exit_code for ended in (missing, unknown, narrow)] == [4, 4, 4]
     assert all("dermatriage keys create" in ended.err for ended in (missing, unknown, narrow))
-    assert "is not in use" in unknown.err
+    assert "is not valid" in unknown.err
     assert "--scope submit" in narrow.err
 
 

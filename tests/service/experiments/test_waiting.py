@@ -14,7 +14,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.presence import Presence, take_back, tell
 from models_store.settings import Settings
-from service.cli.results import experiment_lines, listed
+from service.cli.results import experiment_lines, experiment_row
 from service.experiments import waiting
 from service.experiments.durations import final_seconds
 from service.experiments.estimate import Epochs, Network
@@ -157,7 +157,7 @@ def test_page_list_and_command_line_show_the_place(client: TestClient, database:
     assert "number 2 in the queue, expected to start in" in client.get("/").text
     shown = ExperimentRead.model_validate(client.get(f"/v1/experiments/{second}").json())
     assert "queued, number 2 in the queue, expected to start at" in "\n".join(experiment_lines(shown))
-    assert "no. 2" in listed(shown)
+    assert "no. 2" in experiment_row(shown)
 
 
 @pytest.mark.usefixtures("one_slot")
