@@ -156,7 +156,7 @@ def _show_csv(answers: list[Answer]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Puts an apostrophe, which spreadsheets hide, before text that they would run as formula (OWASP, CSV injection)."""
+    """Puts an apostrophe, which spreadsheets hide, before text that is a formula to them (OWASP, CSV injection)."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
 
 

@@ -1,4 +1,4 @@
-"""Everything an experiment may name."""
+"""Every name that an experiment may use."""
 
 from dataclasses import asdict
 from typing import get_args

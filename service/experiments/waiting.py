@@ -21,7 +21,7 @@ from service.experiments.estimate import Epochs, Network, epochs_of_networks, es
 from service.experiments.forecast import Work, forecast
 from service.system.worker_status import heard_workers, slots
 
-# The durations of so many experiments are forecast; whoever waits behind them has a place and no expected start.
+# The durations of so many experiments are forecast; experiments behind them have a place but no expected start.
 MOST_FORECAST = 100
 
 
@@ -44,8 +44,8 @@ def estimate_in_queue(session: Session, spec: ExperimentSpec, broker_url: str) -
     starts = inf
     if len(ahead) <= MOST_FORECAST:
         starts, _ = forecast([*_works(session, ahead), Work((), [[costs().start_seconds]])], room)[-1]
-    outlook = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
-    return estimate(session, spec, room).model_copy(update=outlook)
+    queue_estimate = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
+    return estimate(session, spec, room).model_copy(update=queue_estimate)
 
 
 def _unfinished(session: Session, queue: str) -> list[tuple[str, str, int]]:
@@ -71,13 +71,13 @@ def _works(session: Session, ids: Sequence[str]) -> list[Work]:
         phase, content = experiments[row_id]
         try:
             spec = ExperimentSpec.model_validate(content)
-        except ValidationError:  # the sweeper fails an experiment of a version whose specs nobody reads any more
+        except ValidationError:  # the sweeper fails an experiment whose spec this version cannot read
             works.append(Work((), [[inf]]))
             continue
-        alike = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
-        if alike not in known:
-            known[alike] = epochs_of_networks(session, spec)
-        works.append(_work_left(spec, phase, left[row_id], known[alike]))
+        key = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
+        if key not in known:
+            known[key] = epochs_of_networks(session, spec)
+        works.append(_work_left(spec, phase, left[row_id], known[key]))
     return works
 
 

@@ -13,7 +13,7 @@ from service.models.stored import opened
 
 
 class ValidationNotKept(LookupError):
-    """The bundle holds no validation scores; it is older than they are, or was made elsewhere."""
+    """The bundle holds no validation scores: it is from an earlier version, or was made elsewhere."""
 
 
 class Recorded(BaseModel):
@@ -39,7 +39,7 @@ class ValidationRead(BaseModel):
 
 
 def read_validation(model: Model, storage: Storage) -> ValidationRead:
-    """Verified like every file of a bundle.
+    """Verifies the file like every file of a bundle.
 
     Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `StoredBundle`.
     """
@@ -89,7 +89,7 @@ class Outcome:
 
 
 def outcome(scores: Sequence[float], malignant: Sequence[bool], threshold: float) -> Outcome:
-    """Calls malignant every score that reaches the threshold. Both sequences are of one length N."""
+    """Counts every score at or above the threshold as malignant. Both sequences have length N."""
     called = [score >= threshold for score in scores]
     counted = {(ill, call): 0 for ill in (True, False) for call in (True, False)}
     for ill, call in zip(malignant, called, strict=True):
@@ -98,5 +98,5 @@ def outcome(scores: Sequence[float], malignant: Sequence[bool], threshold: float
 
 
 def stops(scores: Sequence[float], sealed: float) -> list[float]:
-    """The thresholds at which anything changes, and the sealed one, ascending: where the slider may stand."""
+    """The positions of the slider, ascending: the thresholds at which a count changes, and the sealed one."""
     return sorted({*scores, sealed})

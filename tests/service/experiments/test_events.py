@@ -177,7 +177,7 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
 def test_a_stream_ends_soon_after_its_key_or_session(
     signed_in: bool, settings: Settings, storage: Storage, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "ADMISSION_SECONDS", 0.05)
+    monkeypatch.setattr(events, "KEY_CHECK_SECONDS", 0.05)
     database = Database(settings.database_url)
     app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
     with database.write() as session:
