@@ -41,7 +41,7 @@ def new_experiment_page(
     """`again` is the id of an experiment, whose settings fill the form in place of those of a preset."""
     fields, groups = sections(datasets(session))
     if again is not None:
-        return _page_like(viewer, session, fields, groups, again)
+        return _page_with_settings_of(viewer, session, fields, groups, again)
     chosen = preset if preset in PRESETS else "laptop"
     start = PRESETS[chosen]
     values = initial_values(start, all_fields(fields, groups))
@@ -50,7 +50,7 @@ def new_experiment_page(
     return _page(viewer, session, fields, groups, values, preset=chosen)
 
 
-def _page_like(
+def _page_with_settings_of(
     viewer: Viewer, session: Session, fields: Sequence[Field], groups: Sequence[Group], experiment_id: str
 ) -> Response:
     experiment = runs.find_experiment(session, experiment_id)

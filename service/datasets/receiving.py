@@ -132,9 +132,7 @@ class FormFiles:
         self._written += end - start
         if self._name != "file" and self._written > MOST_TABLE_BYTES:
             raise DatasetInvalid(
-                self._targets[self._name],
-                f"more than {MOST_TABLE_BYTES:,} bytes",
-                "Send exactly one row for each image",
+                self._targets[self._name], f"more than {MOST_TABLE_BYTES:,} bytes", "Send one row for each image"
             )
         self._file.write(data[start:end])
 

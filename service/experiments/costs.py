@@ -104,8 +104,8 @@ def _neighbours(sizes: Collection[int], size: int) -> set[int]:
 
 
 def _at_input_size(by_input_size: Mapping[int, float], size: int) -> float:
-    nearest = min(max(size, min(by_input_size)), max(by_input_size))
-    return _linear(by_input_size, nearest) * (size / nearest) ** 2
+    clamped = min(max(size, min(by_input_size)), max(by_input_size))
+    return _linear(by_input_size, clamped) * (size / clamped) ** 2
 
 
 def _linear(by_size: Mapping[int, float], size: int) -> float:

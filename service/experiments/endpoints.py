@@ -117,10 +117,7 @@ def list_experiments(
 def compare_several_experiments(
     session: Reading,
     ids: Annotated[
-        list[str],
-        Query(
-            alias="id", min_length=2, max_length=20, description="Id of an experiment; repeat it for 2 to 20 of them."
-        ),
+        list[str], Query(alias="id", min_length=2, max_length=20, description="Id of an experiment; give 2 to 20.")
     ],
 ) -> ExperimentComparison:
     """Experiments side by side: settings that differ, trials, results, and the spread over seeds."""

@@ -127,8 +127,7 @@ async def stream_experiment_events(
     request: Request,
     services: Services,
     last_event_id: Annotated[
-        str | None,
-        Header(pattern=r"^[0-9]{1,18}$", description="The last event received; the stream continues after it."),
+        str | None, Header(pattern=r"^[0-9]{1,18}$", description="The last event seen; the stream starts after it.")
     ] = None,
     after: Annotated[int, Query(ge=0, le=2**53, description="Like `Last-Event-ID`, which takes precedence.")] = 0,
 ) -> Response:

@@ -31,7 +31,7 @@ def zipped_bytes(model: Model, storage: Storage) -> int:
 
 
 def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
-    """The whole bundle as a zip, straight from the store. Raises one of `ALTERED` on the way."""
+    """The whole bundle as a zip, straight from the store. Raises one of `ALTERED` while it reads."""
     with opened(model, storage) as bundle:
         digests = bundle.files
         signature = {} if signer_of(bundle.folder) is None else {SIGNATURE: None}

@@ -127,7 +127,7 @@ def test_command_ends_when_the_watcher_is_killed() -> None:
     assert eventually(lambda: not is_alive(command))
 
 
-def test_log_tail_are_the_end_of_the_log(tmp_path: Path) -> None:
+def test_log_tail_is_the_end_of_the_log(tmp_path: Path) -> None:
     code = "print(*range(100), sep='\\n')"
     process = processes.start("counter", [sys.executable, "-c", code], tmp_path / "log" / "counter.log", {})
 

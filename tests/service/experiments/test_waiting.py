@@ -116,7 +116,7 @@ def test_phase_3_of_an_experiment_on_gpus_keeps_no_gpu_from_those_behind(
     assert (estimated["ahead"], estimated["starts_in_seconds"]) == (1, 3 * (START_SECONDS + 4 * EPOCH_SECONDS))
 
 
-def test_without_a_worker_nobody_knows_the_start(client: TestClient, database: Database) -> None:
+def test_without_a_worker_the_start_is_unknown(client: TestClient, database: Database) -> None:
     assert client.get(f"/v1/experiments/{submitted(database)}").json()["waiting"] == {
         "position": 1,
         "expected_start": None,
@@ -161,7 +161,7 @@ def test_page_list_and_command_line_show_the_place(client: TestClient, database:
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None:
+def test_form_shows_the_experiments_ahead(client: TestClient, database: Database) -> None:
     form = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
     fragment = {"X-Fragment": "1"}
     assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
