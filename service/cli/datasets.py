@@ -218,7 +218,7 @@ def _show_sharing(shared: SharedLesions | None, command: str, *, is_registered: 
     """Prints whether the splits share lesions, and how to make a split that does not."""
     out = console()
     if shared is None:
-        out.print("lesions shared between splits: unknown, no lesions CSV lies beside the file")
+        out.print("lesions shared between splits: unknown, there is no lesions CSV beside the file")
     elif shared.lesions == 0:
         out.print("lesions shared between splits: none")
     else:

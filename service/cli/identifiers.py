@@ -37,7 +37,7 @@ def _resolved(typed: str, kind: str, noun: str, newest: ListIds) -> str:
     if COMPLETE_ID.fullmatch(typed) or not PREFIX.fullmatch(typed):
         return typed
     prefix = typed if typed.startswith(f"{kind}_") else f"{kind}_{typed}"
-    # A server of an earlier version lists all ids whatever they begin with.
+    # A server of an earlier version ignores the prefix and lists all ids.
     found = [each for each in islice(newest(prefix), 2) if each.startswith(prefix)]
     if len(found) > 1 and prefix not in found:
         raise BadInput(f"more than one {noun} begins with {typed}: {', '.join(found)}; type more characters")

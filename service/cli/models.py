@@ -171,7 +171,7 @@ def verify(bundle: Bundle, key: Key = None) -> None:
 
 
 def _opened(bundle: Path) -> Path | zipfile.Path:
-    """The folder in which the manifest lies. Raises `OSError` or `BadZipFile`."""
+    """The folder of the manifest. Raises `OSError` or `BadZipFile`."""
     if bundle.is_dir():
         return bundle
     archive = zipfile.ZipFile(bundle)

@@ -1,4 +1,4 @@
-"""What a person should know before they choose a data set: generated images, and lesions that its splits share."""
+"""Warnings before a data set is chosen: generated images, and lesions that its splits share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ OFFICIAL = (
 class Notice:
     """What holds for the data sets `names`.
 
-    `command` makes a split of one that shares lesions, and `remade` names the split that was made of it, if any.
+    `command` makes a split of one that shares lesions, and `remade` names its existing split without shared lesions.
     """
 
     names: tuple[str, ...]

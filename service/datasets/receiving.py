@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORM = b"multipart/form-data"
 # Tables are read whole: 800,000 rows of lesions. The images are not, and the server limits the body.
-MOST_TABLE_BYTES = 32 * 2**20
+MAX_TABLE_BYTES = 32 * 2**20
 
 
 class Sink(Protocol):
@@ -130,9 +130,9 @@ class FormFiles:
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None
         self._written += end - start
-        if self._name != "file" and self._written > MOST_TABLE_BYTES:
+        if self._name != "file" and self._written > MAX_TABLE_BYTES:
             raise DatasetInvalid(
-                self._targets[self._name], f"more than {MOST_TABLE_BYTES:,} bytes", "Send one row for each image"
+                self._targets[self._name], f"more than {MAX_TABLE_BYTES:,} bytes", "Send one row for each image"
             )
         self._file.write(data[start:end])
 

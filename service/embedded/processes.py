@@ -15,7 +15,7 @@ from service.embedded import watcher
 
 WATCHER = Path(watcher.__file__)
 LOG_TAIL_LINES = 15
-# The watcher lets its command take GRACE_SECONDS to end, then kills it; past this the watcher itself is stuck.
+# The watcher lets its command take GRACE_SECONDS to end, then kills it; after this time the watcher itself hangs.
 STOP_SECONDS = watcher.GRACE_SECONDS + 5
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from models_store.contract.specs import HELD_OUT_SHARE, ExperimentSpec
 from models_store.experiment.phases import MOST_CANDIDATES
 
-# Phase 3 runs on this queue, whatever the queue of the experiment.
+# Phase 3 always runs on this queue, even if the experiment has another one.
 FINAL_QUEUE = "cpu"
 # Export through TensorFlow, calibration and report take about this long for the first network and for each further one.
 FINAL_SECONDS, FURTHER_NETWORK_SECONDS = 60.0, 15.0

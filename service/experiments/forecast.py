@@ -29,7 +29,7 @@ class _Progress:
     waiting: list[float] = field(default_factory=list)
 
     def open_next(self) -> None:
-        """Goes on to the next phase that has trials, unless trials still wait."""
+        """Opens the next phase that has trials, unless trials are still waiting."""
         while not self.waiting and self.phase < len(self.work.phases):
             self.waiting = list(reversed(self.work.phases[self.phase]))
             self.phase += 1

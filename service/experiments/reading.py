@@ -47,7 +47,7 @@ def places_of(session: Session, rows: Sequence[Experiment], broker_url: str) -> 
 
 
 def show_trials(session: Session, rows: Sequence[Trial], *, epochs: bool) -> list[TrialRead]:
-    """Reads the epochs of all of them, if asked for, in one query. A final trial has the figures of its model."""
+    """Reads the epochs of all of them, if requested, in one query. A final trial has the figures of its model."""
     trials = [TrialRead.model_validate(row) for row in rows]
     figures = _test_figures(session, Model.trial_id, [row.id for row in rows if row.kind == "finalize"])
     trials = [trial.model_copy(update={"metrics": figures.get(trial.id, trial.metrics)}) for trial in trials]

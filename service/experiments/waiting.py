@@ -21,14 +21,14 @@ from service.experiments.estimate import Epochs, Network, epochs_of_networks, es
 from service.experiments.forecast import Work, forecast
 from service.system.worker_status import heard_workers, slots
 
-# The durations of so many experiments are forecast; experiments behind them have a place but no expected start.
-MOST_FORECAST = 100
+# Only so many experiments are forecast; those behind them have a place but no expected start.
+MAX_FORECAST = 100
 
 
 def waiting_places(session: Session, queue: str, room: int) -> dict[str, WaitingRead]:
     """The place of every experiment that waits for this queue, by id."""
     rows = _unfinished(session, queue)
-    starts = _starts(session, [row_id for row_id, _, _ in rows[:MOST_FORECAST]], room)
+    starts = _starts(session, [row_id for row_id, _, _ in rows[:MAX_FORECAST]], room)
     waiting = [row_id for row_id, status, _ in rows if status == "queued"]
     moment = now(session)
     return {
@@ -42,7 +42,7 @@ def estimate_in_queue(session: Session, spec: ExperimentSpec, broker_url: str) -
     room = slots(heard_workers(broker_url) or (), spec.queue)
     ahead = [row_id for row_id, _, priority in _unfinished(session, spec.queue) if priority >= spec.priority]
     starts = inf
-    if len(ahead) <= MOST_FORECAST:
+    if len(ahead) <= MAX_FORECAST:
         starts, _ = forecast([*_works(session, ahead), Work((), [[costs().start_seconds]])], room)[-1]
     queue_estimate = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
     return estimate(session, spec, room).model_copy(update=queue_estimate)

@@ -1,4 +1,4 @@
-"""A watched command and all that it started end with whoever started it."""
+"""A watched command and all its descendants end with the process that started it."""
 
 import os
 import signal

@@ -186,11 +186,11 @@ def test_refused_image_does_not_affect_the_others(
 
     ended = dermatriage("predict", "text.png", "bright.png", "--json")
 
-    refused, judged = ended.json
+    refused, classified = ended.json
     assert ended.exit_code == 2
     assert refused["file"] == "text.png"
     assert refused["error"]
-    assert judged["label"] == "malignant"
+    assert classified["label"] == "malignant"
 
 
 @pytest.mark.usefixtures("server")

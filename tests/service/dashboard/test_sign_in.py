@@ -160,7 +160,7 @@ def test_a_session_may_do_what_its_key_may(browser: TestClient, database: Databa
 
 
 def test_every_form_is_checked_for_its_token(guarded: FastAPI) -> None:
-    """A page's route that took forms without `PageRoute` would let another site use the cookie."""
+    """Without `PageRoute`, another site could post a form with the cookie of the session."""
     for route in guarded.routes:
         if isinstance(route, APIRoute) and not route.path.startswith(("/v1/", "/predict")) and "POST" in route.methods:
             assert isinstance(route, PageRoute), route.path

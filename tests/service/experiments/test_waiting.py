@@ -64,7 +64,7 @@ def claim(database: Database) -> runs.Claim:
     [
         ([Work((), [[5.0], [3.0]])], 1, [(0, 8)]),
         ([Work((), [[5.0, 5.0], [3.0]]), Work((), [[1.0]])], 1, [(0, 13), (13, 14)]),
-        # While the last trial of a phase runs, the other slot is free for whoever comes next.
+        # While the last trial of a phase runs, the other slot is free for the next experiment.
         ([Work((), [[5.0], [3.0]]), Work((), [[1.0, 9.0]])], 2, [(0, 8), (0, 10)]),
         # The second phase of the older experiment goes before trials of the younger one.
         ([Work((), [[5.0], [3.0]]), Work((), [[5.0, 1.0]])], 1, [(0, 8), (8, 14)]),
@@ -94,7 +94,7 @@ def test_queued_experiment_has_a_place_and_an_expected_start(client: TestClient,
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
+def test_running_experiment_has_no_place_and_its_remaining_time_delays_the_others(
     client: TestClient, database: Database
 ) -> None:
     first, second = submitted(database), submitted(database)
@@ -108,9 +108,7 @@ def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_phase_3_of_an_experiment_on_gpus_keeps_no_gpu_from_those_behind(
-    client: TestClient, database: Database
-) -> None:
+def test_phase_3_of_an_experiment_on_gpus_does_not_occupy_a_gpu(client: TestClient, database: Database) -> None:
     submitted(database, queue="gpu")
     estimated = client.post("/v1/experiments/estimate", json=SPEC | {"queue": "gpu"}).json()
     assert (estimated["ahead"], estimated["starts_in_seconds"]) == (1, 3 * (START_SECONDS + 4 * EPOCH_SECONDS))
@@ -132,16 +130,14 @@ def test_more_urgent_experiment_has_nothing_ahead(database: Database, settings: 
     assert (estimated.ahead, estimated.starts_in_seconds) == (0, 0.0)
 
 
-def test_queues_are_counted_apart(client: TestClient, database: Database) -> None:
+def test_queues_are_counted_separately(client: TestClient, database: Database) -> None:
     submitted(database)
     on_gpu = submitted(database, queue="gpu")
     assert client.get(f"/v1/experiments/{on_gpu}").json()["waiting"]["position"] == 1
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_experiment_whose_spec_cannot_be_read_hides_only_the_starts_behind_it(
-    client: TestClient, database: Database
-) -> None:
+def test_unreadable_spec_hides_only_the_expected_starts_behind_it(client: TestClient, database: Database) -> None:
     unreadable, behind = submitted(database), submitted(database)
     with database.write() as session:
         experiment = runs.find_experiment(session, unreadable)
