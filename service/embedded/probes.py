@@ -13,7 +13,7 @@ class PortTaken(RuntimeError):
     """Another program listens on the port of the web server, or the address is not this machine's."""
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def free(host: str = "127.0.0.1") -> int:
     return usable_port(host, 0)
 
 

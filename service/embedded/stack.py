@@ -125,7 +125,7 @@ def settings_under(var: Path) -> Settings:
 def _start_broker(stack: Stack) -> None:
     if "broker_url" in stack.settings.model_fields_set:
         return
-    port = probes.free_port()
+    port = probes.free()
     folder = stack.logs.parent / "broker"
     folder.mkdir(parents=True, exist_ok=True)
     # It holds only wake-up messages, which the sweeper replaces if they are lost, so it never writes to disk.

@@ -190,7 +190,7 @@ def test_bundle_whose_answer_breaks_off_is_downloaded_again(connect: Connect, tm
 
 
 def test_nothing_at_the_address_is_an_error_of_its_own(connect: Connect) -> None:
-    client = connect(f"http://127.0.0.1:{probes.free_port()}")
+    client = connect(f"http://127.0.0.1:{probes.free()}")
 
     assert client.healthy() is False
     with pytest.raises(ServerUnreachable, match="no DermaTriage server answers"):

@@ -96,9 +96,7 @@ def test_unknown_experiment_is_refused_at_once(connect: Connect) -> None:
 
 
 def test_server_that_stays_away_is_given_up_in_the_end(connect: Connect) -> None:
-    client = connect(
-        f"http://127.0.0.1:{probes.free_port()}", retries=Retries(first_seconds=0.01, patience_seconds=0.2)
-    )
+    client = connect(f"http://127.0.0.1:{probes.free()}", retries=Retries(first_seconds=0.01, patience_seconds=0.2))
 
     with pytest.raises(ServerUnreachable):
         list(client.watch("exp_1"))
@@ -118,7 +116,7 @@ def report_epochs(database: Database, claim: Claim, numbers: range) -> None:
 def test_killed_and_restarted_server_loses_and_repeats_no_event(
     connect: Connect, settings: Settings, database: Database, claim: Claim
 ) -> None:
-    port = probes.free_port()
+    port = probes.free()
     client = connect(f"http://127.0.0.1:{port}")
     events: list[Event] = []
     watching = threading.Thread(target=lambda: events.extend(client.watch(claim.experiment_id)), daemon=True)

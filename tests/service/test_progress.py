@@ -27,8 +27,8 @@ def experiment(**changes: Any) -> ExperimentRead:
 
 def epoch(number: int, seconds: float = 2.0) -> EpochRead:
     metrics = {"val_auc": 0.88, "val_specificity": 0.74, "val_recall": 0.87}
-    columns = {"metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
-    return EpochRead.model_validate({"number": number, **columns})
+    data = {"number": number, "metrics": metrics, "seconds": seconds, "eligible": True, "best": True, "created_at": AT}
+    return EpochRead.model_validate(data)
 
 
 def trial(epochs: int, **changes: Any) -> TrialRead:
@@ -74,7 +74,7 @@ def test_bars_and_figures_are_complete_in_a_narrow_terminal() -> None:
     assert "left" in screen
 
 
-def test_bar_of_a_collapsed_trial_shows_the_reason() -> None:
+def test_bar_of_a_collapsed_trial_shows_the_cause() -> None:
     ended = trial(2, status="collapsed", finished_at=AT, error={"kind": "collapsed", "message": "none was eligible"})
 
     assert "collapsed  none was eligible" in printed(True, (experiment(phase=1), [ended]))
@@ -99,7 +99,7 @@ def test_lines_show_each_epoch_once_and_a_phase_before_its_trials() -> None:
 
 @dataclass
 class Server:
-    """Streams these events and returns the answers; None stands for an outage. Records the reads."""
+    """Yields these events and answers; is unreachable where an answer is None; records what was read."""
 
     events: list[Event]
     answers: Iterator[ExperimentRead | None]
@@ -157,7 +157,7 @@ def test_temporary_outage_of_the_server_ends_nothing(follow: Follow) -> None:
     assert ended.status == "succeeded"
 
 
-def test_server_that_was_never_reachable_is_reported_at_once(follow: Follow) -> None:
+def test_server_that_never_answered_is_an_error_at_once(follow: Follow) -> None:
     with pytest.raises(ServerUnreachable):
         follow([], None)
 

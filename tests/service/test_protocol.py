@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def server(settings: Settings, tmp_path: Path) -> Iterator[str]:
     """Two web processes, with patience for a body of one second; the log lies in `tmp_path`."""
-    port = probes.free_port()
+    port = probes.free()
     values = settings.model_dump(exclude_none=True) | {"port": port, "web_processes": 2, "upload_seconds": 1}
     environment = os.environ | {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items()}
     with (tmp_path / "web.log").open("wb") as log:

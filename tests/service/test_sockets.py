@@ -59,7 +59,7 @@ def proxied(folder: Path, behind: int) -> Iterator[Address]:
     caddy = shutil.which("caddy")
     if caddy is None:
         pytest.skip("there is no program caddy here")
-    port, text = probes.free_port(), CADDYFILE.read_text()
+    port, text = probes.free(), CADDYFILE.read_text()
     assert "triage.example.org {" in text
     assert "reverse_proxy 127.0.0.1:8000 {" in text
     text = text.replace("triage.example.org", f"http://127.0.0.1:{port}").replace(":8000", f":{behind}")

@@ -1,4 +1,4 @@
-"""A watched command and all its descendants end with the process that started it."""
+"""A watched command and all its processes end with the process that started it."""
 
 import os
 import signal

@@ -48,7 +48,7 @@ def dermatriage(
     monkeypatch.chdir(tmp_path)
     for name in ("database_url", "store_url", "cache_root"):
         monkeypatch.setenv(f"DERMATRIAGE_{name.upper()}", str(getattr(settings, name)))
-    monkeypatch.setenv("DERMATRIAGE_PORT", str(probes.free_port()))
+    monkeypatch.setenv("DERMATRIAGE_PORT", str(probes.free()))
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["dermatriage", *arguments])

@@ -263,14 +263,14 @@ def test_the_estimate_counts_the_slots_of_available_workers(client: TestClient, 
     with Redis.from_url(settings.broker_url) as broker:
         for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
             tell(broker, Presence(name=name, queues=queues, slots=2, **told))
-        shown = {
+        said = {
             queue: client.post("/experiments/estimate", data=FORM | {"queue": queue}, headers={"X-Fragment": "1"}).text
             for queue in ("cpu", "gpu")
         }
         for name in ("one", "two"):
             take_back(broker, name)
-    assert "4 at a time" in shown["cpu"]
-    assert "2 at a time" in shown["gpu"]
+    assert "4 at a time" in said["cpu"]
+    assert "2 at a time" in said["gpu"]
 
 
 def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestClient) -> None:
