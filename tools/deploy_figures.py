@@ -1,7 +1,7 @@
 """``python -m tools.deploy_figures``: measures the deployment on this machine and writes docs/operations.md's table.
 
 Builds the images of a clean clone of the last commit without the layer cache, starts them
-on empty volumes, trains CNN_v1 on the real images for three epochs and asks `/predict` from sixteen clients.
+on empty volumes, trains CNN_v1 on the real images for three epochs and sends images to `/predict` from sixteen clients.
 """
 
 import json
@@ -35,7 +35,7 @@ Row = tuple[str, str]
 
 def main() -> None:
     if not DATA.exists():
-        sys.exit(f"the real data set is not at {DATA}; these figures are about it")
+        sys.exit(f"the real data set is not at {DATA}; these figures need it")
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="figures-") as folder:
         stack = new_stack(clean_clone(Path(folder) / "clone"), "figures")
@@ -100,7 +100,7 @@ def serve(stack: Stack) -> list[Row]:
     with ThreadPoolExecutor(CLIENTS) as clients:
         taken = [
             seconds
-            for client in clients.map(lambda _: ask(stack, image, deadline), range(CLIENTS))
+            for client in clients.map(lambda _: predict_until(stack, image, deadline), range(CLIENTS))
             for seconds in client
         ]
     p50, p99 = np.percentile(taken, [50, 99]) * 1000
@@ -111,7 +111,7 @@ def serve(stack: Stack) -> list[Row]:
     ]
 
 
-def ask(stack: Stack, image: bytes, deadline: float) -> list[float]:
+def predict_until(stack: Stack, image: bytes, deadline: float) -> list[float]:
     """One client: as many predictions as fit before the deadline; the seconds of each."""
     taken = []
     headers = {"Authorization": f"Bearer {stack.key}"}
@@ -150,7 +150,7 @@ def memory(stack: Stack, service: str) -> str:
 
 
 def write(rows: list[Row], load: float, page: Path) -> None:
-    """Replaces what stands between the two marks. `load`: the machine's load average when it began, 0 if idle."""
+    """Replaces the text between the two marks. `load`: the machine's load average when it began, 0 if idle."""
     engine = subprocess.run(
         ["docker", "version", "--format", "{{.Server.Version}}"], check=True, capture_output=True, text=True
     ).stdout.strip()

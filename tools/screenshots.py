@@ -63,8 +63,8 @@ class Shot:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    asked = parser.parse_args()
-    with started() as browser, running(asked.data) as (stack, dataset):
+    options = parser.parse_args()
+    with started() as browser, running(options.data) as (stack, dataset):
         finished = stack.submit(**SMALL, dataset=dataset)
         repeated = stack.submit(**SMALL | {"name": "With another seed", "seed": 43}, dataset=dataset)
         for experiment_id in (finished, repeated):

@@ -16,49 +16,49 @@ from typer.main import get_command
 
 from models_store.contract.catalog import DISCLAIMER
 from service.cli import experiments, models, outcomes, predicting, pruning, status, submitting
-from service.cli.output import KEY, URL, Finished, ending, notes
+from service.cli.output import KEY, URL, Finished, exit_code_and_message, notes
 
 STACK = "service.cli.stack"
-LATER = {
+LAZY_COMMANDS = {
     "up": STACK,
     "demo": STACK,
     "dataset": "service.cli.datasets",
     "keys": "service.cli.keys",
     "export": "service.cli.exports",
 }
-FIRST = ("up", "demo")
+LISTED_FIRST = ("up", "demo")
 
 
-class Verbs(TyperGroup):
-    """All verbs, those of `LATER` among them: the stack's first, what works on this machine's files last."""
+class Commands(TyperGroup):
+    """Imports the modules of `LAZY_COMMANDS` on first use, and lists the commands of `LISTED_FIRST` first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        now = [name for name in super().list_commands(ctx) if name not in LATER]
-        return [*FIRST, *now, *(name for name in LATER if name not in FIRST)]
+        eager = [name for name in super().list_commands(ctx) if name not in LAZY_COMMANDS]
+        return [*LISTED_FIRST, *eager, *(name for name in LAZY_COMMANDS if name not in LISTED_FIRST)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in LATER and cmd_name not in self.commands:
+        if cmd_name in LAZY_COMMANDS and cmd_name not in self.commands:
             self.commands[cmd_name] = _load(cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
 def _load(name: str) -> Any:
-    group: Any = get_command(import_module(LATER[name]).app)
-    return group.commands[name] if name in FIRST else group
+    group: Any = get_command(import_module(LAZY_COMMANDS[name]).app)
+    return group.commands[name] if name in LISTED_FIRST else group
 
 
 app = typer.Typer(
     name="dermatriage",
-    cls=Verbs,
+    cls=Commands,
     help=f"Train, calibrate and serve a screening classifier for skin lesions. {DISCLAIMER}",
-    epilog=f"Environment: {URL} is the address of the server, as --url is; {KEY} is the API key, where the server asks "
-    "for one. Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be used; "
-    "3 no server answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C.",
+    epilog=f"Environment: {URL} is the address of the server, as --url is; {KEY} is the API key, if the server "
+    "requires one. Exit codes: 0 done; 1 the experiment or the server failed, or is not ready; 2 the input cannot be "
+    "used; 3 no server answers; 4 a key is needed, or this one does not allow it; 130 stopped by Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (
+for command in (
     status.status,
     submitting.submit,
     experiments.experiments,
@@ -83,12 +83,12 @@ for verb in (
     pruning.prune,
     status.version,
 ):
-    app.command()(verb)
+    app.command()(command)
 app.command("studies", hidden=True)(experiments.experiments)
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         status.version()
         raise typer.Exit
 
@@ -96,21 +96,21 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    # What fails in the end is reported; each attempt before it is not.
+    # Only the last failure is reported, not each failed attempt before it.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
     try:
         app()
     except Finished as finished:
         sys.exit(finished.exit_code)
     except Exception as error:
-        exit_code, message = ending(error)
+        exit_code, message = exit_code_and_message(error)
         notes().print(f"[bold red]dermatriage:[/bold red] {escape(message)}", soft_wrap=True)
         sys.exit(exit_code)
 

@@ -29,7 +29,7 @@ from service.cli.destinations import (
     settings_of,
     store_name,
 )
-from service.cli.output import AsJson, Url, again, console, notes, show_json, show_table
+from service.cli.output import AsJson, Url, command_line, console, notes, show_json, show_table
 from service.datasets.notices import sharing_sentence, split_command
 from service.datasets.reading import show_dataset
 from service.datasets.recording import record
@@ -48,13 +48,13 @@ def describe_dataset(
     direct: Direct = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count classes, duplicates and lesions shared between the splits; of one on a server, what was recorded of it."""
+    """Count classes, duplicates and lesions shared between splits; of a data set on a server, show the record."""
     settings = settings_of(var)
     if not (_is_file(dataset) or is_builtin(dataset)):
         client = server(url, direct, var)
         if client is not None:
             with client:
-                return _tell_record(client.dataset(dataset), _split_command(dataset, client, var), as_json)
+                return _show_record(client.dataset(dataset), _split_command(dataset, client, var), as_json)
     description = describe(_file(dataset, settings))
     if as_json:
         return show_json(description.to_json())
@@ -113,7 +113,7 @@ def split_dataset(
 
 
 def register_file(path: Path, name: str, settings: Settings, *, create: bool | None = None) -> DatasetRead:
-    """Takes a file into the store and records it; a name keeps the content it was first given.
+    """Stores a file and records it; the content of a name never changes.
 
     Raises `DatasetError`, and `BadInput` where there is no database.
     """
@@ -168,7 +168,7 @@ def _shared(read: DatasetRead) -> SharedLesions | None:
     return None if read.shared_lesions is None else SharedLesions(**read.shared_lesions.model_dump())
 
 
-def _tell_record(read: DatasetRead, command: str, as_json: bool) -> None:
+def _show_record(read: DatasetRead, command: str, as_json: bool) -> None:
     if as_json:
         return show_json(read)
     out = console()
@@ -206,19 +206,19 @@ def _show_splits(splits: Mapping[str, SplitCounts], synthetic: bool) -> None:
 
 
 def _split_command(name: str, client: Client | None, var: Path | None, *, direct: bool = False) -> str:
-    """How to split the data set in the same place: on this server, or in the database and store of this machine."""
+    """The command that splits the data set in the same place: on this server, or on this machine."""
     command = split_command(name)
     if client is not None:
-        return again(client, command)
+        return command_line(client, command)
     place = f" --var {shlex.quote(str(var))}" if var is not None else " --direct" if direct else ""
     return f"dermatriage {command}{place}"
 
 
 def _show_sharing(shared: SharedLesions | None, command: str, *, is_registered: bool = True) -> None:
-    """Say whether the splits share lesions, and how to make a split that does not."""
+    """Prints whether the splits share lesions, and how to make a split that does not."""
     out = console()
     if shared is None:
-        out.print("lesions shared between splits: unknown, no lesions CSV lies beside the file")
+        out.print("lesions shared between splits: unknown, there is no lesions CSV beside the file")
     elif shared.lesions == 0:
         out.print("lesions shared between splits: none")
     else:

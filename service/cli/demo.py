@@ -1,4 +1,4 @@
-"""One demonstration from images to predictions, over HTTP like everyone else, that leaves nothing running."""
+"""A demonstration from images to predictions: it uses the HTTP API, and stops everything that it started."""
 
 import io
 import socket
@@ -23,7 +23,7 @@ from models_store.datasets.sources import is_builtin, resolve
 from models_store.settings import Settings
 from service.cli.datasets import register_file
 from service.cli.progress import follow
-from service.cli.results import how_it_failed, result_lines
+from service.cli.results import failure_message, result_lines
 from service.embedded.processes import ParentWatch
 from service.embedded.stack import Stack, StackFailed, embedded_stack, settings_under
 
@@ -37,11 +37,11 @@ class DemonstrationFailed(StackFailed):
 
 @dataclass(frozen=True)
 class Images:
-    """What the demonstration trains on: the data set's name, its file here, and how to call it to a person."""
+    """What the demonstration trains on: the name of the data set, its file, and its description in the output."""
 
     dataset: str
     path: Path
-    called: str
+    description: str
 
 
 def demonstrate(data: Path | None, var: Path, out: Console, parent: ParentWatch) -> None:
@@ -51,15 +51,17 @@ def demonstrate(data: Path | None, var: Path, out: Console, parent: ParentWatch)
     """
     settings = settings_under(var).model_copy(update={"port": 0, "host": "127.0.0.1", "auth": "off"})
     chosen = _chosen(data, settings)
-    out.print(f"[bold]DermaTriage demonstration on {escape(chosen.called)}.[/bold]", soft_wrap=True)
+    out.print(f"[bold]DermaTriage demonstration on {escape(chosen.description)}.[/bold]", soft_wrap=True)
     out.print(f"{DISCLAIMER}\nDatabase, models and logs: {escape(str(var.resolve()))}", soft_wrap=True)
     with embedded_stack(settings, var, out.print, fresh=True) as stack, Client(stack.url) as client:
         if data is not None:
             register_file(data, chosen.dataset, stack.settings)
         _experiment(client, chosen, stack, out, parent)
         _show_predictions(client, chosen.path, out)
-        _show_the_way_on(stack, var, out)
-    out.print(f"[bold]Done. Everything above was trained and tested on {escape(chosen.called)}.[/bold]", soft_wrap=True)
+        _show_next_steps(stack, var, out)
+    out.print(
+        f"[bold]Done. Everything above was trained and tested on {escape(chosen.description)}.[/bold]", soft_wrap=True
+    )
 
 
 def _chosen(data: Path | None, settings: Settings) -> Images:
@@ -80,7 +82,7 @@ def dataset_name(path: Path) -> str:
 
 
 def _official(settings: Settings) -> Path | None:
-    """The official file, if it is on this machine or its server answers at once."""
+    """The official file, if it is on this machine or its server can be reached."""
     cached = (settings.data_root / f"{OFFICIAL}.npz", Path.home() / ".medmnist" / f"{OFFICIAL}.npz")
     if not any(path.exists() for path in cached) and not _reachable(official_file(OFFICIAL).url):
         return None
@@ -88,7 +90,7 @@ def _official(settings: Settings) -> Path | None:
         return _resolved(OFFICIAL, settings)
     except DatasetError:
         if any(path.exists() for path in cached):
-            raise  # a damaged file is for its owner to know about, not to be passed over in silence
+            raise  # a damaged file is an error, not a reason to use another data set
         return None
 
 
@@ -110,7 +112,7 @@ def _experiment(client: Client, chosen: Images, stack: Stack, out: Console, pare
     out.print(f"Submitted {submitted.id}: screening, fine-tuning, and one final test.")
     experiment = follow(client, submitted.id, out, _both(stack.check, parent.check))
     if experiment.result is None:
-        why = how_it_failed(experiment) or "it gives no reason"
+        why = failure_message(experiment) or "no reason was recorded"
         raise DemonstrationFailed(f"the experiment {experiment.status}: {why}; the logs are in {stack.logs}")
     out.print("\n".join(["", *result_lines(experiment.result, chosen.dataset), ""]), soft_wrap=True)
 
@@ -148,9 +150,9 @@ def _png(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _show_the_way_on(stack: Stack, var: Path, out: Console) -> None:
+def _show_next_steps(stack: Stack, var: Path, out: Console) -> None:
     out.print(
-        f"\nIt answered at {stack.url}/ and stops now. To keep what was just trained running:\n"
+        f"\nThe service at {stack.url}/ stops now. To start it again with the model that was just trained:\n"
         f"  .venv/bin/dermatriage up --var {var}\n"
         "and then, in another terminal:\n"
         "  .venv/bin/dermatriage predict lesion.png\n"

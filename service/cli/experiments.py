@@ -18,9 +18,9 @@ from service.cli.output import (
     AsJson,
     Finished,
     Limit,
-    Sure,
     Url,
-    again,
+    Yes,
+    command_line,
     confirm,
     connected,
     console,
@@ -29,12 +29,20 @@ from service.cli.output import (
     show_table,
 )
 from service.cli.progress import follow
-from service.cli.results import LISTED, experiment_lines, how_it_failed, listed, result_lines, trial_columns, trial_rows
+from service.cli.results import (
+    EXPERIMENT_COLUMNS,
+    experiment_lines,
+    experiment_row,
+    failure_message,
+    result_lines,
+    trial_columns,
+    trial_rows,
+)
 
 ExperimentId = Annotated[
     str, typer.Argument(metavar="ID", help=f"Id of the experiment. {HELP}", autocompletion=experiment_ids)
 ]
-OfStatus = Annotated[Status | None, typer.Option(help="Only those.")]
+OfStatus = Annotated[Status | None, typer.Option(help="Only experiments with this status.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the experiment to its end.")]
 
 
@@ -48,13 +56,13 @@ def experiments(
     with connected(url) as client:
         found = client.experiments(status=status, page_size=min(limit, 200))
         newest = list(islice(found, limit))
-        first = again(client, "submit --preset demo --dataset synthetic --watch")
+        first = command_line(client, "submit --preset demo --dataset synthetic --watch")
     if as_json:
         show_json(newest)
     elif newest:
-        show_table(LISTED, map(listed, newest))
+        show_table(EXPERIMENT_COLUMNS, map(experiment_row, newest))
     else:
-        notes().print(f"There is none. Submit one: {first}", soft_wrap=True)
+        notes().print(f"There are no experiments. Submit one: {first}", soft_wrap=True)
 
 
 def show(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
@@ -83,13 +91,13 @@ def watch(
     with connected(url) as client:
         experiment = experiment_id(client, experiment)
         if events:
-            _tell_events(client, experiment)
+            _print_events(client, experiment)
         else:
             follow_to_the_end(client, experiment, as_json)
 
 
 def cancel(experiment: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
-    """Cancel an experiment: what waits at once, what runs as soon as it has stopped."""
+    """Cancel an experiment: queued trials at once, running ones as soon as they have stopped."""
     with connected(url) as client:
         cancelled = client.cancel(experiment_id(client, experiment))
     if as_json:
@@ -113,11 +121,11 @@ def retry(
         elif as_json:
             show_json(retried)
         else:
-            follow_it = again(client, f"watch {experiment}")
+            follow_it = command_line(client, f"watch {experiment}")
             console().print(f"{experiment} is {retried.status}. Follow it: {follow_it}", soft_wrap=True)
 
 
-def delete(experiment: ExperimentId, yes: Sure = False, url: Url = None) -> None:
+def delete(experiment: ExperimentId, yes: Yes = False, url: Url = None) -> None:
     """Delete an ended experiment with its model, curves, logs and checkpoints."""
     with connected(url) as client:
         experiment = experiment_id(client, experiment)
@@ -146,8 +154,8 @@ def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None
         experiment = follow(client, experiment_id, notes() if as_json else console())
     except KeyboardInterrupt:
         notes().print(
-            f"The experiment goes on. Follow it again: {again(client, f'watch {experiment_id}')}; "
-            f"stop it: {again(client, f'cancel {experiment_id}')}",
+            f"The experiment continues. Follow it again: {command_line(client, f'watch {experiment_id}')}; "
+            f"stop it: {command_line(client, f'cancel {experiment_id}')}",
             soft_wrap=True,
         )
         raise Finished(INTERRUPTED) from None
@@ -157,11 +165,11 @@ def follow_to_the_end(client: Client, experiment_id: str, as_json: bool) -> None
         lines = result_lines(experiment.result, experiment.spec["dataset"])
         console().print(escape("\n".join(lines)), soft_wrap=True)
     if experiment.status != "succeeded":
-        notes().print(escape(f"{experiment_id} {experiment.status}. {how_it_failed(experiment)}".strip()))
+        notes().print(escape(f"{experiment_id} {experiment.status}. {failure_message(experiment)}".strip()))
         raise Finished(1)
 
 
-def _tell_events(client: Client, experiment_id: str) -> None:
+def _print_events(client: Client, experiment_id: str) -> None:
     status = client.experiment(experiment_id).status
     for event in client.watch(experiment_id):
         line = {"number": event.number, "kind": event.kind, **event.data}

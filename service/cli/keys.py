@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Id or prefix of the key.")]
-Days = Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires; without, never.")]
+Days = Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires; by default it never does.")]
 SHOWN_ONCE = "This is the only time the key is shown."
 
 
@@ -34,12 +34,12 @@ def create(
     create_database: Create = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and show it, this once."""
+    """Make a key and show it once."""
     expires = None if days is None else timedelta(days=days)
     with _database(var, create_database) as database, database.write() as session:
         key, text = keys.create(session, name, scope, expires)  # type: ignore[arg-type]
         shown = _shown(key)
-    _tell_secret(shown, text, as_json)
+    _show_secret(shown, text, as_json)
 
 
 @app.command("list")
@@ -57,15 +57,15 @@ def list_keys(var: Var = None, as_json: AsJson = False) -> None:
 @app.command()
 def rotate(
     key: Key,
-    overlap_hours: Annotated[float, typer.Option(min=0, help="Hours that the old key goes on to work.")] = 24,
+    overlap_hours: Annotated[float, typer.Option(min=0, help="Hours for which the old key still works.")] = 24,
     var: Var = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key with the same name, scopes and life span, and end the old one soon."""
+    """Make a key with the same name, scopes and lifetime; the old one works until the overlap has passed."""
     with _database(var) as database, database.write() as session:
         fresh, text = keys.rotate(session, key, timedelta(hours=overlap_hours))
         shown = _shown(fresh)
-    _tell_secret(shown, text, as_json)
+    _show_secret(shown, text, as_json)
 
 
 @app.command()
@@ -76,7 +76,7 @@ def revoke(key: Key, var: Var = None, as_json: AsJson = False) -> None:
     if as_json:
         show_json(shown)
     else:
-        console().print(f"{shown['prefix']} ({shown['name']}) is revoked; servers know within two seconds.")
+        console().print(f"{shown['prefix']} ({shown['name']}) is revoked; servers refuse it within two seconds.")
 
 
 @contextmanager
@@ -91,18 +91,18 @@ def _database(var: Path | None, create: bool | None = None) -> Iterator[Database
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
-    told: dict[str, datetime | None] = {name: getattr(key, name) for name in moments}
+    columns = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    times: dict[str, datetime | None] = {name: getattr(key, name) for name in columns}
     return {
         "id": key.id,
         "prefix": key.prefix,
         "name": key.name,
         "scopes": key.scopes,
-        **{name: None if moment is None else moment.isoformat() for name, moment in told.items()},
+        **{name: None if moment is None else moment.isoformat() for name, moment in times.items()},
     }
 
 
-def _tell_secret(shown: dict[str, Any], text: str, as_json: bool) -> None:
+def _show_secret(shown: dict[str, Any], text: str, as_json: bool) -> None:
     if as_json:
         show_json({**shown, "key": text})
         return

@@ -20,9 +20,9 @@ from service.cli.output import (
     BadInput,
     Finished,
     Limit,
-    Sure,
     Url,
-    again,
+    Yes,
+    command_line,
     confirm,
     connected,
     console,
@@ -32,7 +32,7 @@ from service.cli.output import (
     show_table,
 )
 
-LISTED = ("version", "", "recall", "specificity", "winner", "experiment", "seed", "data set", "created")
+COLUMNS = ("version", "", "recall", "specificity", "winner", "experiment", "seed", "data set", "created")
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 Version = Annotated[str, typer.Argument(help=f"Version of the model. {HELP}", autocompletion=versions)]
 
@@ -45,31 +45,31 @@ def models(
     """List model versions, newest first."""
     with connected(url) as client:
         newest = list(islice(client.models(page_size=min(limit, 200)), limit))
-        first = again(client, "submit --preset demo --dataset synthetic --watch")
+        first = command_line(client, "submit --preset demo --dataset synthetic --watch")
     if as_json:
         show_json(newest)
     elif newest:
-        show_table(LISTED, map(_row, newest))
-        notes().print("* the champion, which answers predictions; figures of the test set")
+        show_table(COLUMNS, map(_row, newest))
+        notes().print("* the champion, which serves predictions; figures are those of the test set")
     else:
-        notes().print(f"There is none. Train one: {first}", soft_wrap=True)
+        notes().print(f"There are no models. Train one: {first}", soft_wrap=True)
 
 
 def promote(version: Version, reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
-    """Make a model the champion, which answers every prediction."""
+    """Make a model the champion, which serves every prediction."""
     with connected(url) as client:
         version = model_version(client, version)
-        # The move is refused if someone else moves the champion between these two requests.
-        _show_move(client.promote(version, reason, if_match=client.model(version).etag), as_json)
+        # The server refuses the promotion if the champion changes between these two requests.
+        _show_promotion(client.promote(version, reason, if_match=client.model(version).etag), as_json)
 
 
 def rollback(reason: Reason, url: Url = None, as_json: AsJson = False) -> None:
     """Make the champion's predecessor champion again."""
     with connected(url) as client:
-        _show_move(client.roll_back(reason), as_json)
+        _show_promotion(client.roll_back(reason), as_json)
 
 
-def delete_model(version: Version, yes: Sure = False, url: Url = None) -> None:
+def delete_model(version: Version, yes: Yes = False, url: Url = None) -> None:
     """Delete a model with its bundle, unless it is the champion."""
     with connected(url) as client:
         version = model_version(client, version)
@@ -89,7 +89,7 @@ def bundle(
     output: Annotated[Path | None, typer.Option(help="File to write; default VERSION.zip.")] = None,
     url: Url = None,
 ) -> None:
-    """Save everything a model consists of as a zip, once its checksums are right."""
+    """Save all files of a model as a zip, after checking their checksums."""
     with connected(url) as client:
         version = model_version(client, version)
         try:
@@ -128,11 +128,11 @@ def _row(model: ModelRead) -> tuple[str, ...]:
     )
 
 
-def _show_move(move: PromotionRead, as_json: bool) -> None:
+def _show_promotion(step: PromotionRead, as_json: bool) -> None:
     if as_json:
-        show_json(move)
+        show_json(step)
     else:
-        console().print(f"{move.version} is the champion now (before: {move.previous or 'none'}).", soft_wrap=True)
+        console().print(f"{step.version} is the champion now (before: {step.previous or 'none'}).", soft_wrap=True)
 
 
 def _names(known: Catalog) -> Iterator[tuple[str, str, str]]:
@@ -144,7 +144,7 @@ def _names(known: Catalog) -> Iterator[tuple[str, str, str]]:
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle as a zip, or its folder.")]
 Key = Annotated[
-    Path | None, typer.Option(help="PEM file of the trusted public keys; without, no signature is checked.")
+    Path | None, typer.Option(help="PEM file of the trusted public keys; without it, no signature is checked.")
 ]
 
 
@@ -165,13 +165,13 @@ def verify(bundle: Bundle, key: Key = None) -> None:
     if signer is None:
         console().print("It is not signed.")
     elif key is None:
-        console().print(f"It says that the key {signer} signed it; --key checks that.")
+        console().print(f"Its signature names the key {signer}; --key checks that.")
     else:
         console().print(f"Signed by the key {signer}.")
 
 
 def _opened(bundle: Path) -> Path | zipfile.Path:
-    """The folder in which the manifest lies. Raises `OSError` or `BadZipFile`."""
+    """The folder of the manifest. Raises `OSError` or `BadZipFile`."""
     if bundle.is_dir():
         return bundle
     archive = zipfile.ZipFile(bundle)

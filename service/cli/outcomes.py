@@ -13,7 +13,7 @@ from dermatriage_client import Client, Refused
 from dermatriage_client.schemas import Label, OutcomeRead, Verification
 from service.cli.output import AsJson, BadInput, Finished, Url, connected, console, notes, show_json, show_table
 
-NEEDED = ("prediction_id", "outcome", "verified_by", "verified_at")
+REQUIRED = ("prediction_id", "outcome", "verified_by", "verified_at")
 Row = tuple[str, Verification]
 Correct = Annotated[bool, typer.Option("--correct", help="Replace another outcome; the history keeps it.")]
 
@@ -40,7 +40,7 @@ def outcome(
 
 
 def outcomes(
-    file: Annotated[Path, typer.Argument(help=f"CSV file with the columns {', '.join(NEEDED)} and perhaps note.")],
+    file: Annotated[Path, typer.Argument(help=f"CSV file with the columns {', '.join(REQUIRED)}; note is optional.")],
     correct: Correct = False,
     url: Url = None,
 ) -> None:
@@ -77,7 +77,7 @@ def _rows(file: Path) -> Iterator[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read: {error}") from error
     table = csv.DictReader(text.splitlines())
-    missing = [name for name in NEEDED if name not in (table.fieldnames or ())]
+    missing = [name for name in REQUIRED if name not in (table.fieldnames or ())]
     if missing:
         raise BadInput(f"{file} lacks the columns {', '.join(missing)}; its first line has to name its columns")
     for values in table:
@@ -88,7 +88,7 @@ def _rows(file: Path) -> Iterator[Row]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    """A moment without a zone is one of this machine, and a date is its first moment. Raises `BadInput`."""
+    """A time without a zone is local time, and a date is its midnight. Raises `BadInput`."""
     try:
         at = values["verified_at"]
         at = (at if isinstance(at, datetime) else datetime.fromisoformat(at or "")).astimezone()

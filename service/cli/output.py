@@ -1,4 +1,4 @@
-"""What every verb shares: where it prints, its options, and the error of a person's input."""
+"""What all commands share: output, options, errors and exit codes."""
 
 import json
 import os
@@ -21,19 +21,19 @@ from models_store.settings import Settings
 URL = "DERMATRIAGE_URL"
 Url = Annotated[str | None, typer.Option("--url", envvar=URL, help="Address of the server.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Limit = Annotated[int, typer.Option(min=1, help="Most that are listed.")]
-Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Limit = Annotated[int, typer.Option(min=1, help="Maximum number to list.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 INTERRUPTED = 130
 KEY = "DERMATRIAGE_API_KEY"
-# Enough for a server that restarts a process; a person who forgot to start one waits for half a second. Watching an
-# experiment continues after a whole machine has restarted.
+# Two retries are enough for the restart of a server process, and report a server that is not running within half a
+# second. Watching an experiment continues after the restart of a whole machine.
 RETRIES = Retries(most=2, patience_seconds=120)
 
 
 class BadInput(ValueError):
-    """What was given on the command line cannot be used; the message says why and what would do."""
+    """The input cannot be used; the message names the cause and the remedy."""
 
 
 class Finished(Exception):
@@ -48,9 +48,9 @@ def is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
-def confirm(question: str, sure: bool) -> None:
-    """Raises `BadInput` where nobody can be asked, and `Finished` if the answer is no."""
-    if sure:
+def confirm(question: str, confirmed: bool) -> None:
+    """Raises `BadInput` without a terminal, and `Finished` if the answer is no."""
+    if confirmed:
         return
     if not is_interactive():
         raise BadInput("there is no terminal to ask for confirmation; add --yes")
@@ -64,7 +64,7 @@ def console() -> Console:
 
 
 def notes() -> Console:
-    """For what is said beside the result, so that standard output holds the result alone."""
+    """Standard error, for everything except the result, which is alone on standard output."""
     return Console(stderr=True, highlight=False)
 
 
@@ -89,8 +89,8 @@ def connected(url: str | None, retries: Retries = RETRIES, timeout_seconds: floa
     return Client(url or _own_url(), key=os.environ.get(KEY), retries=retries, timeout_seconds=timeout_seconds)
 
 
-def again(client: Client, command: str) -> str:
-    """`dermatriage COMMAND` as it reaches the same server from the same terminal."""
+def command_line(client: Client, command: str) -> str:
+    """`dermatriage COMMAND`, with `--url` if the same terminal needs it to reach the same server."""
     default = os.environ.get(URL) or _own_url()
     return f"dermatriage {command}{'' if client.url == default.rstrip('/') else f' --url {client.url}'}"
 
@@ -112,11 +112,11 @@ def figure(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """In this machine's time: to the minute this year, to the day before."""
+    """In local time: day and minute in this year, the date alone in earlier years."""
     if value is None:
         return ""
-    there = value.astimezone()
-    return there.strftime("%d %b %H:%M" if there.year == datetime.now().astimezone().year else "%Y-%m-%d")
+    local = value.astimezone()
+    return local.strftime("%d %b %H:%M" if local.year == datetime.now().astimezone().year else "%Y-%m-%d")
 
 
 FAILED, UNUSABLE, UNREACHABLE, NO_KEY = 1, 2, 3, 4
@@ -124,12 +124,12 @@ HOW_TO_START = "Start it with `make up`, or name a running one with --url or DER
 HOW_TO_GET_A_KEY = (
     "Make one where the server runs: dermatriage keys create NAME --scope read --scope predict --scope submit\n"
     "(and --var FOLDER, if `dermatriage up --var FOLDER` runs it).\n"
-    f"Then say here: export {KEY}=dt_…"
+    f"Then run here: export {KEY}=dt_…"
 )
 
 
-def ending(error: Exception) -> tuple[int, str]:
-    """Exit code and message. Raises the error again if nobody foresaw it."""
+def exit_code_and_message(error: Exception) -> tuple[int, str]:
+    """Raises an unexpected error again."""
     if isinstance(error, ServerUnreachable):
         return UNREACHABLE, f"{error}\n{HOW_TO_START}"
     if isinstance(error, Refused):
@@ -140,10 +140,10 @@ def ending(error: Exception) -> tuple[int, str]:
         return UNUSABLE, str(error)
     if isinstance(error, OSError):
         return FAILED, f"{error}; check that the folder exists, may be written and has room"
-    return _of_this_machine(error)
+    return _local_failure(error)
 
 
-def _of_this_machine(error: Exception) -> tuple[int, str]:
+def _local_failure(error: Exception) -> tuple[int, str]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from service.embedded.probes import PortTaken
@@ -158,8 +158,8 @@ def _of_this_machine(error: Exception) -> tuple[int, str]:
 
 def _refused(error: Refused) -> tuple[int, str]:
     if error.status == 401:
-        had = f"the key in {KEY} is not in use" if os.environ.get(KEY) else f"{KEY} holds none"
-        return NO_KEY, f"this server asks for an API key, and {had}.\n{HOW_TO_GET_A_KEY}"
+        found = f"the key in {KEY} is not valid" if os.environ.get(KEY) else f"{KEY} is not set"
+        return NO_KEY, f"this server requires an API key, and {found}.\n{HOW_TO_GET_A_KEY}"
     if error.status == 403:
         return NO_KEY, str(error)
     findings = [

@@ -1,4 +1,4 @@
-"""Judge images: files, folders, patterns and zips, however many."""
+"""Classify images: any number of files, folders, patterns and zips."""
 
 import csv
 import glob
@@ -21,26 +21,26 @@ from service.cli.output import AsJson, BadInput, Finished, Limit, Url, connected
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
 COLUMNS = ("file", "label", "probability_malignant", "threshold", "model_version", "warnings", "error")
 RECORDED = ("id", "label", "probability", "threshold", "model", "warnings", "answered")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 Answer = dict[str, Any]
 Images = Annotated[
     list[str], typer.Argument(metavar="IMAGE…", help="Image files, folders of them, patterns in quotes, or zips.")
 ]
-Since = Annotated[datetime | None, typer.Option(help="Only those answered then or later, in this machine's time.")]
-Until = Annotated[datetime | None, typer.Option(help="Only those answered before.")]
-OfModel = Annotated[str | None, typer.Option(help="Only those of this version.", autocompletion=versions)]
-OfLabel = Annotated[Label | None, typer.Option(help="Only those.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line of CSV an image.")]
+Since = Annotated[datetime | None, typer.Option(help="Only predictions made then or later, in local time.")]
+Until = Annotated[datetime | None, typer.Option(help="Only predictions made before then.")]
+OfModel = Annotated[str | None, typer.Option(help="Only predictions of this version.", autocompletion=versions)]
+OfLabel = Annotated[Label | None, typer.Option(help="Only predictions with this label.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print one line of CSV per image.")]
 
 
 def predict(images: Images, url: Url = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Judge images with the champion; exit code 2 if any cannot be judged."""
+    """Classify images with the champion; exit code 2 if any cannot be classified."""
     if as_json and as_csv:
         raise BadInput("give --json or --csv, not both")
     files = [file for image in images for file in _files(image)]
     with connected(url) as client:
         out = notes()
-        shown = track(_answers(client, files), "Judging", len(files), console=out, disable=not out.is_terminal)
+        shown = track(_answers(client, files), "Classifying", len(files), console=out, disable=not out.is_terminal)
         answers = list(shown)
     if as_json:
         show_json(answers)
@@ -70,7 +70,7 @@ def predictions(
     elif newest:
         show_table(RECORDED, map(_recorded, newest))
     else:
-        notes().print("There is none.")
+        notes().print("There are no predictions.")
 
 
 def _recorded(prediction: PredictionRead) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def _recorded(prediction: PredictionRead) -> tuple[str, ...]:
 
 
 def _files(named: str) -> list[Path]:
-    """What an argument stands for: a file, the images below a folder, those that fit a pattern. Raises `BadInput`."""
+    """The files of an argument: a file, the images below a folder, or the matches of a pattern. Raises `BadInput`."""
     path = Path(named)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
@@ -92,7 +92,7 @@ def _files(named: str) -> list[Path]:
 
 
 def _answers(client: Client, files: Iterable[Path]) -> Iterator[Answer]:
-    """One answer an image, in order; those of a zip are called by their names in it."""
+    """One answer per image, in order; an image in a zip is named by the zip and its path in it."""
     for is_zip, group in groupby(files, lambda file: file.suffix.lower() == ".zip"):
         if is_zip:
             for archive in group:
@@ -112,7 +112,7 @@ def _answer(file: str, line: BatchLine) -> Answer:
 
 
 def _show(answers: list[Answer]) -> None:
-    """A table with the codes of the warnings; what each code means is said once, beside it."""
+    """Prints a table with the codes of the warnings, and on standard error the meaning of each code once."""
     show_table(("image", "label", "probability", "threshold", "warnings"), map(_row, answers))
     _show_diagnoses([answer for answer in answers if answer.get("diagnoses")])
     meanings = {each["code"]: each["message"] for answer in answers for each in answer.get("warnings", ())}
@@ -146,7 +146,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
 
 
 def _show_csv(answers: list[Answer]) -> None:
-    """Where a model predicts diagnoses, each has a column behind the others."""
+    """If the model predicts diagnoses, each has a column after the others."""
     columns = dict.fromkeys((*COLUMNS, *chain.from_iterable(map(_by_diagnosis, answers))))
     table = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", restval="", lineterminator="\n")
     table.writeheader()
@@ -156,8 +156,8 @@ def _show_csv(answers: list[Answer]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would compute gets an apostrophe in front, which it hides (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Puts an apostrophe, which spreadsheets hide, before text that is a formula to them (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
 
 
 def _codes(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""An experiment as it runs: one bar a trial, with recall, specificity and AUC of its last epoch and the time left."""
+"""Shows a running experiment: one bar per trial, with recall, specificity and AUC of its last epoch and time left."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +18,12 @@ from dermatriage_client.schemas import EpochRead, ExperimentRead, TrialRead
 from service.cli.results import waiting_line
 
 CHECK_SECONDS = 0.5
-# A server that is restarted, also by a whole machine, is waited for; the experiment goes on without it.
-AWAY_SECONDS = 120.0
+# Enough for the restart of the server or its machine; the experiment continues meanwhile.
+MAX_OUTAGE_SECONDS = 120.0
 RECENT_EPOCHS = 5
 SHOWN = (("recall", "val_recall"), ("specificity", "val_specificity"), ("AUC", "val_auc"))
 PHASES = {0: "waiting", 1: "phase 1 of 3, screening", 2: "phase 2 of 3, fine-tuning", 3: "phase 3 of 3, final test"}
-Arrived = Event | Exception | None
+Received = Event | Exception | None
 
 
 def follow(
@@ -32,42 +32,42 @@ def follow(
     """Shows the experiment until it has ended, and returns it. `check` is called twice a second and may raise."""
     followed = FollowedExperiment(client, experiment_id)
     followed.read()
-    arriving = _events(client, experiment_id)
+    received = _events(client, experiment_id)
     with _display(console) as display:
         while True:
             check()
-            followed.take(_arrived(arriving))
+            followed.update(_receive(received))
             followed.refresh()
-            if followed.is_whole:
+            if followed.is_complete:
                 display.show(followed.experiment, followed.trials)
-            if followed.over and not followed.outdated:
+            if followed.ended and not followed.outdated:
                 return followed.experiment
 
 
-def _events(client: Client, experiment_id: str) -> SimpleQueue[Arrived]:
+def _events(client: Client, experiment_id: str) -> SimpleQueue[Received]:
     """The events as a thread receives them; after the last one None, or the error that ended them."""
-    arriving: SimpleQueue[Arrived] = SimpleQueue()
+    received: SimpleQueue[Received] = SimpleQueue()
 
     def receive() -> None:
         try:
             for event in client.watch(experiment_id):
-                arriving.put(event)
-            arriving.put(None)
+                received.put(event)
+            received.put(None)
         except Exception as error:
-            arriving.put(error)
+            received.put(error)
 
     Thread(target=receive, name="events", daemon=True).start()
-    return arriving
+    return received
 
 
-def _arrived(arriving: SimpleQueue[Arrived]) -> list[Arrived]:
-    """Everything that has arrived; waits for the first for as long as `check` may wait."""
-    arrived: list[Arrived] = []
+def _receive(received: SimpleQueue[Received]) -> list[Received]:
+    """Everything that has arrived; waits at most `CHECK_SECONDS` for the first item."""
+    items: list[Received] = []
     with suppress(Empty):
-        arrived.append(arriving.get(timeout=CHECK_SECONDS))
+        items.append(received.get(timeout=CHECK_SECONDS))
         while True:
-            arrived.append(arriving.get_nowait())
-    return arrived
+            items.append(received.get_nowait())
+    return items
 
 
 @dataclass
@@ -79,7 +79,7 @@ class FollowedExperiment:
 
     client: Client
     experiment_id: str
-    over: bool = False
+    ended: bool = False
     outdated: bool = False
     _epochs: dict[str, list[EpochRead]] = field(default_factory=dict)
     _most_epochs: dict[str, int] = field(default_factory=dict)
@@ -89,34 +89,34 @@ class FollowedExperiment:
         """Reads the experiment before its trials, so that the last read misses none."""
         self._experiment = self.client.experiment(self.experiment_id)
         self._trials = self.client.trials(self.experiment_id, epochs=False)
-        self._answered, self.outdated = time.monotonic(), False
+        self._read_at, self.outdated = time.monotonic(), False
 
     def refresh(self) -> None:
-        """Reads again if events made that necessary; a server that is away is asked again later."""
+        """Reads again if an event made that necessary. Raises `ServerUnreachable` after `MAX_OUTAGE_SECONDS`."""
         try:
             if self.outdated:
                 self.read()
         except ServerUnreachable:
-            if time.monotonic() - self._answered > AWAY_SECONDS:
+            if time.monotonic() - self._read_at > MAX_OUTAGE_SECONDS:
                 raise
 
-    def take(self, arrived: Iterable[Arrived]) -> None:
-        for each in arrived:
+    def update(self, items: Iterable[Received]) -> None:
+        for each in items:
             if isinstance(each, Exception):
                 raise each
             if each is None:
-                self.over = self.outdated = True
+                self.ended = self.outdated = True
             else:
-                self._take_event(each)
+                self._add_event(each)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every epoch that the trials have had has arrived; until then a later state would come before it."""
-        return self.over or all(trial.epochs_done <= self._most_epochs.get(trial.id, 0) for trial in self._trials)
+    def is_complete(self) -> bool:
+        """Whether the events of all epochs so far have arrived; before that, lines would be printed out of order."""
+        return self.ended or all(trial.epochs_done <= self._most_epochs.get(trial.id, 0) for trial in self._trials)
 
     @property
     def experiment(self) -> ExperimentRead:
-        """As last read, its progress by the epochs since."""
+        """The experiment as last read, with the progress of the epochs since then."""
         spec, trials = self._experiment.spec, self.trials
         planned = len(spec["architectures"]) * len(spec["class_weights"]) + len(spec["strategies"]) + 1
         done = sum(1.0 if trial.finished_at else trial.epochs_done / spec["epochs"] for trial in trials)
@@ -132,16 +132,16 @@ class FollowedExperiment:
         done = epochs[-1].number if epochs else trial.epochs_done
         return trial.model_copy(update={"epochs": epochs, "epochs_done": done})
 
-    def _take_event(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         trial_id = event.data.get("trial_id", "")
         if event.kind == "epoch":
-            self._take_epoch(trial_id, event)
+            self._add_epoch(trial_id, event)
         else:
             self.outdated = True
         self._event_at[trial_id] = event.at
 
-    def _take_epoch(self, trial_id: str, event: Event) -> None:
-        """An attempt that starts again repeats numbers: later epochs of the attempt before it are void."""
+    def _add_epoch(self, trial_id: str, event: Event) -> None:
+        """A new attempt repeats epoch numbers, so later epochs of the previous attempt are removed."""
         seconds = (event.at - self._event_at.get(trial_id, event.at)).total_seconds()
         epoch = EpochRead.model_validate({**event.data, "seconds": seconds, "created_at": event.at})
         before = [known for known in self._epochs.get(trial_id, ()) if known.number < epoch.number]
@@ -154,10 +154,10 @@ def epoch_figures(metrics: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {metrics[key]:.3f}" for name, key in SHOWN if isinstance(metrics.get(key), float))
 
 
-def seconds_left(epochs: list[EpochRead], most: int) -> float:
-    """At the pace of the last epochs, to the last one; a trial that stops early takes less."""
+def seconds_left(epochs: list[EpochRead], max_epochs: int) -> float:
+    """Until the last epoch at the pace of the recent ones; a trial that stops early takes less."""
     recent = [epoch.seconds for epoch in epochs[-RECENT_EPOCHS:]]
-    return (most - len(epochs)) * sum(recent) / len(recent) if recent else 0.0
+    return (max_epochs - len(epochs)) * sum(recent) / len(recent) if recent else 0.0
 
 
 @dataclass
@@ -168,7 +168,7 @@ class Bars:
     bars: dict[str, TaskID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # In a narrow terminal the figures wrap, and nothing else gives way.
+        # In a narrow terminal only the figures wrap.
         self.progress = Progress(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
@@ -214,10 +214,10 @@ class Bars:
 
 @dataclass
 class Lines:
-    """One line an epoch and one a finished trial, for a log file or a pipe."""
+    """One line per epoch and per finished trial, for a log file or a pipe."""
 
     console: Console
-    said: set[tuple[str, object]] = field(default_factory=set)
+    printed: set[tuple[str, object]] = field(default_factory=set)
 
     def __enter__(self) -> "Lines":
         return self
@@ -226,23 +226,23 @@ class Lines:
         pass
 
     def show(self, experiment: ExperimentRead, trials: list[TrialRead]) -> None:
-        """Also what happened between two looks is said in its order: a phase, then its trials."""
+        """Prints what is new since the last call, in order: each phase, then its trials."""
         for phase in range(max(experiment.phase, *(trial.phase for trial in trials), 0) + 1):
-            self._say(("experiment", phase), _phase(experiment, phase))
+            self._print_once(("experiment", phase), _phase(experiment, phase))
             for trial in trials:
                 if trial.phase == phase:
-                    self._say_trial(trial, _epochs_of(trial, experiment))
+                    self._print_trial(trial, _epochs_of(trial, experiment))
 
-    def _say_trial(self, trial: TrialRead, epochs: int) -> None:
+    def _print_trial(self, trial: TrialRead, epochs: int) -> None:
         for epoch in trial.epochs or ():
             figures = epoch_figures(epoch.metrics)
-            self._say((trial.id, epoch.number), f"  {trial.name} epoch {epoch.number}/{epochs}  {figures}")
+            self._print_once((trial.id, epoch.number), f"  {trial.name} epoch {epoch.number}/{epochs}  {figures}")
         if trial.finished_at is not None:
-            self._say((trial.id, "ended"), f"  {trial.name} {trial.status}  {_best(trial)}")
+            self._print_once((trial.id, "ended"), f"  {trial.name} {trial.status}  {_best(trial)}")
 
-    def _say(self, key: tuple[str, object], line: str) -> None:
-        if key not in self.said:
-            self.said.add(key)
+    def _print_once(self, key: tuple[str, object], line: str) -> None:
+        if key not in self.printed:
+            self.printed.add(key)
             self.console.print(line.rstrip(), soft_wrap=True, markup=False)
 
 

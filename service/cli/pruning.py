@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from service.cli.output import AsJson, Sure, Url, confirm, connected, console, show_json
+from service.cli.output import AsJson, Url, Yes, confirm, connected, console, show_json
 
 
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count and remove nothing.")] = False,
-    yes: Sure = False,
+    yes: Yes = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

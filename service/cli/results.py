@@ -9,12 +9,12 @@ from models_store.wording import new_lesions, verdict
 from service.cli.output import figure, moment
 
 RATES = ("recall", "specificity", "precision", "f1", "f2", "roc_auc", "pr_auc")
-LISTED = ("id", "name", "status", "done", "recall", "winner", "submitted", "by")
+EXPERIMENT_COLUMNS = ("id", "name", "status", "done", "recall", "winner", "submitted", "by")
 SELECTION = {"val_recall": "recall", "val_specificity": "specificity", "val_auc": "AUC"}
 
 
 def result_lines(result: ResultRead, dataset: str) -> list[str]:
-    """The test figures of a finished experiment, whether they speak for new lesions first, then recall."""
+    """The test figures of a finished experiment: first whether they hold for new lesions, then recall."""
     test, counts = result.test.model_dump(), result.test.confusion
     lines = [f"  {new_lesions(test, dataset)}"]
     lines += [f"  {name.upper() if name == 'recall' else name:12} {figure(test, name)}" for name in RATES]
@@ -24,7 +24,7 @@ def result_lines(result: ResultRead, dataset: str) -> list[str]:
     return [f"Test set at the threshold {result.threshold:.4f}, winner {result.winner}:", *lines]
 
 
-def listed(experiment: ExperimentRead) -> tuple[str, ...]:
+def experiment_row(experiment: ExperimentRead) -> tuple[str, ...]:
     """One row of a list of experiments."""
     result = experiment.result
     recall = None if result is None else result.test.recall
@@ -41,10 +41,10 @@ def listed(experiment: ExperimentRead) -> tuple[str, ...]:
 
 
 def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
-    """What it is and how it went; the figures of the test set, where it was opened."""
+    """Settings and state of the experiment, and its test figures once the test set was opened."""
     spec, by = experiment.spec, experiment.submitted_by
     yield f"{experiment.id}  {spec.get('name', '')}".rstrip()
-    yield f"  {_standing(experiment)}"
+    yield f"  {_state(experiment)}"
     yield f"  submitted {moment(experiment.created_at)}{'' if by is None else f' by {by}'}"
     yield f"  {spec['dataset']}: {', '.join(spec['architectures'])} with {', '.join(spec['class_weights'])}"
     if experiment.error is not None:
@@ -52,7 +52,7 @@ def experiment_lines(experiment: ExperimentRead) -> Iterator[str]:
     if experiment.result is not None:
         yield ""
         yield from result_lines(experiment.result, spec["dataset"])
-        yield from _promise(experiment.result)
+        yield from _guarantee_and_model(experiment.result)
 
 
 def trial_columns(ranking: Ranking) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def trial_columns(ranking: Ranking) -> tuple[str, ...]:
 
 
 def trial_rows(trials: Sequence[TrialRead], ranking: Ranking) -> Iterator[tuple[str, ...]]:
-    """A row a trial, those that can win first and the best of them at the top; of others, why they cannot."""
+    """One row per trial: by rank, then those that cannot win, with the reason."""
     places = {trial.id: place for place, trial in enumerate(ranking.order(trials), start=1)}
     for trial in sorted(trials, key=lambda trial: places.get(trial.id, len(trials) + 1)):
         metrics = trial.metrics or {}
@@ -81,11 +81,11 @@ def _figures(ranking: Ranking) -> dict[str, str]:
     return {ranking.metric: ranking.label} | {name: SELECTION[name] for name in SELECTION if name != ranking.metric}
 
 
-def how_it_failed(experiment: ExperimentRead) -> str:
+def failure_message(experiment: ExperimentRead) -> str:
     return "" if experiment.error is None else experiment.error.message
 
 
-def _promise(result: ResultRead) -> Iterator[str]:
+def _guarantee_and_model(result: ResultRead) -> Iterator[str]:
     yield f"  {result.guarantee.sentence}"
     yield f"  model        {result.model_version}"
     if result.promotion is not None:
@@ -99,7 +99,7 @@ def waiting_line(waiting: WaitingRead) -> str:
     return f"number {waiting.position} in the queue, {starts}"
 
 
-def _standing(experiment: ExperimentRead) -> str:
+def _state(experiment: ExperimentRead) -> str:
     if experiment.waiting is not None:
         return f"{experiment.status}, {waiting_line(experiment.waiting)}"
     return f"{experiment.status}, phase {experiment.phase} of 3, {experiment.progress:.0%}{_took(experiment)}"

@@ -33,7 +33,7 @@ def up(
         settings = settings.model_copy(update={"port": port})
     try:
         with interruptible(), embedded_stack(settings, var, out.print) as stack:
-            _welcome(stack, var)
+            _show_addresses(stack, var)
             while True:
                 stack.check()
                 parent.check()
@@ -57,7 +57,7 @@ def demo(
         raise Finished(INTERRUPTED) from None
 
 
-def _welcome(stack: Stack, var: Path) -> None:
+def _show_addresses(stack: Stack, var: Path) -> None:
     scopes = "--scope read --scope predict --scope submit --scope admin"
     first_key = (
         f"  .venv/bin/dermatriage keys create NAME {scopes} --var {shlex.quote(str(var))}\n"

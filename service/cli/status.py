@@ -1,4 +1,4 @@
-"""What the server is doing, and which version this is."""
+"""The state of the server, and the version."""
 
 from importlib.metadata import version as installed
 from typing import Any
@@ -8,13 +8,13 @@ import typer
 from dermatriage_client import Client
 from dermatriage_client.schemas import Status
 from service.cli.output import AsJson, Finished, Url, connected, console, show_json, show_table
-from service.cli.results import LISTED, listed
+from service.cli.results import EXPERIMENT_COLUMNS, experiment_row
 
-AT_WORK: tuple[Status, ...] = ("running", "cancelling", "queued")
+ACTIVE: tuple[Status, ...] = ("running", "cancelling", "queued")
 
 
 def status(url: Url = None, as_json: AsJson = False) -> None:
-    """Say whether the server is ready, which model answers and what runs; exit code 1 if it is not ready."""
+    """Show whether the server is ready, its model and what runs; exit code 1 if it is not ready."""
     with connected(url) as client:
         found = _found(client)
     if as_json:
@@ -26,7 +26,7 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
 
 
 def version(as_json: AsJson = False) -> None:
-    """Say which version of DermaTriage this is."""
+    """Print the version of DermaTriage."""
     number = installed("dermatriage")
     if as_json:
         show_json({"version": number})
@@ -40,7 +40,7 @@ def _found(client: Client) -> dict[str, Any]:
         "url": client.url,
         "status": readiness.status,
         "checks": readiness.checks,
-        "experiments": [each for state in AT_WORK for each in client.experiments(status=state)],
+        "experiments": [each for state in ACTIVE for each in client.experiments(status=state)],
     }
 
 
@@ -51,7 +51,7 @@ def _show(found: dict[str, Any]) -> None:
         ((name, "ok" if check.ok else "failed", check.detail) for name, check in found["checks"].items()),
     )
     if found["experiments"]:
-        console().print("\nAt work:")
-        show_table(LISTED, map(listed, found["experiments"]))
+        console().print("\nActive experiments:")
+        show_table(EXPERIMENT_COLUMNS, map(experiment_row, found["experiments"]))
     else:
-        console().print("\nNo experiment runs or waits.")
+        console().print("\nNo experiment is running or queued.")

@@ -11,7 +11,7 @@ from models_store.contract.catalog import PRESETS
 from models_store.contract.suggestions import suggestion
 from service.cli.completing import architectures, class_weights, datasets, presets, strategies
 from service.cli.experiments import Watch, follow_to_the_end
-from service.cli.output import AsJson, BadInput, Url, again, connected, console, notes, show_json
+from service.cli.output import AsJson, BadInput, Url, command_line, connected, console, notes, show_json
 
 
 def submit(
@@ -48,8 +48,8 @@ def submit(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit an experiment from a file, a preset or the server's defaults; every option replaces what those say."""
-    replaced = {
+    """Submit an experiment from a file, a preset or the server's defaults; options override its fields."""
+    overrides = {
         "dataset": dataset,
         "name": name,
         "architectures": architecture,
@@ -63,7 +63,7 @@ def submit(
         "queue": queue,
         "promote": promote,
     }
-    experiment = _experiment(spec, preset, replaced, set_ or [])
+    experiment = _experiment(spec, preset, overrides, set_ or [])
     with connected(url) as client:
         submitted = client.submit(experiment, key=key)
         if watch:
@@ -72,15 +72,15 @@ def submit(
         elif as_json:
             show_json(submitted)
         else:
-            follow_it = again(client, f"watch {submitted.id}")
+            follow_it = command_line(client, f"watch {submitted.id}")
             console().print(f"Submitted {submitted.id}.\nFollow it: {follow_it}", soft_wrap=True)
 
 
-def _experiment(spec: Path | None, preset: str | None, replaced: dict[str, Any], fields: list[str]) -> dict[str, Any]:
+def _experiment(spec: Path | None, preset: str | None, overrides: dict[str, Any], fields: list[str]) -> dict[str, Any]:
     if spec is not None and preset is not None:
         raise BadInput("give either a JSON file or --preset NAME, or neither for the defaults of the server")
     experiment = _read(spec) if spec is not None else _preset(preset) if preset is not None else {}
-    experiment |= {field: value for field, value in replaced.items() if value not in (None, [])}
+    experiment |= {field: value for field, value in overrides.items() if value not in (None, [])}
     for field in fields:
         _set(experiment, field)
     if "dataset" not in experiment:
@@ -111,7 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _set(experiment: dict[str, Any], assignment: str) -> None:
-    """`a.b=1` puts the JSON value 1, or the text itself where it is no JSON, at `b` of `a`."""
+    """`a.b=1` puts the JSON value 1, or the text itself if it is not JSON, at `b` of `a`."""
     field, equals, text = assignment.partition("=")
     *outer, last = field.split(".")
     if not equals or not last or not all(outer):

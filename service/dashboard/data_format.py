@@ -1,4 +1,4 @@
-"""The page about the files of a data set: docs/data-format.md, which the package carries along."""
+"""The page about the files of a data set: docs/data-format.md, which is part of the package."""
 
 from pathlib import Path
 
@@ -14,5 +14,5 @@ DOCUMENT = Path(__file__).with_name("data-format.md")
 
 @router.get("/data-format")
 def data_format_page(viewer: Viewing) -> HTMLResponse:
-    text = html_of(DOCUMENT.read_text(encoding="utf-8"), deeper=0)
+    text = html_of(DOCUMENT.read_text(encoding="utf-8"), heading_offset=0)
     return show("data_format.html", viewer, page="experiments", text=text)

@@ -115,8 +115,8 @@ def sections(datasets: Sequence[Choice]) -> tuple[list[Field], list[Group]]:
     for name, property in schema["properties"].items():
         if "$ref" in property:
             nested = schema["$defs"][property["$ref"].rpartition("/")[2]]
-            inner = [_field(f"{name}.{key}", of_it, schema, datasets) for key, of_it in nested["properties"].items()]
-            groups.append(Group(name, nested.get("description", ""), inner))
+            fields = [_field(f"{name}.{key}", inner, schema, datasets) for key, inner in nested["properties"].items()]
+            groups.append(Group(name, nested.get("description", ""), fields))
         else:
             plain.append(_field(name, property, schema, datasets))
     by_name = {field.name: field for field in plain}

@@ -79,7 +79,7 @@ def phases(experiment: Experiment, spec: ExperimentSpec, trials: Sequence[Trial]
     leader = next(iter(ranking.order([trial for trial in trials if trial.phase == 1])), None)
     outcomes = {
         1: f"{leader.name} leads: {ranking.figure(leader)}" if leader and experiment.phase > 1 else "",
-        2: f"{winner or _final_of(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
+        2: f"{winner or _winner_of_final_trial(trials)} wins" if experiment.phase > 2 and spec.strategies else "",
         3: "calibrated and tested" if winner else "",
     }
     planned = {1: screened, 2: tuned, 3: ["calibrate and test"]}
@@ -149,7 +149,7 @@ def _state(experiment: Experiment, spec: ExperimentSpec, number: int) -> PhaseSt
     return "active" if experiment.phase == number else "waiting"
 
 
-def _final_of(trials: Sequence[Trial]) -> str:
+def _winner_of_final_trial(trials: Sequence[Trial]) -> str:
     final = next((trial for trial in trials if trial.kind == "finalize"), None)
     return str(final.spec.get("winner", "the best")) if final else "the best"
 

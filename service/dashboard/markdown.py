@@ -1,4 +1,4 @@
-"""Markdown that a page shows inside itself: the card of a model, and documents that the package carries along."""
+"""Markdown inside a page: the card of a model, and documents of the package."""
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 LOWEST_HEADING = 6
-DEEPER = "deeper"
+HEADING_OFFSET = "heading_offset"
 
 
 class PartOfPage(RendererHTML):
-    """Puts headings below the page's own, and makes wide tables scroll, also with the keyboard."""
+    """Lowers the level of headings, and makes wide tables scroll, also with the keyboard."""
 
     def heading_open(self, tokens: Sequence[Token], index: int, _options: Any, environment: Any) -> str:
         return f"<h{_level(tokens[index].tag, environment)}>"
@@ -28,17 +28,17 @@ class PartOfPage(RendererHTML):
         return "</table></div>\n"
 
 
-def html_of(markdown: str, *, deeper: int) -> Markup:
-    """With headings so many levels deeper. Shows HTML as text, and makes no links or images."""
+def html_of(markdown: str, *, heading_offset: int) -> Markup:
+    """Adds `heading_offset` to the level of each heading, shows HTML as text, and makes no links or images."""
     parser = (
         MarkdownIt("commonmark", {"html": False}, renderer_cls=PartOfPage)
         .enable("table")
         .disable(["image", "link", "autolink"])
     )
-    environment: MutableMapping[str, Any] = {DEEPER: deeper}
+    environment: MutableMapping[str, Any] = {HEADING_OFFSET: heading_offset}
     return Markup(parser.render(markdown, environment))
 
 
 def _level(tag: str, environment: MutableMapping[str, Any]) -> int:
-    deeper: int = environment[DEEPER]
-    return min(int(tag[1]) + deeper, LOWEST_HEADING)
+    heading_offset: int = environment[HEADING_OFFSET]
+    return min(int(tag[1]) + heading_offset, LOWEST_HEADING)

@@ -111,7 +111,7 @@ def _card(model: Model, services: Services) -> tuple[Any, str | None]:
 
 def card_html(markdown: str) -> Markup:
     """Leaves out the metadata at the start."""
-    return html_of(METADATA.sub("", markdown, count=1), deeper=2)
+    return html_of(METADATA.sub("", markdown, count=1), heading_offset=2)
 
 
 def _reason(fields: Any) -> str:

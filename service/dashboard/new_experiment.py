@@ -20,7 +20,7 @@ from models_store.tables import Experiment
 from service.access.gate import KeyName
 from service.dashboard.form import Choice, Field, Group, all_fields, initial_values, mistakes, parsed, sections
 from service.dashboard.shell import PageRoute, Posted, Viewer, Viewing, show
-from service.datasets.endpoints import split_alone
+from service.datasets.endpoints import split_exclusively
 from service.datasets.evidence import require_usable
 from service.datasets.notices import notices
 from service.datasets.reading import show_datasets
@@ -41,7 +41,7 @@ def new_experiment_page(
     """`again` is the id of an experiment, whose settings fill the form in place of those of a preset."""
     fields, groups = sections(datasets(session))
     if again is not None:
-        return _again(viewer, session, fields, groups, again)
+        return _page_with_settings_of(viewer, session, fields, groups, again)
     chosen = preset if preset in PRESETS else "laptop"
     start = PRESETS[chosen]
     values = initial_values(start, all_fields(fields, groups))
@@ -50,7 +50,7 @@ def new_experiment_page(
     return _page(viewer, session, fields, groups, values, preset=chosen)
 
 
-def _again(
+def _page_with_settings_of(
     viewer: Viewer, session: Session, fields: Sequence[Field], groups: Sequence[Group], experiment_id: str
 ) -> Response:
     experiment = runs.find_experiment(session, experiment_id)
@@ -83,7 +83,7 @@ def split_dataset(viewer: Viewing, services: Services, form: Posted) -> Response
         known = {choice.value for choice in datasets(session)}
     if name not in known:
         raise DatasetUnknown(f"there is no data set {name!r}", "Load the page again and choose one from the list")
-    made, _ = split_alone(services, name, seed=0)
+    made, _ = split_exclusively(services, name, seed=0)
     with services.database.read() as session:
         fields, groups = sections(datasets(session))
         _, values = parsed(form, all_fields(fields, groups))

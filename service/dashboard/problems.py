@@ -1,4 +1,4 @@
-"""What each kind of problem means and what to do about it: where the `type` of a problem leads, also without a key."""
+"""Explains each kind of problem and its remedy at the address in the problem's `type`; no key is needed."""
 
 from fastapi import APIRouter, HTTPException, Response
 

@@ -45,7 +45,7 @@ class Slider:
     patients: int = PATIENTS
 
     @property
-    def agrees(self) -> bool:
+    def matches_record(self) -> bool:
         """Whether the scores reproduce what was recorded when the threshold was chosen."""
         recorded = self.validation.recorded
         return (recorded.recall, recorded.specificity) == (self.outcome.recall, self.outcome.specificity)
@@ -61,7 +61,7 @@ class Slider:
 
     @property
     def position(self) -> float:
-        """Of the chosen threshold on the slider, from 0 at the left to 1."""
+        """Where the chosen threshold is on the slider, from 0 at the left to 1 at the right."""
         return self.chosen_index / max(len(self.stops) - 1, 1)
 
     @property

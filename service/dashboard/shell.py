@@ -94,12 +94,12 @@ class PageRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         handlers, by_status = scope["starlette.exception_handlers"]
         unexpected = {Exception: scope["app"].exception_handlers[Exception]}
-        paged = {kind: _paged(handler) for kind, handler in (unexpected | handlers).items()}
+        paged = {kind: _page_handler(handler) for kind, handler in (unexpected | handlers).items()}
         scope["starlette.exception_handlers"] = (paged, by_status)
         await super().handle(scope, receive, send)
 
 
-def _paged(handler: Callable[[Request, Exception], Response]) -> Callable[[Request, Exception], Any]:
+def _page_handler(handler: Callable[[Request, Exception], Response]) -> Callable[[Request, Exception], Any]:
     async def answer(request: Request, error: Exception) -> Response:
         problem = handler(request, error)
         if problem.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
@@ -110,7 +110,7 @@ def _paged(handler: Callable[[Request, Exception], Response]) -> Callable[[Reque
 
 
 def add_unknown_page(app: FastAPI) -> None:
-    """Answers a browser that opens an unknown address with a page; programs get the problem as before."""
+    """Shows a page to a browser that opens an unknown address; programs still get the problem."""
     handler = app.exception_handlers[HTTPException]
 
     def answer(request: Request, error: Exception) -> Response:
@@ -125,8 +125,8 @@ def add_unknown_page(app: FastAPI) -> None:
 async def _require_own_form(request: Request) -> None:
     """Raises `Problem` unless the form has the token of its session."""
     expected = request.scope.get(FORM_TOKEN, "")
-    shown = request.headers.get(FORM_TOKEN_HEADER) or str((await request.form()).get("form_token", ""))
-    if expected and not hmac.compare_digest(shown.encode(), expected.encode()):
+    token = request.headers.get(FORM_TOKEN_HEADER) or str((await request.form()).get("form_token", ""))
+    if expected and not hmac.compare_digest(token.encode(), expected.encode()):
         raise Problem("form-out-of-date")
 
 

@@ -82,7 +82,7 @@ def read_dataset(name: Name, session: Reading) -> DatasetRead:
     raise Problem(
         "dataset-not-found",
         f"no data set is called {name!r}",
-        f"GET /v1/datasets lists those there are; `dermatriage dataset register PATH --name {name}` adds one.",
+        f"GET /v1/datasets lists all data sets; `dermatriage dataset register PATH --name {name}` adds one.",
     )
 
 
@@ -102,12 +102,12 @@ def read_dataset(name: Name, session: Reading) -> DatasetRead:
         ),
     },
 )
-def split_dataset(name: Name, asked: NewSplit, services: Services, request: Request, response: Response) -> DatasetRead:
+def split_dataset(name: Name, new: NewSplit, services: Services, request: Request, response: Response) -> DatasetRead:
     """Makes a split by whole lesions, so that no lesion of the test set was trained on.
 
     It is a data set with a name of its own, at `Location`. The data set needs lesion ids.
     """
-    return _located(*split_alone(services, name, asked.seed), request, response)
+    return _located(*split_exclusively(services, name, new.seed), request, response)
 
 
 def _located(made: DatasetRow, is_new: bool, request: Request, response: Response) -> DatasetRead:
@@ -116,7 +116,7 @@ def _located(made: DatasetRow, is_new: bool, request: Request, response: Respons
     return show_dataset(made)
 
 
-def split_alone(services: Service, name: str, seed: int) -> tuple[DatasetRow, bool]:
+def split_exclusively(services: Service, name: str, seed: int) -> tuple[DatasetRow, bool]:
     """`make_split`, one at a time in this process: each holds most of a data set in memory.
 
     Raises `Problem` and `DatasetError`.

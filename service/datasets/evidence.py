@@ -21,7 +21,7 @@ def _evidence(session: Session, name: str) -> Evidence:
         return _recorded(row)
     if name in SYNTHETIC_SETS:
         return evidence_of_synthetic(name)
-    # A lesions table beside the file on a worker, where the web process does not see it, only lowers the counts.
+    # A lesions table beside the file on a worker, which the web process cannot read, only lowers the counts.
     official = {split: ClassCounts(malignant, benign) for split, (benign, malignant) in OFFICIAL_COUNTS.items()}
     return Evidence(official, official, "images")
 

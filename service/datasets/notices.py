@@ -1,4 +1,4 @@
-"""What a person should know before they choose a data set: generated images, and lesions that its splits share."""
+"""Warnings before a data set is chosen: generated images, and lesions that its splits share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ OFFICIAL = (
 class Notice:
     """What holds for the data sets `names`.
 
-    `command` makes a split of one that shares lesions, and `remade` names the split that was made of it, if any.
+    `command` makes a split of one that shares lesions, and `remade` names its existing split without shared lesions.
     """
 
     names: tuple[str, ...]
@@ -28,22 +28,22 @@ class Notice:
 
 
 def notices(datasets: Sequence[DatasetRead]) -> list[Notice]:
-    """The notices of all data sets that have one; what holds for several and offers no split is said once."""
+    """The notices of all data sets that have one; those with the same notice and no split to offer share one."""
     named: dict[tuple[str, str | None, str | None], list[str]] = {}
     for read in datasets:
         if read.notice is not None:
             shares = read.shared_lesions is not None and read.shared_lesions.lesions > 0
             command = split_command(read.name) if shares else None
             named.setdefault((read.notice, command, _remade(read, datasets)), []).append(read.name)
-    return [Notice(tuple(names), *said) for said, names in named.items()]
+    return [Notice(tuple(names), *content) for content, names in named.items()]
 
 
 def notice(*, official: bool, synthetic: bool, shared: SharedLesions | None) -> str | None:
     """All that is known to limit the figures of a data set; None if nothing is."""
-    said = [GENERATED] * synthetic + [OFFICIAL] * official
+    sentences = [GENERATED] * synthetic + [OFFICIAL] * official
     if shared is not None and shared.lesions:
-        said.append(sharing_sentence(shared))
-    return " ".join(said) or None
+        sentences.append(sharing_sentence(shared))
+    return " ".join(sentences) or None
 
 
 def shared_lesions(recorded: dict[str, int] | None) -> SharedLesions | None:
@@ -51,7 +51,7 @@ def shared_lesions(recorded: dict[str, int] | None) -> SharedLesions | None:
 
 
 def sharing_sentence(shared: SharedLesions) -> str:
-    """Say how many lesions the splits share, and what follows for the figures."""
+    """How many lesions the splits share, and the consequence for the figures."""
     return (
         f"{shared.lesions:,} lesions have images in more than one split: {shared.test_images:,} test images and "
         f"{shared.val_images:,} validation images show a lesion that is also in train, so test figures will be "
@@ -60,7 +60,7 @@ def sharing_sentence(shared: SharedLesions) -> str:
 
 
 def split_command(name: str) -> str:
-    """What follows `dermatriage`."""
+    """The arguments of `dermatriage`."""
     return f"dataset split {name} --seed 0"
 
 

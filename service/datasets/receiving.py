@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 FORM = b"multipart/form-data"
 # Tables are read whole: 800,000 rows of lesions. The images are not, and the server limits the body.
-MOST_TABLE_BYTES = 32 * 2**20
+MAX_TABLE_BYTES = 32 * 2**20
 
 
 class Sink(Protocol):
-    """Takes a body piece by piece. `finish` raises if the body was not whole, `close` ends what is open."""
+    """Receives a body in pieces. `finish` raises if the body is incomplete, `close` closes open files."""
 
     def write(self, piece: bytes) -> object: ...
     def finish(self) -> None: ...
@@ -68,7 +68,7 @@ class OneFile:
 
     def finish(self) -> None:
         if self._file.tell() == 0:
-            raise _wrong("file", "the body is empty; send an npz file")
+            raise _invalid("file", "the body is empty; send an npz file")
 
     def close(self) -> None:
         self._file.close()
@@ -82,17 +82,17 @@ class FormFiles:
         self._header, self._value, self._disposition = b"", b"", b""
         self._name, self._written = "", 0
         self._file: BinaryIO | None = None
-        self._is_whole = False
+        self._is_complete = False
         self._parser = MultipartParser(boundary, self._callbacks())
 
     def write(self, piece: bytes) -> object:
         return self._parser.write(piece)
 
     def finish(self) -> None:
-        if not self._is_whole:
+        if not self._is_complete:
             raise HTTPException(400, "the multipart body ends early")
         if "file" in self._targets:
-            raise _wrong("file", "the part with the npz file is missing")
+            raise _invalid("file", "the part with the npz file is missing")
 
     def close(self) -> None:
         if self._file is not None:
@@ -123,16 +123,16 @@ class FormFiles:
     def _on_headers_finished(self) -> None:
         name = parse_options_header(self._disposition)[1].get(b"name", b"").decode("utf-8", "replace")
         if name not in self._targets:
-            raise _wrong(name, "send the parts file, lesions and patients, each at most once")
+            raise _invalid(name, "send the parts file, lesions and patients, each at most once")
         self._name, self._written, self._disposition = name, 0, b""
         self._file = self._targets[name].open("wb")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None
         self._written += end - start
-        if self._name != "file" and self._written > MOST_TABLE_BYTES:
+        if self._name != "file" and self._written > MAX_TABLE_BYTES:
             raise DatasetInvalid(
-                self._targets[self._name], f"more than {MOST_TABLE_BYTES:,} bytes", "Send a row for each image alone"
+                self._targets[self._name], f"more than {MAX_TABLE_BYTES:,} bytes", "Send one row for each image"
             )
         self._file.write(data[start:end])
 
@@ -142,8 +142,8 @@ class FormFiles:
         del self._targets[self._name]
 
     def _on_end(self) -> None:
-        self._is_whole = True
+        self._is_complete = True
 
 
-def _wrong(part: str, found: str) -> RequestValidationError:
+def _invalid(part: str, found: str) -> RequestValidationError:
     return RequestValidationError([{"type": "upload", "loc": ("body", part), "msg": found}])

@@ -1,4 +1,4 @@
-"""Makes the split of a data set that shares no lesion, and registers it under a name of its own."""
+"""Splits a data set by whole lesions, and registers the split under its own name."""
 
 import tempfile
 from pathlib import Path

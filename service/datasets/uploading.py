@@ -34,7 +34,7 @@ async def register_upload(services: Service, request: Request, name: str) -> tup
             await receive(request, path)
             return await to_thread.run_sync(_checked_and_stored, services, path, name)
         except DatasetInvalid as error:
-            # The answer names the file alone, not the folder of the server that held it.
+            # The error names only the file, not its folder on the server.
             finding = error.finding.removeprefix(f"{error.path}: ")
             raise DatasetInvalid(Path(error.path.name), finding, error.remedy) from error
 

@@ -14,10 +14,10 @@ class PortTaken(RuntimeError):
 
 
 def free(host: str = "127.0.0.1") -> int:
-    return claimable(host, 0)
+    return usable_port(host, 0)
 
 
-def claimable(host: str, port: int) -> int:
+def usable_port(host: str, port: int) -> int:
     """The port if a server could listen on it now; a free one for port 0. Raises `PortTaken`."""
     try:
         with closing(_bound(host, port)) as listener:
@@ -47,7 +47,7 @@ def broker_answers(url: str) -> bool:
     return False
 
 
-def worker_listens(url: str, queue: str) -> bool:
+def worker_consumes(url: str, queue: str) -> bool:
     # The set in which kombu's Redis transport keeps the queues bound to an exchange; the first consumer makes it.
     with suppress(RedisError), redis_at(url) as redis:
         return bool(redis.exists(f"_kombu.binding.{queue}"))

@@ -14,14 +14,14 @@ from types import FrameType
 from service.embedded import watcher
 
 WATCHER = Path(watcher.__file__)
-LAST_WORDS_LINES = 15
-# The watcher lets its command take GRACE_SECONDS to end, then kills it; past this the watcher itself is stuck.
+LOG_TAIL_LINES = 15
+# The watcher lets its command take GRACE_SECONDS to end, then kills it; after this time the watcher itself hangs.
 STOP_SECONDS = watcher.GRACE_SECONDS + 5
 
 
 @dataclass(frozen=True)
 class WatchedProcess:
-    """One command with its log. `stop` asks, `wait` returns when nothing of it is left."""
+    """One command with its log. `stop` requests its end, `wait` returns when all its processes have ended."""
 
     name: str
     log: Path
@@ -43,9 +43,9 @@ class WatchedProcess:
             self.watcher.kill()
             self.watcher.wait()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         with suppress(OSError), self.log.open(errors="replace") as lines:
-            return "".join(deque(lines, LAST_WORDS_LINES)).rstrip()
+            return "".join(deque(lines, LOG_TAIL_LINES)).rstrip()
         return ""
 
 
@@ -64,14 +64,14 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
     return WatchedProcess(name, log, process)
 
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ParentWatch:
-    """Notices that the process that started this one, such as make, was killed and can no longer pass on a signal."""
+    """Detects that the process that started this one, such as make, was killed and can no longer pass on a signal."""
 
-    def __init__(self, wanted: bool) -> None:
-        self._parent = os.getppid() if wanted else None
+    def __init__(self, enabled: bool) -> None:
+        self._parent = os.getppid() if enabled else None
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if that process is gone."""
@@ -86,20 +86,20 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    with _handling(interrupt):
+    with _signals_handled_by(interrupt):
         yield
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """A second Ctrl-C must not cut the clean-up short."""
-    with _handling(signal.SIG_IGN):
+    with _signals_handled_by(signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in ENDING}
+def _signals_handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield
     finally:

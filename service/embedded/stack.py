@@ -18,8 +18,8 @@ from service.embedded.processes import WatchedProcess, start, uninterrupted
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LOCK = "stack.lock"
-# ONNX Runtime 1.32 would report to its maker, under an id that it keeps in ~/.cache/Microsoft.
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+# ONNX Runtime 1.32 would send telemetry, under an id that it keeps in ~/.cache/Microsoft.
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 class StackFailed(RuntimeError):
@@ -40,7 +40,7 @@ class NotReady(StackFailed):
 
 @dataclass
 class Stack:
-    """What runs. `settings` are the ones its processes were given."""
+    """The running processes, and the settings that they were started with."""
 
     settings: Settings
     logs: Path
@@ -62,7 +62,7 @@ class Stack:
             if process.exit_code is not None:
                 raise ProcessEnded(
                     f"the {process.name} ended with exit code {process.exit_code}; the end of {process.log}:\n"
-                    f"{process.last_words() or '(it printed nothing)'}"
+                    f"{process.log_tail() or '(it printed nothing)'}"
                 )
 
     def wait_until(self, name: str, is_ready: Callable[[], bool]) -> None:
@@ -74,7 +74,7 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Ends everything, the broker last, because the others still talk to it while they end."""
+        """Ends everything, the broker last, because the others use it until they end."""
         for group in (self.processes[1:], self.processes[:1]):
             for process in group:
                 process.stop()
@@ -84,24 +84,24 @@ class Stack:
 
 @contextmanager
 def embedded_stack(
-    settings: Settings, var: Path, say: Callable[[str], None], *, fresh: bool = False
+    settings: Settings, var: Path, report: Callable[[str], None], *, fresh: bool = False
 ) -> Iterator[Stack]:
     """Runs the whole product; the logs go to `var`/log. Everything has ended when this returns or raises.
 
     Port 0 is replaced by a free one. The broker is our own unless `settings` name one. `fresh` empties `var` first.
     Raises `StackFailed` or `PortTaken`.
     """
-    with _only_one(var):
+    with _locked(var):
         if fresh:
             _empty(var)
-        port = probes.claimable(settings.host, settings.port)
+        port = probes.usable_port(settings.host, settings.port)
         stack = Stack(settings.model_copy(update={"port": port}), (var / "log").resolve())
         try:
             is_new = not exists(settings.database_url)
-            say("Making a new database ..." if is_new else "Bringing the database up to date ...")
+            report("Making a new database ..." if is_new else "Bringing the database up to date ...")
             migrate(settings.database_url)
             stack.settings = _with_signing_key(stack.settings, var)
-            say("Starting broker, worker, sweeper and web server ...")
+            report("Starting broker, worker, sweeper and web server ...")
             _start_broker(stack)
             _start_product(stack)
             yield stack
@@ -128,7 +128,7 @@ def _start_broker(stack: Stack) -> None:
     port = probes.free()
     folder = stack.logs.parent / "broker"
     folder.mkdir(parents=True, exist_ok=True)
-    # It holds wake-up calls alone, which the sweeper makes good, so nothing is ever written to disk.
+    # It holds only wake-up messages, which the sweeper replaces if they are lost, so it never writes to disk.
     stack.start(
         "broker",
         _valkey_server(),
@@ -144,12 +144,12 @@ def _start_product(stack: Stack) -> None:
     stack.start("sweeper", sys.executable, "-m", "workers.sweeper")
     stack.start("web", sys.executable, "-m", "service.web")
     stack.wait_until("web", lambda: probes.web_answers(stack.url))
-    stack.wait_until("worker", lambda: probes.worker_listens(stack.settings.broker_url, _first_queue(stack.settings)))
+    stack.wait_until("worker", lambda: probes.worker_consumes(stack.settings.broker_url, _first_queue(stack.settings)))
     stack.check()
 
 
 def _first_queue(settings: Settings) -> str:
-    """One that the worker listens to for sure; to `gpu` it only does if it owns GPUs."""
+    """A queue that the worker certainly consumes; it consumes `gpu` only if it has GPUs."""
     return "cpu" if "cpu" in settings.worker_queues else "gpu"
 
 
@@ -166,7 +166,7 @@ def _environment(settings: Settings) -> Mapping[str, str]:
     """The settings as the variables that `Settings()` reads in a child process; URLs already hold their passwords."""
     values = settings.model_dump(exclude={"database_password", "broker_password"})
     chosen = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
-    return {**chosen, **QUIET}
+    return {**chosen, **NO_TELEMETRY}
 
 
 def _valkey_server() -> str:
@@ -181,7 +181,7 @@ def _valkey_server() -> str:
 
 
 @contextmanager
-def _only_one(var: Path) -> Iterator[None]:
+def _locked(var: Path) -> Iterator[None]:
     var.mkdir(parents=True, exist_ok=True)
     with (var / LOCK).open("a+") as lock:
         try:

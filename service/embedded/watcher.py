@@ -1,4 +1,4 @@
-"""``python watcher.py COMMAND…`` runs one command that may not outlive whoever started it.
+"""``python watcher.py COMMAND…`` runs one command, and ends it when the starter ends.
 
 The starter holds the other end of this process' standard input. When the starter closes it, crashes or is killed, the
 input ends, and with it the command and everything that the command has started. Needs the standard library alone, so
@@ -24,25 +24,25 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def main(command: Sequence[str]) -> int:
     """Returns the command's exit code, or 128 plus the number of the signal that ended it."""
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda *_: None)  # only the end of the input counts; a handler is not inherited
-    _ask_the_kernel(PR_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent below becomes a child of this process
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # only the end of the input stops it; children do not inherit a handler
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned descendants become children of this process
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: _ask_the_kernel(PR_SET_PDEATHSIG, signal.SIGKILL),
+        preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
     )
-    ended = _until_it_ends(child.pid)
+    ended = _wait_for(child.pid)
     if ended is None:
         child.terminate()
-        ended = _until_it_ends(child.pid, time.monotonic() + GRACE_SECONDS)
+        ended = _wait_for(child.pid, time.monotonic() + GRACE_SECONDS)
     _kill_all(child.pid)
     child.returncode = 0 if ended is None else os.waitstatus_to_exitcode(ended)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _until_it_ends(child: int, deadline: float | None = None) -> int | None:
+def _wait_for(child: int, deadline: float | None = None) -> int | None:
     """Waits for the child; returns its status, or None once the input (or, with a deadline, the time) is over."""
     while True:
         status = _reap(child)
@@ -57,7 +57,7 @@ def _until_it_ends(child: int, deadline: float | None = None) -> int | None:
 
 
 def _reap(child: int) -> int | None:
-    """Collects every process that has ended, adopted ones included; returns the child's status if it was there."""
+    """Collects every process that has ended, adopted ones included; returns the child's status if it was among them."""
     status = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -85,7 +85,7 @@ def _children() -> list[int]:
         return [int(pid) for pid in listing.read().split()]
 
 
-def _ask_the_kernel(option: int, value: int) -> None:
+def _prctl(option: int, value: int) -> None:
     if ON_LINUX:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""Everything an experiment may name."""
+"""Every name that an experiment may use."""
 
 from dataclasses import asdict
 from typing import get_args
@@ -29,7 +29,7 @@ FAMILIES = {CustomCNN: "custom_cnn", ConvNet: "conv_net", TransferModel: "transf
 
 @router.get("/v1/catalog", responses=problems())
 def read_catalog(session: Reading) -> Catalog:
-    """Every name an experiment may use, and what it stands for."""
+    """Every name that an experiment may use, with its meaning."""
     return Catalog(
         architectures=[
             {"family": FAMILIES[type(architecture)], **asdict(architecture)} for architecture in ARCHITECTURES.values()

@@ -22,7 +22,7 @@ from models_store.tables import Experiment, Model, Trial
 Json = Mapping[str, Any]
 FIGURES = ("recall", "specificity", "roc_auc", "f2", "pr_auc")
 SELECTION_FIGURES = ("val_recall", "val_specificity", "val_auc", "val_f2", "val_specificity_at_recall")
-# They do not change what an experiment finds.
+# These fields do not change the results of an experiment.
 WITHOUT_EFFECT = ("name", "seed", "priority", "queue", "limits", "promote")
 NOT_SETTINGS = ("name",)
 
@@ -97,16 +97,16 @@ def _result(trial: Trial | None) -> dict[str, Any] | None:
 
 
 def _groups(rows: Sequence[Experiment], experiments: Sequence[ComparedExperiment]) -> list[SeedGroup]:
-    """Experiments that differ in their seed alone; one without another of its kind makes no group."""
-    alike: list[tuple[Json, list[ComparedExperiment]]] = []
+    """Groups of at least two experiments that differ only in their seed."""
+    by_settings: list[tuple[Json, list[ComparedExperiment]]] = []
     for row, experiment in zip(rows, experiments, strict=True):
         key = {name: value for name, value in row.spec.items() if name not in WITHOUT_EFFECT}
-        members = next((members for known, members in alike if known == key), None)
+        members = next((members for known, members in by_settings if known == key), None)
         if members is None:
-            alike.append((key, [experiment]))
+            by_settings.append((key, [experiment]))
         else:
             members.append(experiment)
-    return [_group(members) for _, members in alike if len({member.seed for member in members}) > 1]
+    return [_group(members) for _, members in by_settings if len({member.seed for member in members}) > 1]
 
 
 def _group(members: Sequence[ComparedExperiment]) -> SeedGroup:

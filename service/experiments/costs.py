@@ -20,7 +20,7 @@ COSTS = Path(__file__).parent / "costs.json"
 
 
 class Measurement(BaseModel):
-    """Of one network on images of `image_size` pixels a side, of which it sees `input_size`."""
+    """Of one network on images of `image_size` pixels a side, resized to `input_size` for the network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,8 +76,8 @@ def with_recipe(recipe: RecipeName, rows: Sequence[EpochCost]) -> list[EpochCost
     return [row for row in rows if row.recipe == recipe] or list(rows)
 
 
-def around(rows: Sequence[Row], image_size: int, input_size: int) -> list[Row]:
-    """Those between which the cost at these sizes lies."""
+def nearest(rows: Sequence[Row], image_size: int, input_size: int) -> list[Row]:
+    """The measurements between which the cost at these sizes lies."""
     by_image_size: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
         by_image_size[row.image_size].append(row)
@@ -89,13 +89,13 @@ def around(rows: Sequence[Row], image_size: int, input_size: int) -> list[Row]:
     ]
 
 
-def at_size(measured: Mapping[tuple[int, int], float], image_size: int, input_size: int) -> float:
+def interpolated(measured: Mapping[tuple[int, int], float], image_size: int, input_size: int) -> float:
     """The cost at these sizes from costs by (image size, input size)."""
     by_image_size = {
-        size: _at_input_size({seen: cost for (image, seen), cost in measured.items() if image == size}, input_size)
+        size: _at_input_size({given: cost for (image, given), cost in measured.items() if image == size}, input_size)
         for size in {image for image, _ in measured}
     }
-    return _between(by_image_size, image_size)
+    return _linear(by_image_size, image_size)
 
 
 def _neighbours(sizes: Collection[int], size: int) -> set[int]:
@@ -104,11 +104,11 @@ def _neighbours(sizes: Collection[int], size: int) -> set[int]:
 
 
 def _at_input_size(by_input_size: Mapping[int, float], size: int) -> float:
-    nearest = min(max(size, min(by_input_size)), max(by_input_size))
-    return _between(by_input_size, nearest) * (size / nearest) ** 2
+    clamped = min(max(size, min(by_input_size)), max(by_input_size))
+    return _linear(by_input_size, clamped) * (size / clamped) ** 2
 
 
-def _between(by_size: Mapping[int, float], size: int) -> float:
+def _linear(by_size: Mapping[int, float], size: int) -> float:
     """Linear in pixels; beyond the ends, the cost of the nearest size."""
     sizes = sorted(by_size)
     return float(np.interp(size**2, [known**2 for known in sizes], [by_size[known] for known in sizes]))

@@ -76,7 +76,7 @@ def submit_experiment(
 ) -> ExperimentRead:
     """Queues an experiment in three phases. `Location` is where to follow it."""
     _require_dataset(session, spec)
-    experiment = runs.submit(session, spec, key=_owned(idempotency_key, request), submitted_by=submitter)
+    experiment = runs.submit(session, spec, key=_key_of_caller(idempotency_key, request), submitted_by=submitter)
     response.headers["Location"] = request.url_for("read_experiment", experiment_id=experiment.id).path
     return show_experiment(session, experiment)
 
@@ -87,7 +87,7 @@ def submit_experiment(
 def read_estimate(
     spec: Annotated[ExperimentSpec, Body(openapi_examples=EXAMPLES)], session: Reading, services: Services
 ) -> Estimate:
-    """How long the experiment would take on the workers there are, and what its answers would cost. Submits nothing."""
+    """How long the experiment would take on the available workers, and what its answers would cost. Submits nothing."""
     _require_dataset(session, spec)
     return estimate_in_queue(session, spec, services.settings.broker_url)
 
@@ -117,7 +117,7 @@ def list_experiments(
 def compare_several_experiments(
     session: Reading,
     ids: Annotated[
-        list[str], Query(alias="id", min_length=2, max_length=20, description="Of each experiment, 2 to 20 of them.")
+        list[str], Query(alias="id", min_length=2, max_length=20, description="Id of an experiment; give 2 to 20.")
     ],
 ) -> ExperimentComparison:
     """Experiments side by side: settings that differ, trials, results, and the spread over seeds."""
@@ -135,9 +135,9 @@ def read_experiment(experiment_id: Identifier, session: Reading, services: Servi
     responses=problems("experiment-not-found", "experiment-finished", "invalid-request"),
 )
 def cancel_experiment(experiment_id: Identifier, session: Writing) -> ExperimentRead:
-    """Cancels what waits at once and asks what runs to stop; asking again changes nothing.
+    """Cancels queued trials at once and stops running ones; repeating the request changes nothing.
 
-    An experiment that has succeeded or failed cannot be cancelled any more.
+    An experiment that has succeeded or failed can no longer be cancelled.
     """
     experiment = runs.cancel(session, experiment_id)
     if experiment.status in ("succeeded", "failed"):
@@ -162,7 +162,7 @@ def retry_experiment(experiment_id: Identifier, session: Writing) -> ExperimentR
     responses=problems("experiment-not-found", "experiment-unfinished", "model-is-champion", "invalid-request"),
 )
 def delete_experiment(experiment_id: Identifier, session: Writing, caller: Caller) -> None:
-    """Deletes an ended experiment with its model and their files; asking again changes nothing.
+    """Deletes an ended experiment with its model and their files; repeating the request changes nothing.
 
     The record stays: whether its test set was opened, when its model was champion and what it predicted.
     """
@@ -173,7 +173,7 @@ def delete_experiment(experiment_id: Identifier, session: Writing, caller: Calle
 def list_experiment_trials(
     experiment_id: Identifier,
     session: Reading,
-    epochs: Annotated[bool, Query(description="Whether to give the metrics of every epoch.")] = False,
+    epochs: Annotated[bool, Query(description="Whether to include the metrics of every epoch.")] = False,
 ) -> TrialList:
     """Every trial of the experiment, in the order of its phases."""
     runs.find_experiment(session, experiment_id)
@@ -190,7 +190,7 @@ def list_experiment_trials(
     },
 )
 def read_experiment_report(experiment_id: Identifier, session: Reading, services: Services) -> Response:
-    """One HTML file to read, print and pass on, whatever state the experiment is in; it loads nothing from anywhere."""
+    """One self-contained HTML file to read, print and share, for an experiment in any state."""
     page = report_page(session, services.storage, services.settings.cache_root, experiment_id)
     return HTMLResponse(page, headers={"Content-Security-Policy": f"{REPORT_POLICY}; frame-ancestors 'none'"})
 
@@ -210,19 +210,19 @@ def read_trial(trial_id: Identifier, session: Reading) -> TrialRead:
     },
 )
 def read_trial_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
-    """The last 64 KiB that the trial's process printed, of all its attempts on the machine that ran the latest.
+    """The last 64 KiB of output of the trial's attempts on the machine that ran the latest one.
 
     While it runs, this is at most a quarter of a lease old.
     """
     _trial(session, trial_id)
-    printed = session.get(TrialLog, trial_id)
-    if printed is None:
+    log = session.get(TrialLog, trial_id)
+    if log is None:
         raise Problem("log-not-found", f"trial {trial_id} has printed nothing yet")
-    return PlainTextResponse(printed.text if printed.is_whole else f"[…]\n{printed.text}")
+    return PlainTextResponse(log.text if log.is_whole else f"[…]\n{log.text}")
 
 
-def _owned(key: str | None, request: Request) -> str | None:
-    """The key as it is stored: each caller has their own. Without API keys everyone is the same caller."""
+def _key_of_caller(key: str | None, request: Request) -> str | None:
+    """The key as stored, separate for each caller. Without API keys everyone is the same caller."""
     caller = request.scope.get(KEY_ID)
     return key if key is None or caller is None else f"{caller}:{hashlib.sha256(key.encode()).hexdigest()}"
 
@@ -237,7 +237,7 @@ def _trial(session: Session, trial_id: str) -> Trial:
 
 
 def _require_dataset(session: Session, spec: ExperimentSpec) -> None:
-    """Raises `Problem` where there is no such data set, or where the experiment is certain to fail on it."""
+    """Raises `Problem` if there is no such data set, or if the experiment is certain to fail on it."""
     name = spec.dataset
     if is_builtin(name) or session.get(DatasetRow, name) is not None:
         return _require_evidence(session, spec)

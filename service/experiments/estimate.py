@@ -16,7 +16,7 @@ from models_store.datasets.official import OFFICIAL_NAMES
 from models_store.datasets.synthetic import OFFICIAL_SIZES, SYNTHETIC_SETS
 from models_store.experiment.phases import planned_trials, screening
 from models_store.tables import DatasetRow, EpochRow, Experiment, Trial
-from service.experiments.costs import EpochCost, Measurement, around, at_size, costs, measurements_of, with_recipe
+from service.experiments.costs import EpochCost, Measurement, costs, interpolated, measurements_of, nearest, with_recipe
 from service.experiments.durations import FINAL_QUEUE, answer_milliseconds, experiment_seconds, network_runs
 
 # Enough trials for a median of every network, and few enough to read at every change of the form.
@@ -42,7 +42,7 @@ class Dataset(NamedTuple):
 
 @dataclass(frozen=True)
 class Epochs:
-    """Seconds of an epoch of each network of an experiment; one that nobody measured is missing.
+    """Seconds of an epoch of each network of an experiment; an unmeasured network is missing.
 
     `training` are those on the workers of its queue, `final` those on the CPU of Phase 3. `from_table` holds the
     measurements behind the networks without recorded epochs.
@@ -87,7 +87,7 @@ def epochs_of_networks(session: Session, spec: ExperimentSpec) -> Epochs:
     dataset, recorded = _dataset(session, spec.dataset), _recorded(session, spec)
     rows = {each: _epoch_rows(each, spec, dataset) for each in _networks(spec)}
     tabled = {
-        each: dataset.images * _at(each, dataset, {_sizes(row): row.seconds_an_image for row in measured})
+        each: dataset.images * _cost(each, dataset, {_sizes(row): row.seconds_an_image for row in measured})
         for each, measured in rows.items()
         if measured
     }
@@ -107,30 +107,32 @@ def _networks(spec: ExperimentSpec) -> list[Network]:
 
 def _epoch_rows(network: Network, spec: ExperimentSpec, dataset: Dataset) -> list[EpochCost]:
     rows = with_recipe(spec.recipe, measurements_of(network.architecture, costs().epochs))
-    return around(rows, dataset.image_size, _seen(network, dataset))
+    return nearest(rows, dataset.image_size, _input_size(network, dataset))
 
 
-def _at(network: Network, dataset: Dataset, measured: Mapping[tuple[int, int], float]) -> float:
+def _cost(network: Network, dataset: Dataset, measured: Mapping[tuple[int, int], float]) -> float:
     """The cost of a network on this data set from its costs at other sizes."""
-    return at_size(measured, dataset.image_size, _seen(network, dataset))
+    return interpolated(measured, dataset.image_size, _input_size(network, dataset))
 
 
 def _sizes(row: Measurement) -> tuple[int, int]:
     return row.image_size, row.input_size
 
 
-def _seen(network: Network, dataset: Dataset) -> int:
+def _input_size(network: Network, dataset: Dataset) -> int:
     return input_size_of(network.architecture, network.input_size, dataset.image_size)
 
 
 def _answer(spec: ExperimentSpec, networks: Sequence[Network], dataset: Dataset) -> AnswerEstimate:
     rows = {
-        each: around(measurements_of(each.architecture, costs().answers), dataset.image_size, _seen(each, dataset))
+        each: nearest(
+            measurements_of(each.architecture, costs().answers), dataset.image_size, _input_size(each, dataset)
+        )
         for each in networks
     }
     shortest, longest = None, None
     if all(rows.values()):
-        single = [_at(each, dataset, {_sizes(row): row.milliseconds for row in rows[each]}) for each in networks]
+        single = [_cost(each, dataset, {_sizes(row): row.milliseconds for row in rows[each]}) for each in networks]
         shortest, longest = answer_milliseconds(spec, single)
     used = [row for of_network in rows.values() for row in of_network]
     return AnswerEstimate(
@@ -146,11 +148,11 @@ def _notes(spec: ExperimentSpec, from_table: Mapping[Network, Sequence[EpochCost
     """What makes the figures of the table less certain than they are in general."""
     busy = _names(each for each, rows in from_table.items() if any(row.machine_was_busy for row in rows))
     other = _names(each for each, rows in from_table.items() if all(row.recipe != spec.recipe for row in rows))
-    said = {
+    sentences = {
         f"Measured while other programs kept the machine busy: {', '.join(busy)}.": busy,
         f"Measured with another recipe than {spec.recipe}: {', '.join(other)}.": other,
     }
-    return [sentence for sentence, names in said.items() if names]
+    return [sentence for sentence, names in sentences.items() if names]
 
 
 def _names(networks: Iterable[Network]) -> list[str]:

@@ -1,7 +1,7 @@
 """``GET /v1/experiments/{id}/events``: what happens to an experiment, as it happens, by Server-Sent Events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html. An event's id is its number in the database, so a client
-that says the last one it saw goes on after it, whichever web process answers.
+that sends the last id it received continues after it, on any web process.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from service.web.api_docs import problems
 
 HEARTBEAT_SECONDS = 15.0
 RECONNECT_MILLISECONDS = 2000
-ADMISSION_SECONDS = 1.0  # between two looks whether the key of a silent stream may still be used
-MOST_AT_ONCE = 500
+KEY_CHECK_SECONDS = 1.0  # between two checks that the key of an idle stream is still valid
+MAX_EVENTS_PER_QUERY = 500
 MEDIA_TYPE = "text/event-stream"
 EXAMPLE = 'id: 7\nevent: trial\ndata: {"trial_id": "trl_1", "status": "running", "at": "2026-01-05T09:30:01+00:00"}\n\n'
 
@@ -54,7 +54,7 @@ class Feed:
 
     @contextmanager
     def listen(self, experiment_id: str) -> Iterator[asyncio.Event]:
-        """Gives the event that is set when there may be news, and once the server stops."""
+        """Yields an event that is set when there may be new events, and when the server stops."""
         news = asyncio.Event()
         self._listeners[experiment_id].add(news)
         try:
@@ -66,13 +66,13 @@ class Feed:
                 self._counts.pop(experiment_id, None)
 
     async def poll(self) -> None:
-        """Looks for news until it is cancelled; a database that is away only delays them."""
+        """Polls until it is cancelled; an outage of the database only delays new events."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             if not self._listeners:
                 continue
             try:
-                self._announce(await to_thread.run_sync(self._count, list(self._listeners)))
+                self._notify(await to_thread.run_sync(self._count, list(self._listeners)))
             except SQLAlchemyError as error:
                 log.warning("new events could not be read from the database, trying again: %s", error)
 
@@ -82,7 +82,7 @@ class Feed:
             for news in listeners:
                 news.set()
 
-    def _announce(self, counts: Mapping[str, int]) -> None:
+    def _notify(self, counts: Mapping[str, int]) -> None:
         changed = [experiment_id for experiment_id, count in counts.items() if count != self._counts.get(experiment_id)]
         for experiment_id in changed:
             if experiment_id in self._listeners:
@@ -101,7 +101,7 @@ async def _feeding(app: FastAPI) -> AsyncIterator[None]:
     feed = app.state.feed = Feed(app.state.service.database)
     polling = asyncio.create_task(feed.poll())
     try:
-        with _told_when_stopping(feed):
+        with _closed_on_shutdown(feed):
             yield
     finally:
         feed.close()
@@ -127,14 +127,14 @@ async def stream_experiment_events(
     request: Request,
     services: Services,
     last_event_id: Annotated[
-        str | None, Header(pattern=r"^[0-9]{1,18}$", description="The last event seen; the stream goes on after it.")
+        str | None, Header(pattern=r"^[0-9]{1,18}$", description="The last event seen; the stream starts after it.")
     ] = None,
-    after: Annotated[int, Query(ge=0, le=2**53, description="As `Last-Event-ID`, which goes before it.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Like `Last-Event-ID`, which takes precedence.")] = 0,
 ) -> Response:
     """Phases, trials and epochs as they happen. The stream ends when the experiment does; comments keep it open."""
     seen = int(last_event_id) if last_event_id is not None else after
     if await to_thread.run_sync(_is_over, services.database, experiment_id, seen):
-        return Response(status_code=204)  # which tells a browser's EventSource not to come back
+        return Response(status_code=204)  # so that a browser's EventSource does not reconnect
     feed = cast(Feed, request.app.state.feed)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     events = _stream(services.database, feed, experiment_id, seen, still_admitted(request))
@@ -154,18 +154,18 @@ async def _stream(
                 seen = event.number
             if events and ends(events[-1].kind, events[-1].data):
                 return
-            if not events and not await _news_came(news, admitted):
+            if not events and not await _wait_for_news(news, admitted):
                 yield format_sse_event(comment="keep-alive")
 
 
-async def _news_came(news: asyncio.Event, admitted: Callable[[], bool]) -> bool:
-    """False after as long as a stream may be silent. True: there may be events, or the stream has to end."""
-    silent_at = time.monotonic() + HEARTBEAT_SECONDS
+async def _wait_for_news(news: asyncio.Event, admitted: Callable[[], bool]) -> bool:
+    """False if a heartbeat is due; True if there may be new events, or the stream has to end."""
+    heartbeat_at = time.monotonic() + HEARTBEAT_SECONDS
     while admitted() and not news.is_set():
-        if (left := silent_at - time.monotonic()) <= 0:
+        if (left := heartbeat_at - time.monotonic()) <= 0:
             return False
         with suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), min(left, ADMISSION_SECONDS))
+            await asyncio.wait_for(news.wait(), min(left, KEY_CHECK_SECONDS))
     return True
 
 
@@ -174,21 +174,21 @@ async def _events_after(database: Database, experiment_id: str, seen: int) -> Se
         return await to_thread.run_sync(_read_events, database, experiment_id, seen)
     except SQLAlchemyError as error:
         if is_outage(error):
-            return ()  # a database that is away for a while ends no stream
+            return ()  # a temporary outage of the database ends no stream
         raise
 
 
 def _read_events(database: Database, experiment_id: str, seen: int) -> Sequence[Event]:
     chosen = select(Event).where(Event.experiment_id == experiment_id, Event.number > seen)
     with database.read() as session:
-        return session.scalars(chosen.order_by(Event.number).limit(MOST_AT_ONCE)).all()
+        return session.scalars(chosen.order_by(Event.number).limit(MAX_EVENTS_PER_QUERY)).all()
 
 
 def _is_over(database: Database, experiment_id: str, seen: int) -> bool:
     with database.read() as session:
         experiment = find_experiment(session, experiment_id)
         later = select(Event.number).where(Event.experiment_id == experiment_id, Event.number > seen).limit(1)
-        return experiment.status in ENDED and session.scalar(later) is None  # events of long ago may be pruned
+        return experiment.status in ENDED and session.scalar(later) is None  # old events may be pruned
 
 
 def _encoded(event: Event) -> bytes:
@@ -197,8 +197,8 @@ def _encoded(event: Event) -> bytes:
 
 
 @contextmanager
-def _told_when_stopping(feed: Feed) -> Iterator[None]:
-    """Ends the streams as soon as the server is asked to stop; it would wait for them, and they for news, for long."""
+def _closed_on_shutdown(feed: Feed) -> Iterator[None]:
+    """Ends the streams on SIGINT and SIGTERM; otherwise the server waits for them, and they wait for events."""
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
 

@@ -1,4 +1,4 @@
-"""When experiments that wait start and end, if workers claim trials in their order and nothing fails."""
+"""When waiting experiments start and end, if workers claim trials in order and nothing fails."""
 
 import heapq
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Phase = Sequence[float]
 class Work:
     """What an experiment still has to do: seconds left of its running trials, then the seconds of each phase's trials.
 
-    The first of `phases` is the one whose trials run. `inf` stands for a duration that nobody knows.
+    The first of `phases` is the one whose trials run. `inf` stands for an unknown duration.
     """
 
     running: Sequence[float]
@@ -29,7 +29,7 @@ class _Progress:
     waiting: list[float] = field(default_factory=list)
 
     def open_next(self) -> None:
-        """Goes on to the next phase that has trials, unless trials still wait."""
+        """Opens the next phase that has trials, unless trials are still waiting."""
         while not self.waiting and self.phase < len(self.work.phases):
             self.waiting = list(reversed(self.work.phases[self.phase]))
             self.phase += 1
@@ -38,17 +38,17 @@ class _Progress:
 def forecast(works: Sequence[Work], slots: int) -> list[tuple[float, float]]:
     """Seconds until the first trial of each starts, and until its last one ends; `works` are in the order of claims.
 
-    `inf` where that depends on a duration that nobody knows, or where there are no slots.
+    `inf` where that depends on an unknown duration, or where there are no slots.
     """
     progress = [_Progress(work, starts=0.0 if work.running else inf) for work in works]
-    running = [(seconds, place) for place, work in enumerate(works) for seconds in work.running]
+    running = [(seconds, index) for index, work in enumerate(works) for seconds in work.running]
     heapq.heapify(running)
     ready: list[int] = []
-    for place, each in enumerate(progress):
+    for index, each in enumerate(progress):
         each.busy = len(each.work.running)
         each.open_next()
         if each.waiting:
-            heapq.heappush(ready, place)
+            heapq.heappush(ready, index)
     moment, idle = 0.0, slots - len(running)
     while True:
         while idle > 0 and ready:
@@ -56,27 +56,27 @@ def forecast(works: Sequence[Work], slots: int) -> list[tuple[float, float]]:
             idle -= 1
         if not running:
             return [(each.starts, each.ends) for each in progress]
-        moment, place = heapq.heappop(running)
+        moment, index = heapq.heappop(running)
         idle += 1
-        _end(progress[place], place, ready, moment)
+        _end(progress[index], index, ready, moment)
 
 
 def _start(progress: list[_Progress], ready: list[int], running: list[tuple[float, int]], moment: float) -> None:
-    place = ready[0]
-    first = progress[place]
+    index = ready[0]
+    first = progress[index]
     first.starts = min(first.starts, moment)
     first.busy += 1
-    heapq.heappush(running, (moment + first.waiting.pop(), place))
+    heapq.heappush(running, (moment + first.waiting.pop(), index))
     if not first.waiting:
         heapq.heappop(ready)
 
 
-def _end(ended: _Progress, place: int, ready: list[int], moment: float) -> None:
+def _end(ended: _Progress, index: int, ready: list[int], moment: float) -> None:
     ended.busy -= 1
     if ended.busy or ended.waiting:
         return
     ended.open_next()
     if ended.waiting:
-        heapq.heappush(ready, place)
+        heapq.heappush(ready, index)
     else:
         ended.ends = moment

@@ -1,4 +1,4 @@
-"""Rows of experiments and trials as answers."""
+"""Experiments and trials as the API shows them."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,11 +12,11 @@ from models_store.tables import EpochRow, Experiment, Model, Trial
 from service.experiments.waiting import waiting_places
 from service.system.worker_status import live_workers, slots
 
-NOT_ASKED: Mapping[str, WaitingRead] = MappingProxyType({})
+NO_PLACES: Mapping[str, WaitingRead] = MappingProxyType({})
 
 
 def show_experiments(
-    session: Session, rows: Sequence[Experiment], waiting: Mapping[str, WaitingRead] = NOT_ASKED
+    session: Session, rows: Sequence[Experiment], waiting: Mapping[str, WaitingRead] = NO_PLACES
 ) -> list[ExperimentRead]:
     """Reads the attempts, and the test figures, of all of them in one query each. `waiting` are `places_of` them."""
     ids = [row.id for row in rows]
@@ -31,7 +31,7 @@ def show_experiments(
 
 
 def show_experiment(
-    session: Session, row: Experiment, waiting: Mapping[str, WaitingRead] = NOT_ASKED
+    session: Session, row: Experiment, waiting: Mapping[str, WaitingRead] = NO_PLACES
 ) -> ExperimentRead:
     return show_experiments(session, [row], waiting)[0]
 
@@ -47,7 +47,7 @@ def places_of(session: Session, rows: Sequence[Experiment], broker_url: str) -> 
 
 
 def show_trials(session: Session, rows: Sequence[Trial], *, epochs: bool) -> list[TrialRead]:
-    """Reads the epochs of all of them, if asked for, in one query. A final trial has the figures of its model."""
+    """Reads the epochs of all of them, if requested, in one query. A final trial has the figures of its model."""
     trials = [TrialRead.model_validate(row) for row in rows]
     figures = _test_figures(session, Model.trial_id, [row.id for row in rows if row.kind == "finalize"])
     trials = [trial.model_copy(update={"metrics": figures.get(trial.id, trial.metrics)}) for trial in trials]

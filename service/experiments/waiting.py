@@ -21,14 +21,14 @@ from service.experiments.estimate import Epochs, Network, epochs_of_networks, es
 from service.experiments.forecast import Work, forecast
 from service.system.worker_status import live_workers, slots
 
-# The durations of so many experiments are forecast; whoever waits behind them has a place and no expected start.
-MOST_FORECAST = 100
+# Only so many experiments are forecast; those behind them have a place but no expected start.
+MAX_FORECAST = 100
 
 
 def waiting_places(session: Session, queue: str, room: int) -> dict[str, WaitingRead]:
     """The place of every experiment that waits for this queue, by id."""
     rows = _unfinished(session, queue)
-    starts = _starts(session, [row_id for row_id, _, _ in rows[:MOST_FORECAST]], room)
+    starts = _starts(session, [row_id for row_id, _, _ in rows[:MAX_FORECAST]], room)
     waiting = [row_id for row_id, status, _ in rows if status == "queued"]
     moment = now(session)
     return {
@@ -42,10 +42,10 @@ def estimate_in_queue(session: Session, spec: ExperimentSpec, broker_url: str) -
     room = slots(live_workers(broker_url) or (), spec.queue)
     ahead = [row_id for row_id, _, priority in _unfinished(session, spec.queue) if priority >= spec.priority]
     starts = inf
-    if len(ahead) <= MOST_FORECAST:
+    if len(ahead) <= MAX_FORECAST:
         starts, _ = forecast([*_works(session, ahead), Work((), [[costs().start_seconds]])], room)[-1]
-    outlook = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
-    return estimate(session, spec, room).model_copy(update=outlook)
+    queue_estimate = {"ahead": len(ahead), "starts_in_seconds": starts if isfinite(starts) else None}
+    return estimate(session, spec, room).model_copy(update=queue_estimate)
 
 
 def _unfinished(session: Session, queue: str) -> list[tuple[str, str, int]]:
@@ -71,13 +71,13 @@ def _works(session: Session, ids: Sequence[str]) -> list[Work]:
         phase, content = experiments[row_id]
         try:
             spec = ExperimentSpec.model_validate(content)
-        except ValidationError:  # the sweeper fails an experiment of a version whose specs nobody reads any more
+        except ValidationError:  # the sweeper fails an experiment whose spec this version cannot read
             works.append(Work((), [[inf]]))
             continue
-        alike = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
-        if alike not in known:
-            known[alike] = epochs_of_networks(session, spec)
-        works.append(_work_left(spec, phase, left[row_id], known[alike]))
+        key = (spec.dataset, spec.queue, spec.recipe, spec.architectures, spec.input_sizes)
+        if key not in known:
+            known[key] = epochs_of_networks(session, spec)
+        works.append(_work_left(spec, phase, left[row_id], known[key]))
     return works
 
 

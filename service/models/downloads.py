@@ -1,4 +1,4 @@
-"""A model's files as they leave the service, verified byte by byte before the first of them is sent."""
+"""Downloads of a model's files; every byte is verified before the first one is sent."""
 
 import hashlib
 import zipfile
@@ -31,19 +31,19 @@ def zipped_bytes(model: Model, storage: Storage) -> int:
 
 
 def zipped(model: Model, storage: Storage) -> Iterator[bytes]:
-    """The whole bundle as a zip, straight from the store. Raises `StoredFileAltered` and the like on the way."""
+    """The whole bundle as a zip, straight from the store. Raises one of `ALTERED` while it reads."""
     with opened(model, storage) as bundle:
         digests = bundle.files
         signature = {} if signer_of(bundle.folder) is None else {SIGNATURE: None}
-    written = _Written()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
+    buffer = _WriteBuffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, sha256 in {**digests, **signature, MANIFEST: model.manifest_sha256}.items():
             # Without a date of its own, so that the same bundle gives the same bytes.
             with archive.open(zipfile.ZipInfo(f"{model.version}/{name}"), "w") as member:
                 for chunk in _verified(storage, f"{model.store_key}/{name}", sha256):
                     member.write(chunk)
-                    yield written.taken()
-    yield written.taken()
+                    yield buffer.take()
+    yield buffer.take()
 
 
 def altered(error: Exception) -> Problem:
@@ -59,8 +59,8 @@ def _verified(storage: Storage, key: str, sha256: str | None) -> Iterator[bytes]
         raise StoredFileAltered(f"{key} is not the file that was recorded; restore it from a backup")
 
 
-class _Written:
-    """A file that is only written to, and handed on piece by piece."""
+class _WriteBuffer:
+    """A write-only file whose content is taken piece by piece."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -70,11 +70,11 @@ class _Written:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """There is nothing to flush."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         taken, self._pieces = b"".join(self._pieces), []
         return taken

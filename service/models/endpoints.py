@@ -89,8 +89,8 @@ def roll_back_champion(
     why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
 ) -> PromotionRead:
     """Makes the champion's predecessor champion again; doing it twice goes back two promotions."""
-    step = registry.roll_back(session, actor=caller, reason=why.reason, expected_revision=_expected(if_match))
-    return _moved(session, step, response)
+    step = registry.roll_back(session, actor=caller, reason=why.reason, expected_revision=_expected_revision(if_match))
+    return _shown_promotion(session, step, response)
 
 
 @router.get("/{version}", responses=problems("model-not-found", "invalid-request"))
@@ -104,7 +104,7 @@ def read_model(version: Identifier, session: Reading, response: Response) -> Mod
     "/{version}", status_code=204, responses=problems("model-not-found", "model-is-champion", "invalid-request")
 )
 def delete_model(version: Identifier, session: Writing, caller: Caller) -> None:
-    """Deletes a model with its bundle, unless it is the champion; asking again changes nothing.
+    """Deletes a model with its bundle, unless it is the champion; repeating the request changes nothing.
 
     The record stays: its test results, when it was champion and what it predicted.
     """
@@ -119,9 +119,9 @@ def promote_model(
     version: Identifier, why: Why, session: Writing, response: Response, caller: Caller, if_match: IfMatch = None
 ) -> PromotionRead:
     """Makes this version the champion that answers `/predict`."""
-    expected = _expected(if_match)
+    expected = _expected_revision(if_match)
     step = registry.promote(session, version, actor=caller, reason=why.reason, expected_revision=expected)
-    return _moved(session, step, response)
+    return _shown_promotion(session, step, response)
 
 
 @router.get(
@@ -203,17 +203,17 @@ def _difference(test: PairedTest) -> DifferenceRead:
     )
 
 
-def _moved(session: Session, step: Promotion, response: Response) -> PromotionRead:
+def _shown_promotion(session: Session, step: Promotion, response: Response) -> PromotionRead:
     response.headers["ETag"] = f'"{registry.revision(session)}"'
     return PromotionRead.model_validate(step)
 
 
-def _expected(if_match: str | None) -> int | None:
+def _expected_revision(if_match: str | None) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
     strong = re.fullmatch(r'"(\d{1,9})"', if_match.strip())
     if strong is None:
-        raise Problem("revision-unknown", f"{if_match!r} is not an ETag that this service gave out")
+        raise Problem("revision-unknown", f"{if_match!r} is not an ETag of this service")
     return int(strong[1])
 
 

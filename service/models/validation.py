@@ -13,7 +13,7 @@ from service.models.stored import opened
 
 
 class ValidationNotKept(LookupError):
-    """The bundle holds no validation scores; it is older than they are, or was made elsewhere."""
+    """The bundle holds no validation scores: it is from an earlier version, or was made elsewhere."""
 
 
 class Recorded(BaseModel):
@@ -26,7 +26,7 @@ class Recorded(BaseModel):
 
 
 class ValidationRead(BaseModel):
-    """Validation scores of a model. Figures made of them are optimistic: they chose the threshold or the epoch."""
+    """Validation scores of a model. Figures from them are optimistic: they chose the threshold or the epoch."""
 
     version: str = Field(examples=["mdl_8c1f6a0e5b7d4c0f9a3e2d1c0b9a8f7e"])
     threshold: float = Field(description="The sealed threshold.", examples=[0.31])
@@ -39,7 +39,7 @@ class ValidationRead(BaseModel):
 
 
 def read_validation(model: Model, storage: Storage) -> ValidationRead:
-    """Verified like every file of a bundle.
+    """Verifies the file like every file of a bundle.
 
     Raises `ValidationNotKept`, or `BundleAltered`, `StoredFileMissing` and `StoredFileAltered` like `StoredBundle`.
     """
@@ -80,23 +80,23 @@ class Outcome:
         return self.cleared / benign if benign else None
 
     def missed_cancers(self, prevalence: float, patients: int = PATIENTS) -> float | None:
-        """Of so many patients, a share `prevalence` of them with cancer: those called benign although they have it."""
+        """Of `patients`, a share `prevalence` of whom has cancer: those with cancer who are classified as benign."""
         return None if self.recall is None else patients * prevalence * (1 - self.recall)
 
     def extra_biopsies(self, prevalence: float, patients: int = PATIENTS) -> float | None:
-        """Of so many patients: those called malignant although they are not ill."""
+        """Of `patients`: those without cancer who are classified as malignant."""
         return None if self.specificity is None else patients * (1 - prevalence) * (1 - self.specificity)
 
 
 def outcome(scores: Sequence[float], malignant: Sequence[bool], threshold: float) -> Outcome:
-    """Calls malignant every score that reaches the threshold. Both sequences are of one length N."""
-    called = [score >= threshold for score in scores]
-    counted = {(ill, call): 0 for ill in (True, False) for call in (True, False)}
-    for ill, call in zip(malignant, called, strict=True):
-        counted[bool(ill), call] += 1
-    return Outcome(counted[True, True], counted[True, False], counted[False, True], counted[False, False])
+    """Counts every score at or above the threshold as malignant. Both sequences have length N."""
+    predicted = [score >= threshold for score in scores]
+    counts = {(actual, positive): 0 for actual in (True, False) for positive in (True, False)}
+    for actual, positive in zip(malignant, predicted, strict=True):
+        counts[bool(actual), positive] += 1
+    return Outcome(counts[True, True], counts[True, False], counts[False, True], counts[False, False])
 
 
 def stops(scores: Sequence[float], sealed: float) -> list[float]:
-    """The thresholds at which anything changes, and the sealed one, ascending: where the slider may stand."""
+    """The positions of the slider, ascending: the thresholds at which a count changes, and the sealed one."""
     return sorted({*scores, sealed})

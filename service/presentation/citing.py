@@ -16,7 +16,7 @@ END_OF_SPEC = "EXPERIMENT"
 
 @dataclass(frozen=True)
 class Citation:
-    """What a publication names; `command` submits the same specification again in a POSIX shell."""
+    """What a publication has to cite; `command` submits the same specification again in a POSIX shell."""
 
     software: str
     dataset: str
@@ -47,6 +47,6 @@ def _command(spec: Mapping[str, Any]) -> str:
 
 
 def _commits(record: ExperimentRecord) -> list[str]:
-    """The commit that each trial ran, every one once."""
+    """The commits that the trials ran, without duplicates."""
     trials = (*record.trials, *((record.final,) if record.final else ()))
     return sorted({str(trial.environment["commit"]) for trial in trials if "commit" in (trial.environment or {})})

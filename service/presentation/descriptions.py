@@ -9,7 +9,7 @@ from service.presentation.experiment import ExperimentRecord
 PHASES = ("the queue", "phase 1, screening", "phase 2, fine-tuning", "phase 3, final evaluation")
 
 REMEDIES = {
-    "TimeLimitExceeded": "Retry it to go on from the finished trials, or submit it again with a higher limit, fewer "
+    "TimeLimitExceeded": "Retry it to continue from the finished trials, or submit it again with a higher limit, fewer "
     "epochs or fewer networks.",
     "TrialCrashed": "Its log shows the last steps. If memory ran out, give the worker fewer slots, then retry.",
     "WorkerLost": "Check that the worker is running and can reach the database, then retry.",

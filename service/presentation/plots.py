@@ -18,7 +18,7 @@ from service.presentation.drawing import (
     roc_curve,
 )
 
-# Wider labels leave too little of a phone's screen to the plot.
+# Wider labels leave too little room for the plot on a phone.
 LABEL_CHARACTERS = 22
 
 

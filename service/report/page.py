@@ -86,8 +86,8 @@ def _test_results(model: Model | None) -> dict[str, Any]:
 
 def _operating_points(test: dict[str, Any]) -> list[dict[str, Any]]:
     """The first point of the drawn curve that reaches each of several recalls."""
-    reached = ((wanted, next((p for p in test["curve"] if p["recall"] >= wanted), None)) for wanted in RECALLS_SHOWN)
-    return [point | {"wanted": wanted} for wanted, point in reached if point is not None]
+    reached = ((target, next((p for p in test["curve"] if p["recall"] >= target), None)) for target in RECALLS_SHOWN)
+    return [point | {"target": target} for target, point in reached if point is not None]
 
 
 def _environments(record: ExperimentRecord) -> list[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What a person sees of a running experiment: bars, recall first, and the time left; lines without a terminal."""
+"""The display of a running experiment: bars, recall first, and the time left; lines without a terminal."""
 
 import io
 import itertools
@@ -51,7 +51,7 @@ def printed(terminal: bool, *states: tuple[ExperimentRead, list[TrialRead]], wid
     [((), 0.0), ((4.0,), 36.0), ((100.0, 1.0, 1.0, 1.0, 1.0, 1.0), 4.0), ((1.0,) * 10, 0.0)],
     ids=["none", "one", "the last five", "all"],
 )
-def test_time_left_goes_by_the_pace_of_the_last_epochs(seconds: tuple[float, ...], left: float) -> None:
+def test_time_left_follows_the_pace_of_the_last_epochs(seconds: tuple[float, ...], left: float) -> None:
     epochs = [epoch(number, took) for number, took in enumerate(seconds, start=1)]
 
     assert progress.seconds_left(epochs, 10) == left
@@ -65,7 +65,7 @@ def test_bar_of_a_running_trial_shows_its_epoch_recall_first_and_the_time_left()
     assert "24/30  recall 0.870  specificity 0.740  AUC 0.880  0:00:12 left" in screen
 
 
-def test_bars_and_figures_are_whole_in_a_narrow_terminal() -> None:
+def test_bars_and_figures_are_complete_in_a_narrow_terminal() -> None:
     screen = printed(True, (experiment(status="running", phase=1), [trial(15, name="ResNet_v1/W3")]), width=80)
 
     *_, bar = (line for line in screen.splitlines() if "ResNet_v1/W3" in line)
@@ -112,7 +112,7 @@ class Server:
     def experiment(self, _: str) -> ExperimentRead:
         answer = next(self.answers)
         if answer is None:
-            raise ServerUnreachable("away")
+            raise ServerUnreachable("unreachable")
         return answer
 
     def trials(self, _: str, *, epochs: bool) -> list[TrialRead]:
@@ -151,7 +151,7 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Follow:
     return run
 
 
-def test_server_that_is_away_for_a_while_ends_nothing(follow: Follow) -> None:
+def test_temporary_outage_of_the_server_ends_nothing(follow: Follow) -> None:
     ended, _, _ = follow([RUNNING, LAST], experiment(status="running"), None, None, experiment(status="succeeded"))
 
     assert ended.status == "succeeded"
@@ -184,18 +184,18 @@ def test_pace_is_the_time_between_events() -> None:
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(0, id="trl_1")]
 
-    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
+    experiment.update([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10)])
 
     [shown] = experiment.trials
     assert [each.seconds for each in shown.epochs or ()] == [4, 6]
 
 
-def test_attempt_that_starts_again_replaces_the_epochs_of_the_one_before() -> None:
+def test_new_attempt_replaces_the_epochs_of_the_previous_one() -> None:
     client: Any = None
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(0, id="trl_1")]
 
-    experiment.take([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
+    experiment.update([RUNNING, epoch_event(2, 1, 4), epoch_event(3, 2, 10), RUNNING, epoch_event(5, 1, 20)])
 
     [shown] = experiment.trials
     assert [each.number for each in shown.epochs or ()] == [1]
@@ -206,10 +206,10 @@ def test_nothing_is_shown_ahead_of_epochs_that_have_not_arrived() -> None:
     experiment = progress.FollowedExperiment(client, "exp_1")
     experiment._trials = [trial(2, id="trl_1", status="succeeded", finished_at=AT)]
 
-    experiment.take([epoch_event(2, 1, 4)])
-    assert not experiment.is_whole
-    experiment.take([epoch_event(3, 2, 8)])
-    assert experiment.is_whole
+    experiment.update([epoch_event(2, 1, 4)])
+    assert not experiment.is_complete
+    experiment.update([epoch_event(3, 2, 8)])
+    assert experiment.is_complete
 
 
 def test_check_is_called_while_no_event_comes(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:

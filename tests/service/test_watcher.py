@@ -127,11 +127,11 @@ def test_command_ends_when_the_watcher_is_killed() -> None:
     assert eventually(lambda: not is_alive(command))
 
 
-def test_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
+def test_log_tail_is_the_end_of_the_log(tmp_path: Path) -> None:
     code = "print(*range(100), sep='\\n')"
     process = processes.start("counter", [sys.executable, "-c", code], tmp_path / "log" / "counter.log", {})
 
     assert eventually(lambda: process.exit_code is not None)
     process.stop()
 
-    assert process.last_words().splitlines() == [str(line) for line in range(85, 100)]
+    assert process.log_tail().splitlines() == [str(line) for line in range(85, 100)]

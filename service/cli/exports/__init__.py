@@ -1,4 +1,4 @@
-"""Copy an experiment into the store of another program: one module a program, each with its command in `app`.
+"""Copy an experiment into the store of another program: one module per program, each with its command in `app`.
 
 Nothing else names these modules, so one can be deleted.
 """
@@ -13,7 +13,7 @@ from typer.main import get_command
 
 
 class Exports(TyperGroup):
-    """A command a module."""
+    """One command per module."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return [found.name for found in iter_modules(__path__)]

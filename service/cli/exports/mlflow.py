@@ -19,7 +19,7 @@ from dermatriage_client.schemas import ENDED, ExperimentRead, ResultRead, TrialR
 from models_store.contract.catalog import DISCLAIMER
 from service.cli.experiments import ExperimentId
 from service.cli.identifiers import experiment_id
-from service.cli.output import BadInput, Url, again, connected, console
+from service.cli.output import BadInput, Url, command_line, connected, console
 
 app = typer.Typer(add_completion=False)
 
@@ -33,8 +33,8 @@ STATUSES = {
     "cancelled": "KILLED",
     "pruned": "KILLED",
 }
-# Most that MLflow takes at once, and characters of a parameter.
-METRICS_AT_ONCE, PARAMETERS_AT_ONCE, LONGEST_PARAMETER = 1000, 100, 6000
+# Limits of MLflow: items in one request, and characters of a parameter.
+MAX_METRICS, MAX_PARAMETERS, MAX_PARAMETER_CHARACTERS = 1000, 100, 6000
 Figure = tuple[str, float, datetime, int]
 
 
@@ -48,7 +48,7 @@ def export(
     with connected(url) as client:
         found = client.experiment(experiment_id(client, experiment))
         if found.status not in ENDED:
-            watch = again(client, f"watch {found.id}")
+            watch = command_line(client, f"watch {found.id}")
             raise BadInput(f"{found.id} is {found.status}; export it when it has ended: {watch}")
         store = _store(to)
         if store.holds(found):
@@ -67,7 +67,7 @@ class Store:
     experiment_id: str
 
     def holds(self, experiment: ExperimentRead) -> bool:
-        """Whether the experiment is there as it ended; deletes what an interrupted or earlier export left of it."""
+        """Whether the finished experiment was exported completely; deletes runs of an interrupted or older export."""
         complete = False
         for run in self.client.search_runs([self.experiment_id], f"tags.`{ID}` = '{experiment.id}'"):
             if run.data.tags.get(COMPLETE) == str(experiment.finished_at):
@@ -82,17 +82,17 @@ class Store:
         from mlflow.entities import Param
 
         run = self.client.create_run(self.experiment_id, _milliseconds(started), dict(tags), name)
-        shown = iter([Param(key, value[:LONGEST_PARAMETER]) for key, value in parameters.items()])
-        while some := list(islice(shown, PARAMETERS_AT_ONCE)):
-            self.client.log_batch(run.info.run_id, params=some)
+        shown = iter([Param(key, value[:MAX_PARAMETER_CHARACTERS]) for key, value in parameters.items()])
+        while batch := list(islice(shown, MAX_PARAMETERS)):
+            self.client.log_batch(run.info.run_id, params=batch)
         return str(run.info.run_id)
 
     def log(self, run_id: str, figures: Sequence[Figure]) -> None:
         from mlflow.entities import Metric
 
         metrics = iter([Metric(key, value, _milliseconds(moment), step) for key, value, moment, step in figures])
-        while some := list(islice(metrics, METRICS_AT_ONCE)):
-            self.client.log_batch(run_id, metrics=some)
+        while batch := list(islice(metrics, MAX_METRICS)):
+            self.client.log_batch(run_id, metrics=batch)
 
     def end(self, run_id: str, status: str, finished: datetime) -> None:
         self.client.set_terminated(run_id, STATUSES[status], _milliseconds(finished))
@@ -117,7 +117,7 @@ def _store(to: str) -> Store:
 
 
 def _write(store: Store, client: Client, experiment: ExperimentRead) -> bool:
-    """Returns whether the model was deleted, so that its files are not there."""
+    """Returns whether the files of the model are missing because it was deleted."""
     began = experiment.started_at or experiment.created_at
     ended = experiment.finished_at or began
     result, deleted = experiment.result, False

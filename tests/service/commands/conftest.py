@@ -1,4 +1,4 @@
-"""The command line as a person runs it, in this process, and a real server for it to talk to."""
+"""The command line, run in this process, and a real server for it."""
 
 import json
 import sys

@@ -22,7 +22,7 @@ MakeModel = Callable[..., str]
 SMALL = (70, 40, 40)
 
 
-def test_unreachable_server_is_exit_code_3_and_says_how_to_start_one(dermatriage: Dermatriage) -> None:
+def test_unreachable_server_is_exit_code_3_and_shows_how_to_start_one(dermatriage: Dermatriage) -> None:
     ended = dermatriage("models")
 
     assert ended.exit_code == 3
@@ -177,18 +177,20 @@ def test_prediction_without_a_champion_is_exit_code_1_with_a_remedy(dermatriage:
 
 
 @pytest.mark.usefixtures("server")
-def test_one_refused_image_spoils_no_other(dermatriage: Dermatriage, tmp_path: Path, make_model: MakeModel) -> None:
+def test_refused_image_does_not_affect_the_others(
+    dermatriage: Dermatriage, tmp_path: Path, make_model: MakeModel
+) -> None:
     make_model(promote=True)
     Image.fromarray(np.full((28, 28, 3), 250, np.uint8)).save(tmp_path / "bright.png")
     (tmp_path / "text.png").write_text("no image")
 
     ended = dermatriage("predict", "text.png", "bright.png", "--json")
 
-    refused, judged = ended.json
+    refused, classified = ended.json
     assert ended.exit_code == 2
     assert refused["file"] == "text.png"
     assert refused["error"]
-    assert judged["label"] == "malignant"
+    assert classified["label"] == "malignant"
 
 
 @pytest.mark.usefixtures("server")
@@ -211,7 +213,7 @@ def test_table_of_models_shows_whole_versions_in_a_pipe(dermatriage: Dermatriage
     assert version in dermatriage("models").out
 
 
-def test_server_that_asks_for_keys_gets_the_one_of_the_environment(
+def test_server_that_requires_keys_gets_the_one_of_the_environment(
     settings: Settings, database: Database, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.write() as session:
@@ -248,7 +250,7 @@ def test_registered_dataset_is_described_by_name(dermatriage: Dermatriage, tmp_p
     assert [split["images"] for split in by_name["splits"].values()] == list(SMALL)
 
 
-def test_lesions_on_two_sides_are_told_with_the_command_that_mends_them(
+def test_lesions_in_several_splits_are_reported_with_the_command_that_separates_them(
     dermatriage: Dermatriage, tmp_path: Path
 ) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
@@ -257,13 +259,13 @@ def test_lesions_on_two_sides_are_told_with_the_command_that_mends_them(
     described = dermatriage("dataset", "describe", "clinic")
     by_path = dermatriage("dataset", "describe", "clinic.npz")
 
-    for said in (registered.out, described.out):
-        assert "lesions have images in more than one split" in said
-        assert "dermatriage dataset split clinic --seed 0" in said
+    for output in (registered.out, described.out):
+        assert "lesions have images in more than one split" in output
+        assert "dermatriage dataset split clinic --seed 0" in output
     assert "Register the file, then make a split" in by_path.out
 
 
-def test_split_is_registered_under_a_name_that_says_so_and_made_once(dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_split_is_registered_under_its_own_name_and_made_once(dermatriage: Dermatriage, tmp_path: Path) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
     dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")
 
@@ -278,7 +280,7 @@ def test_split_is_registered_under_a_name_that_says_so_and_made_once(dermatriage
     assert described.json["lesions_on_two_sides"] == 0
 
 
-def test_split_without_lesion_ids_is_exit_code_2_and_says_what_to_do(dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_split_without_lesion_ids_is_exit_code_2_with_the_remedy(dermatriage: Dermatriage, tmp_path: Path) -> None:
     generate(tmp_path / "clinic.npz", counts=SMALL)
     (tmp_path / "clinic_lesions.csv").unlink()
     dermatriage("dataset", "register", "clinic.npz", "--name", "clinic")

@@ -33,7 +33,7 @@ def elsewhere(dermatriage: Dermatriage, tmp_path: Path, monkeypatch: pytest.Monk
     return folder
 
 
-def test_server_that_answers_gets_the_data_set_whatever_the_folder(
+def test_reachable_server_gets_the_data_set_from_any_folder(
     elsewhere: Path, server: str, dermatriage: Dermatriage
 ) -> None:
     registered, again = dermatriage(*REGISTER), dermatriage(*REGISTER, "--json")
@@ -51,7 +51,7 @@ def test_server_that_answers_gets_the_data_set_whatever_the_folder(
 
 
 @pytest.mark.usefixtures("server")
-def test_file_that_is_wrong_is_refused_before_it_is_sent(dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_invalid_file_is_refused_before_it_is_sent(dermatriage: Dermatriage, tmp_path: Path) -> None:
     (tmp_path / "clinic.npz").write_bytes(b"no archive")
     ended = dermatriage(*REGISTER)
     assert ended.exit_code == 2
@@ -61,7 +61,9 @@ def test_file_that_is_wrong_is_refused_before_it_is_sent(dermatriage: Dermatriag
 @pytest.mark.parametrize(
     "command", [REGISTER, ("dataset", "split", "clinic"), ("dataset", "describe", "clinic"), ("keys", "list")]
 )
-def test_no_database_is_made_in_silence(elsewhere: Path, dermatriage: Dermatriage, command: tuple[str, ...]) -> None:
+def test_missing_database_is_reported_and_not_made(
+    elsewhere: Path, dermatriage: Dermatriage, command: tuple[str, ...]
+) -> None:
     ended = dermatriage(*command)
 
     assert ended.exit_code == 2
@@ -70,7 +72,7 @@ def test_no_database_is_made_in_silence(elsewhere: Path, dermatriage: Dermatriag
     assert not (elsewhere / "var").exists()
 
 
-def test_database_is_made_where_that_is_asked_for(elsewhere: Path, dermatriage: Dermatriage) -> None:
+def test_database_is_made_on_request(elsewhere: Path, dermatriage: Dermatriage) -> None:
     made = dermatriage("keys", "create", "ann", "--scope", "read", "--var", "mine", "--create")
     registered = dermatriage(*REGISTER, "--var", "mine")
     listed = dermatriage("keys", "list", "--var", "mine")
@@ -81,7 +83,7 @@ def test_database_is_made_where_that_is_asked_for(elsewhere: Path, dermatriage: 
     assert "ann" in listed.out
 
 
-def test_direct_passes_the_server_by(server: str, dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_direct_does_not_use_the_server(server: str, dermatriage: Dermatriage, tmp_path: Path) -> None:
     registered = dermatriage(*REGISTER, "--direct")
     assert f"in the database {tmp_path}/test.db" in registered.out
     assert dermatriage("dataset", "describe", "clinic", "--url", server).exit_code == 0
@@ -93,7 +95,7 @@ def test_server_and_folder_exclude_each_other(dermatriage: Dermatriage) -> None:
     assert "choose one of them" in ended.err
 
 
-def test_printed_commands_go_where_the_one_before_went(
+def test_printed_commands_use_the_same_destination(
     server: str, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DERMATRIAGE_URL")

@@ -1,4 +1,4 @@
-"""Submitting with changes, listing and looking at experiments."""
+"""Submitting with options, listing and showing experiments."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("server")
 SUBMIT = ("submit", "--preset", "demo", "--dataset", "synthetic", "--json")
 
 
-def test_options_replace_what_the_preset_says(dermatriage: Dermatriage) -> None:
+def test_options_override_the_preset(dermatriage: Dermatriage) -> None:
     spec = dermatriage(
         *SUBMIT,
         *("--name", "monday", "--architecture", "CNN_v1", "--architecture", "CNN_v2", "--class-weight", "W5"),
@@ -59,7 +59,7 @@ def test_ids_may_be_cut_short_or_be_the_latest(dermatriage: Dermatriage) -> None
         assert dermatriage("show", typed, "--json").json["experiment"]["id"] == first
     several, unknown = dermatriage("cancel", "exp_"), dermatriage("cancel", "exp_none")
     assert (several.exit_code, unknown.exit_code) == (2, 2)
-    assert f"begins more than one experiment: {second}, {first}" in several.err
+    assert f"more than one experiment begins with exp_: {second}, {first}" in several.err
     assert "exp_none" in unknown.err
 
 
@@ -79,7 +79,7 @@ def test_latest_of_nothing_is_exit_code_2(dermatriage: Dermatriage) -> None:
     assert (ended.exit_code, "there is no experiment yet" in ended.err) == (2, True)
 
 
-def test_options_replace_what_the_file_says(dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_options_override_the_file(dermatriage: Dermatriage, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(json.dumps({"dataset": "dermamnist", "epochs": 3}))
 
     spec = dermatriage("submit", "spec.json", "--dataset", "synthetic", "--json").json["spec"]
@@ -128,7 +128,7 @@ def test_unknown_status_is_exit_code_2_with_the_known_ones(dermatriage: Dermatri
     assert "succeeded" in ended.err
 
 
-def test_one_experiment_shows_recall_first_its_promise_and_why_a_trial_collapsed(
+def test_one_experiment_shows_recall_first_its_guarantee_and_why_a_trial_collapsed(
     dermatriage: Dermatriage, database: Database
 ) -> None:
     submitted = dermatriage(*SUBMIT, "--name", "[red]first").json
@@ -191,7 +191,7 @@ def test_events_are_lines_of_json_to_the_end(dermatriage: Dermatriage) -> None:
     assert (events[-1]["kind"], events[-1]["status"]) == ("experiment", "cancelled")
 
 
-def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path: Path) -> None:
+def test_report_is_written_to_the_given_file(dermatriage: Dermatriage, tmp_path: Path) -> None:
     submitted = dermatriage(*SUBMIT).json
 
     ended = dermatriage("report", submitted["id"], "--output", "experiment.html")
@@ -200,7 +200,7 @@ def test_report_is_written_where_it_is_wanted(dermatriage: Dermatriage, tmp_path
     assert (tmp_path / "experiment.html").read_text().startswith("<!doctype html>")
 
 
-def test_command_line_says_who_submitted(dermatriage: Dermatriage, database: Database) -> None:
+def test_command_line_shows_who_submitted(dermatriage: Dermatriage, database: Database) -> None:
     submitted = dermatriage(*SUBMIT).json["id"]
     assert " by " not in dermatriage("show", "latest").out.split("Trials")[0]
     with database.write() as session:

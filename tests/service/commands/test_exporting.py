@@ -52,7 +52,7 @@ def runs(folder: Path) -> tuple[Any, list[Any]]:
     return client, client.search_runs([client.get_experiment_by_name("dermatriage").experiment_id])
 
 
-def test_experiment_becomes_a_run_with_a_child_a_trial(
+def test_experiment_becomes_a_run_with_one_child_per_trial(
     dermatriage: Dermatriage, experiment: str, tmp_path: Path
 ) -> None:
     trials = dermatriage("show", experiment, "--json").json["trials"]
@@ -82,7 +82,7 @@ def test_experiment_becomes_a_run_with_a_child_a_trial(
     assert downloaded.read_bytes() == (tmp_path / "bundle" / "model.onnx").read_bytes()
 
 
-def test_epochs_keep_their_steps_and_moments(
+def test_epochs_keep_their_steps_and_times(
     dermatriage: Dermatriage, experiment: str, database: Database, tmp_path: Path, store: str
 ) -> None:
     dermatriage("export", "mlflow", experiment, "--to", store)
@@ -165,7 +165,7 @@ def test_experiment_whose_model_was_deleted_is_exported_without_it(
     assert "already" in dermatriage("export", "mlflow", experiment, "--to", store).out
 
 
-def test_experiment_that_runs_is_refused(dermatriage: Dermatriage, database: Database, tmp_path: Path) -> None:
+def test_running_experiment_is_refused(dermatriage: Dermatriage, database: Database, tmp_path: Path) -> None:
     with database.write() as session:
         identifier = store_experiment(session, a_spec(), "running", 1).id
 

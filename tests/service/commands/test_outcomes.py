@@ -32,9 +32,7 @@ def test_outcome_is_recorded_once_and_corrected_on_request(dermatriage: Dermatri
     assert dermatriage(*other, "--correct", "--json").json["number"] == 2
 
 
-def test_file_is_imported_as_often_as_one_likes(
-    dermatriage: Dermatriage, predictions: list[str], tmp_path: Path
-) -> None:
+def test_file_can_be_imported_repeatedly(dermatriage: Dermatriage, predictions: list[str], tmp_path: Path) -> None:
     file = tmp_path / "outcomes.csv"
     rows = [f"{each},benign,follow-up,2026-01-19T08:00:00+01:00,no change\n" for each in predictions]
     file.write_text("\ufeff" + HEADER + "".join(rows), encoding="utf-8")
@@ -43,7 +41,7 @@ def test_file_is_imported_as_often_as_one_likes(
         assert (ended.exit_code, ended.out) == (0, "3 of 3 outcomes are recorded.\n")
 
 
-def test_refused_rows_are_named_and_keep_no_other_from_being_recorded(
+def test_refused_rows_are_listed_and_the_others_recorded(
     dermatriage: Dermatriage, predictions: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "outcomes.csv"
@@ -58,7 +56,7 @@ def test_refused_rows_are_named_and_keep_no_other_from_being_recorded(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "finding"),
     [
         ("prediction_id,outcome\n", "lacks the columns verified_by, verified_at"),
         (HEADER + "prd_1,benign,x,2026-01-19,\nprd_2,unclear,x,2026-01-19,\n", "line 3: outcome"),
@@ -67,8 +65,10 @@ def test_refused_rows_are_named_and_keep_no_other_from_being_recorded(
         (HEADER + "prd_1,benign,x,2026-01-19,ann@example.org\n", "line 2: note"),
     ],
 )
-def test_file_that_cannot_be_used_sends_nothing(dermatriage: Dermatriage, tmp_path: Path, text: str, told: str) -> None:
+def test_file_that_cannot_be_used_sends_nothing(
+    dermatriage: Dermatriage, tmp_path: Path, text: str, finding: str
+) -> None:
     (tmp_path / "outcomes.csv").write_text(text)
     ended = dermatriage("outcomes", "outcomes.csv")
     assert ended.exit_code == 2
-    assert told in ended.err.replace("\n", " ")
+    assert finding in ended.err.replace("\n", " ")

@@ -49,7 +49,7 @@ def diagnosing(images: Path, server: str, make_model: MakeModel) -> Path:  # noq
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    ("named", "judged"),
+    ("named", "classified"),
     [
         (("lesions",), {"lesions/a.png": "malignant", "lesions/more/b.JPG": "benign"}),
         (("lesions/*.png",), {"lesions/a.png": "malignant"}),
@@ -62,23 +62,23 @@ def diagnosing(images: Path, server: str, make_model: MakeModel) -> Path:  # noq
     ],
     ids=["folder", "pattern", "deep pattern", "zip", "mixed"],
 )
-def test_images_are_found_and_judged_in_order(
-    dermatriage: Dermatriage, named: tuple[str, ...], judged: dict[str, str]
+def test_images_are_found_and_classified_in_order(
+    dermatriage: Dermatriage, named: tuple[str, ...], classified: dict[str, str]
 ) -> None:
     ended = dermatriage("predict", *named, "--json")
 
     assert ended.exit_code == 0
-    assert [(answer["file"], answer["label"]) for answer in ended.json] == list(judged.items())
+    assert [(answer["file"], answer["label"]) for answer in ended.json] == list(classified.items())
 
 
 @pytest.mark.usefixtures("folder")
-def test_csv_has_a_row_an_image_and_says_why_one_was_refused(dermatriage: Dermatriage) -> None:
+def test_csv_has_one_row_per_image_with_the_reason_of_a_refusal(dermatriage: Dermatriage) -> None:
     ended = dermatriage("predict", "lesions/a.png", "lesions/notes.txt", "--csv")
 
-    judged, refused = csv.DictReader(io.StringIO(ended.out))
+    classified, refused = csv.DictReader(io.StringIO(ended.out))
     assert ended.exit_code == 2
-    assert (judged["file"], judged["label"], judged["error"]) == ("lesions/a.png", "malignant", "")
-    assert float(judged["probability_malignant"]) > float(judged["threshold"])
+    assert (classified["file"], classified["label"], classified["error"]) == ("lesions/a.png", "malignant", "")
+    assert float(classified["probability_malignant"]) > float(classified["threshold"])
     assert (refused["file"], refused["label"]) == ("lesions/notes.txt", "")
     assert refused["error"]
 
@@ -109,18 +109,18 @@ def test_table_gives_the_probability_of_each_diagnosis_and_names_it_once(dermatr
 
 @pytest.mark.usefixtures("diagnosing")
 def test_json_and_csv_give_diagnoses_that_sum_to_the_probability(dermatriage: Dermatriage) -> None:
-    (told,) = dermatriage("predict", "lesions/a.png", "--json").json
+    (answer,) = dermatriage("predict", "lesions/a.png", "--json").json
     as_csv = dermatriage("predict", "lesions/a.png", "lesions/notes.txt", "--csv")
     row, refused = csv.DictReader(io.StringIO(as_csv.out))
 
-    assert [each["diagnosis"] for each in told["diagnoses"]] == list(CLASS_NAMES)
+    assert [each["diagnosis"] for each in answer["diagnoses"]] == list(CLASS_NAMES)
     malignant = sum(float(row[name]) for name in ("akiec", "bcc", "mel"))
-    assert malignant == pytest.approx(told["probability_malignant"], abs=1e-6)
+    assert malignant == pytest.approx(answer["probability_malignant"], abs=1e-6)
     assert {refused[name] for name in CLASS_NAMES} == {""}
 
 
 @pytest.mark.usefixtures("folder")
-def test_nothing_is_said_of_diagnoses_where_the_model_predicts_none(dermatriage: Dermatriage) -> None:
+def test_diagnoses_are_not_mentioned_if_the_model_predicts_none(dermatriage: Dermatriage) -> None:
     table, as_csv = dermatriage("predict", "lesions"), dermatriage("predict", "lesions", "--csv")
 
     assert "diagnosis" not in table.out + table.err
@@ -128,7 +128,7 @@ def test_nothing_is_said_of_diagnoses_where_the_model_predicts_none(dermatriage:
 
 
 @pytest.mark.parametrize("named", ["nowhere.png", "*.none", "empty"])
-def test_nothing_to_judge_is_exit_code_2(dermatriage: Dermatriage, tmp_path: Path, named: str) -> None:
+def test_argument_without_images_is_exit_code_2(dermatriage: Dermatriage, tmp_path: Path, named: str) -> None:
     (tmp_path / "empty").mkdir()
 
     ended = dermatriage("predict", named)

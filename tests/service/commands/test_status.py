@@ -1,4 +1,4 @@
-"""Whether the server is ready, models to take away, and help in need: keys, versions, completion."""
+"""The status of the server, downloads of models, keys, versions and completion."""
 
 import os
 import subprocess
@@ -36,9 +36,9 @@ def test_status_names_what_is_missing_and_what_waits(dermatriage: Dermatriage, m
     assert [each["id"] for each in after.json["experiments"]] == [submitted["id"]]
 
 
-@pytest.mark.parametrize("asked", [("--version",), ("version",)])
-def test_version_is_told(dermatriage: Dermatriage, asked: tuple[str, ...]) -> None:
-    assert dermatriage(*asked).out.startswith("dermatriage 0.")
+@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+def test_version_is_printed(dermatriage: Dermatriage, arguments: tuple[str, ...]) -> None:
+    assert dermatriage(*arguments).out.startswith("dermatriage 0.")
 
 
 def test_help_documents_the_exit_codes(dermatriage: Dermatriage) -> None:
@@ -47,7 +47,7 @@ def test_help_documents_the_exit_codes(dermatriage: Dermatriage) -> None:
     assert "Exit codes: 0 done" in " ".join(words)
 
 
-def test_missing_unknown_and_narrow_keys_are_exit_code_4_and_say_how_to_make_one(
+def test_missing_unknown_and_insufficient_keys_are_exit_code_4_with_the_command_that_makes_one(
     settings: Settings, database: Database, dermatriage: Dermatriage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.write() as session:
@@ -59,15 +59,15 @@ def test_missing_unknown_and_narrow_keys_are_exit_code_4_and_say_how_to_make_one
         monkeypatch.setenv("DERMATRIAGE_API_KEY", f"dt_{'a' * 8}_{'b' * 32}")
         unknown = dermatriage(*submit, "--url", url)
         monkeypatch.setenv("DERMATRIAGE_API_KEY", text)
-        narrow = dermatriage(*submit, "--url", url)
+        insufficient = dermatriage(*submit, "--url", url)
 
-    assert [ended.exit_code for ended in (missing, unknown, narrow)] == [4, 4, 4]
-    assert all("dermatriage keys create" in ended.err for ended in (missing, unknown, narrow))
-    assert "is not in use" in unknown.err
-    assert "--scope submit" in narrow.err
+    assert [ended.exit_code for ended in (missing, unknown, insufficient)] == [4, 4, 4]
+    assert all("dermatriage keys create" in ended.err for ended in (missing, unknown, insufficient))
+    assert "is not valid" in unknown.err
+    assert "--scope submit" in insufficient.err
 
 
-def test_server_of_another_kind_is_told_from_a_refusal(dermatriage: Dermatriage) -> None:
+def test_server_of_another_kind_is_distinguished_from_a_refusal(dermatriage: Dermatriage) -> None:
     with served(Scripted([ScriptedAnswer(404, b"<html>", {"content-type": "text/html"})])) as url:
         ended = dermatriage("models", "--url", url)
 
@@ -105,17 +105,21 @@ def test_key_is_made_listed_rotated_and_revoked(dermatriage: Dermatriage) -> Non
 
 
 def completed(*words: str, url: str = "http://127.0.0.1:9") -> list[str]:
-    """What bash would offer for the last of `words`, by the protocol of the environment variables."""
-    asked = {"_DERMATRIAGE_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    environment = {**os.environ, **asked, "DERMATRIAGE_URL": url}
+    """The completions of the last of `words` in bash, by the protocol of the environment variables."""
+    protocol = {
+        "_DERMATRIAGE_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    environment = {**os.environ, **protocol, "DERMATRIAGE_URL": url}
     program = [
         sys.executable,
         "-c",
         "import sys; sys.argv = ['dermatriage']; from service.cli.__main__ import main; main()",
     ]
-    offered = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
-    assert offered.stderr == ""
-    return offered.stdout.split()
+    completions = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    assert completions.stderr == ""
+    return completions.stdout.split()
 
 
 def test_shell_completes_verbs_and_names_without_a_server() -> None:

@@ -40,7 +40,7 @@ def add_trial(database: Database, experiment_id: str, **columns: Any) -> str:
         return trial.id
 
 
-def test_a_finished_experiment_leads_to_result_report_and_card(client: TestClient, finished: str) -> None:
+def test_a_finished_experiment_links_to_result_report_and_card(client: TestClient, finished: str) -> None:
     page = page_of(client, finished)
     links = re.findall(r'href="([^"]+)"', page)
     assert f"/experiments/{finished}/result" in links
@@ -94,7 +94,7 @@ def test_a_waiting_experiment_shows_every_trial_it_will_have(
     assert "Waiting for a worker" in page
 
 
-def test_the_picture_fills_with_the_epochs_of_what_runs(
+def test_the_overview_shows_the_epochs_of_running_trials(
     client: TestClient, make_experiment: MakeExperiment, database: Database
 ) -> None:
     experiment_id = make_experiment("running", architectures=["CNN_v1"], epochs=12)
@@ -111,7 +111,7 @@ def test_the_picture_fills_with_the_epochs_of_what_runs(
     assert "<html" not in page
 
 
-def test_curves_hold_train_and_validation_and_the_event_they_reach_to(
+def test_curves_hold_train_and_validation_and_the_number_of_their_last_event(
     client: TestClient, finished: str, database: Database
 ) -> None:
     with database.write() as session:
@@ -137,7 +137,7 @@ def test_a_failed_experiment_shows_the_reason_and_a_remedy(
     assert "train for longer" in page
 
 
-def test_cancelling_asks_first_and_then_ends_the_experiment(
+def test_cancelling_needs_confirmation_and_ends_the_experiment(
     client: TestClient, make_experiment: MakeExperiment
 ) -> None:
     experiment_id = make_experiment("queued", phase=0)

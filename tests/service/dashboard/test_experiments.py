@@ -63,7 +63,7 @@ def test_an_unfinished_experiment_shows_its_first_trial_by_the_figure_that_ranks
     assert "fine-tuning, 100 %" in page
 
 
-def test_collapsed_trials_lead_nothing(client: TestClient, finished: str, database: Database) -> None:
+def test_collapsed_trials_are_never_first(client: TestClient, finished: str, database: Database) -> None:
     unfinished(database, finished, "val_recall")
     with database.write() as session:
         session.execute(update(Trial).values(status="collapsed"))

@@ -123,7 +123,7 @@ def test_a_comparison_on_the_same_images_tests_each_difference(
     assert page.count('class="plot"') == 2
 
 
-def test_a_comparison_says_why_nothing_is_tested(
+def test_a_comparison_gives_the_reason_if_nothing_is_tested(
     client: TestClient, make_result: Any, storage: Storage, database: Database
 ) -> None:
     first, second = f"mdl_{make_result('one')}", f"mdl_{make_result('two')}"
@@ -141,7 +141,7 @@ def test_a_comparison_says_why_nothing_is_tested(
     assert page.count('class="plot"') == 0
 
 
-def test_a_comparison_states_for_each_model_whether_its_figures_speak_for_new_lesions(
+def test_a_comparison_states_for_each_model_whether_its_figures_hold_for_new_lesions(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
     grouped = replace(final, evaluation=final.evaluation | {"leaking_images": 0})
@@ -151,14 +151,14 @@ def test_a_comparison_states_for_each_model_whether_its_figures_speak_for_new_le
     assert "Every test lesion is new to the network." in right
 
 
-def test_models_with_thin_records_are_listed_all_the_same(client: TestClient, make_model: Any) -> None:
+def test_models_with_incomplete_records_are_listed(client: TestClient, make_model: Any) -> None:
     versions = [make_model() for _ in range(2)]
     assert "0.900" in words(client.get("/models").text)
     assert "not recorded in full" in words(client.get(f"/models/{versions[0]}").text)
     assert "not recorded in full" in words(client.get(f"/models/compare?a={versions[0]}&b={versions[1]}").text)
 
 
-def test_who_may_not_promote_is_offered_no_form(
+def test_a_viewer_who_may_not_promote_gets_no_form(
     settings: Settings, database: Database, storage: Storage, make_result: Any
 ) -> None:
     version = f"mdl_{make_result()}"
@@ -171,7 +171,7 @@ def test_who_may_not_promote_is_offered_no_form(
     assert champion(database) is None
 
 
-def test_signed_in_a_promotion_needs_the_sessions_token_and_is_signed_with_the_keys_name(
+def test_a_promotion_by_session_needs_its_token_and_records_the_name_of_the_key(
     settings: Settings, database: Database, storage: Storage, make_result: Any
 ) -> None:
     version = f"mdl_{make_result()}"
@@ -199,7 +199,7 @@ def test_signed_in_a_promotion_needs_the_sessions_token_and_is_signed_with_the_k
         "[x]: https://elsewhere.example\n\n[x]",
     ],
 )
-def test_a_card_can_carry_nothing_but_text(hostile: str) -> None:
+def test_a_card_contains_only_text(hostile: str) -> None:
     rendered = card_html(f"---\nlicense: none\n---\n# Title\n\n{hostile}\n")
     assert not re.search(r"<(script|img|a|iframe)\b", rendered)
     assert rendered.startswith("<h3>Title</h3>")

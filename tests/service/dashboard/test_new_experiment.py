@@ -36,12 +36,12 @@ def known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leaves(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Path and description of every field of the specification."""
-    for name, of_it in schema["properties"].items():
-        if "$ref" in of_it:
-            nested = schema["$defs"][of_it["$ref"].rpartition("/")[2]]
+    for name, field in schema["properties"].items():
+        if "$ref" in field:
+            nested = schema["$defs"][field["$ref"].rpartition("/")[2]]
             yield from ((f"{name}.{key}", inner["description"]) for key, inner in nested["properties"].items())
         else:
-            yield name, of_it["description"]
+            yield name, field["description"]
 
 
 def submitted(client: TestClient, database: Database, **fields: Any) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_nested_fields_become_nested_values(client: TestClient, database: Databa
 
 
 @pytest.mark.parametrize(
-    ("fields", "name", "said"),
+    ("fields", "name", "message"),
     [
         ({"epochs": "many"}, "epochs", "Enter a whole number from 1 to 500."),
         ({"epochs": "0"}, "epochs", "Enter a whole number from 1 to 500."),
@@ -142,13 +142,13 @@ def test_nested_fields_become_nested_values(client: TestClient, database: Databa
     ],
 )
 def test_a_mistake_is_explained_beside_its_field_and_nothing_is_lost(
-    client: TestClient, database: Database, fields: dict[str, Any], name: str, said: str
+    client: TestClient, database: Database, fields: dict[str, Any], name: str, message: str
 ) -> None:
     answer = client.post("/experiments", data=FORM | {"patience": "7"} | fields)
     assert answer.status_code == 422
     wrong = re.search(rf'<p class="wrong" id="{re.escape(name)}-wrong">(.*?)</p>', answer.text, re.S)
     assert wrong is not None
-    assert said in wrong[1].replace("&#39;", "'")
+    assert message in wrong[1].replace("&#39;", "'")
     assert f'href="#{name}"' in answer.text
     assert re.search(r'<input id="patience"[^>]* value="7"', answer.text)
     with database.read() as session:
@@ -163,7 +163,7 @@ def test_registered_data_sets_are_offered_by_name(client: TestClient, database: 
     assert page.index('<option value="my_lesions"') < page.index('<option value="dermamnist"')
 
 
-def test_data_sets_say_what_limits_their_figures_and_the_command_that_mends_it(
+def test_data_sets_show_the_limits_of_their_figures_and_the_command_that_removes_them(
     client: TestClient, database: Database
 ) -> None:
     described = {"image_size": 28, "counts": {}, "synthetic": False, "created_at": datetime.now(UTC)}
@@ -204,21 +204,21 @@ def test_button_makes_the_split_and_chooses_it_in_a_form_that_keeps_the_rest(
     assert 'name="key" value="k1"' in made.text
 
 
-def test_form_says_before_and_after_submission_that_the_data_set_has_too_few_malignant_lesions(
+def test_form_reports_too_few_malignant_lesions_before_and_after_submission(
     client: TestClient, database: Database
 ) -> None:
     chosen = FORM | {"calibration.target_recall": "0.99"}
-    said = client.post("/experiments/estimate", data=chosen, headers={"X-Fragment": "1"}).text
+    shown = client.post("/experiments/estimate", data=chosen, headers={"X-Fragment": "1"}).text
     answer = client.post("/experiments", data=chosen)
     assert answer.status_code == 422
-    for text in (said, answer.text):
+    for text in (shown, answer.text):
         assert "np_sensitivity needs at least 299 malignant lesions in the calibration part" in text
         assert "Lower calibration.target_recall to 0.98" in text
     with database.read() as session:
         assert session.query(Experiment).count() == 0
 
 
-def test_split_of_a_data_set_that_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
+def test_split_of_an_unknown_data_set_is_an_error_page(client: TestClient) -> None:
     answer = client.post("/experiments/split", data=FORM | {"split": "nowhere"})
     assert answer.status_code == 404
     assert "choose one from the list" in answer.text
@@ -233,32 +233,32 @@ def test_a_form_sent_twice_is_one_experiment(client: TestClient, database: Datab
 
 
 def test_an_estimate_from_the_table_names_its_source(client: TestClient) -> None:
-    said = client.post("/experiments/estimate", data=FORM, headers={"X-Fragment": "1"}).text
-    assert "This estimate assumes" in said
-    assert "Based on measurements on" in said
-    assert "for 2 trials" in said
-    assert "There is no worker for the queue <code>cpu</code>" in said
+    shown = client.post("/experiments/estimate", data=FORM, headers={"X-Fragment": "1"}).text
+    assert "This estimate assumes" in shown
+    assert "Based on measurements on" in shown
+    assert "for 2 trials" in shown
+    assert "There is no worker for the queue <code>cpu</code>" in shown
 
 
-def test_estimate_says_what_an_answer_will_cost(client: TestClient) -> None:
-    def said(**changes: Any) -> str:
+def test_estimate_shows_the_cost_of_a_prediction(client: TestClient) -> None:
+    def shown(**changes: Any) -> str:
         return client.post("/experiments/estimate", data=FORM | changes, headers={"X-Fragment": "1"}).text
 
     final = {"final.views": "8", "final.ensemble": "3", "repeats": "3"}
-    assert "An answer of the model runs one network once: <strong>0.3 ms</strong> on one thread of a test" in said()
-    assert "a network up to 24 times (views × networks): <strong>7.2 ms</strong>" in said(**final)
-    assert "have not been measured" in said(architectures=["VGG_v1"], **final)
+    assert "An answer of the model runs one network once: <strong>0.3 ms</strong> on one thread of a test" in shown()
+    assert "a network up to 24 times (views × networks): <strong>7.2 ms</strong>" in shown(**final)
+    assert "have not been measured" in shown(architectures=["VGG_v1"], **final)
 
 
 def test_without_measurements_there_is_a_reason_instead_of_an_estimate(client: TestClient) -> None:
-    said = client.post(
+    shown = client.post(
         "/experiments/estimate", data=FORM | {"architectures": ["EffNet_v3"]}, headers={"X-Fragment": "1"}
     )
-    assert "No estimate yet" in said.text
-    assert "no measurements of EffNet_v3" in said.text
+    assert "No estimate yet" in shown.text
+    assert "no measurements of EffNet_v3" in shown.text
 
 
-def test_the_estimate_counts_the_room_of_the_workers_there_are(client: TestClient, settings: Settings) -> None:
+def test_the_estimate_counts_the_slots_of_available_workers(client: TestClient, settings: Settings) -> None:
     told = {"host": "a", "gpus": (), "cores": 4, "python": "", "version": "", "commit": "", "started_at": ""}
     with Redis.from_url(settings.broker_url) as broker:
         for name, queues in (("one", ("cpu",)), ("two", ("cpu", "gpu"))):
@@ -279,7 +279,7 @@ def test_without_a_script_the_estimate_comes_with_the_form_again(client: TestCli
     assert re.search(r'<input id="epochs"[^>]* value="4"', page)
 
 
-def test_where_a_file_is_asked_for_its_format_is_a_link_away(client: TestClient) -> None:
+def test_the_form_links_to_the_data_format(client: TestClient) -> None:
     assert '<a href="/data-format">' in client.get("/experiments/new").text
     page = client.get("/data-format").text
     assert "<h1>Data format</h1>" in page

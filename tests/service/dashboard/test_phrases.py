@@ -27,11 +27,11 @@ def test_a_duration_has_two_units_at_most(seconds: float | None, words: str) -> 
     ("seconds", "words"),
     [(3, "just now"), (59, "59 s ago"), (119, "1 min ago"), (3600 * 5, "5 h ago"), (86400 * 1.5, "1 day ago")],
 )
-def test_what_happened_is_so_long_ago(seconds: float, words: str) -> None:
+def test_a_past_time_has_one_unit(seconds: float, words: str) -> None:
     assert ago(datetime.now(UTC) - timedelta(seconds=seconds)) == words
 
 
-def test_what_happened_long_ago_has_a_date() -> None:
+def test_a_time_long_past_is_a_date() -> None:
     assert ago(datetime(2025, 3, 1, tzinfo=UTC)) == "2025-03-01"
     assert ago(None) == "not yet"
 

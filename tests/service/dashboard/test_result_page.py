@@ -50,7 +50,9 @@ def test_recall_comes_first_and_the_test_set_opening_is_shown(
     assert "<b>bold" not in answer.text
 
 
-def test_every_miss_is_shown_and_every_plot_has_words(client: TestClient, make_result: Any, final: FinalRecord) -> None:
+def test_every_miss_is_shown_and_every_plot_has_a_text_alternative(
+    client: TestClient, make_result: Any, final: FinalRecord
+) -> None:
     page = client.get(f"/experiments/{make_result()}/result").text
     assert page.count("data:image/png;base64,") == len(final.misses) > 0
     assert not re.search(r"= (<|>|&lt;|&gt;) \d", page)
@@ -76,7 +78,7 @@ def test_a_missed_target_beside_a_valid_guarantee_is_not_shown_as_good(
         assert '<p class="notice bad">Validly calibrated; recall on the test set is 0.800, below the target' in page
 
 
-def test_the_result_page_says_whether_it_speaks_for_new_lesions(
+def test_the_result_page_states_whether_it_holds_for_new_lesions(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
     leaking = client.get(f"/experiments/{make_result()}/result").text

@@ -46,7 +46,7 @@ def test_an_error_on_a_page_is_a_page_with_a_remedy(client: TestClient) -> None:
         ("/studies//elsewhere.example", "/experiments//elsewhere.example"),
     ],
 )
-def test_a_former_address_redirects_for_good(client: TestClient, former: str, address: str) -> None:
+def test_a_former_address_redirects_permanently(client: TestClient, former: str, address: str) -> None:
     answer = client.get(former, follow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (308, address)
 

@@ -47,7 +47,7 @@ def sign_in(browser: TestClient, text: str, **fields: str) -> str:
     return found[1]
 
 
-def test_a_browser_without_a_session_is_sent_to_sign_in_and_then_where_it_wanted(
+def test_a_browser_without_a_session_is_redirected_to_sign_in_and_then_back(
     browser: TestClient, database: Database
 ) -> None:
     answer = browser.get("/models?limit=2")
@@ -64,7 +64,7 @@ def test_a_program_without_a_key_gets_401(browser: TestClient) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "/\nx"])
-def test_signing_in_leads_nowhere_else(browser: TestClient, database: Database, wanted: str) -> None:
+def test_signing_in_never_redirects_to_another_site(browser: TestClient, database: Database, wanted: str) -> None:
     _, text = make(database, "read")
     assert browser.post("/sign-in", data={"key": text, "next": wanted}).headers["Location"] == "/"
 
@@ -89,7 +89,7 @@ def test_only_a_hash_of_the_cookie_is_stored(browser: TestClient, database: Data
     assert row.expires_at > row.created_at
 
 
-def test_what_is_not_a_key_is_refused_beside_the_field(browser: TestClient) -> None:
+def test_an_invalid_key_is_refused_beside_the_field(browser: TestClient) -> None:
     answer = browser.post("/sign-in", data={"key": "dt_aaaaaaaa_" + "a" * 32})
     assert answer.status_code == 403
     assert 'aria-invalid="true"' in answer.text
@@ -124,7 +124,7 @@ def test_a_key_has_only_its_newest_sessions(database: Database) -> None:
     assert set(active) == {sessions.digest(cookie) for cookie in [others, *cookies[2:]]}
 
 
-def test_an_expired_session_is_none(browser: TestClient, guarded: FastAPI, database: Database) -> None:
+def test_an_expired_session_is_refused(browser: TestClient, guarded: FastAPI, database: Database) -> None:
     _, text = make(database, "admin")
     sign_in(browser, text)
     with database.write() as session:
@@ -160,7 +160,7 @@ def test_a_session_may_do_what_its_key_may(browser: TestClient, database: Databa
 
 
 def test_every_form_is_checked_for_its_token(guarded: FastAPI) -> None:
-    """A page's route that took forms without `PageRoute` would let another site use the cookie."""
+    """Without `PageRoute`, another site could post a form with the cookie of the session."""
     for route in guarded.routes:
         if isinstance(route, APIRoute) and not route.path.startswith(("/v1/", "/predict")) and "POST" in route.methods:
             assert isinstance(route, PageRoute), route.path
@@ -179,9 +179,7 @@ def test_a_key_that_may_submit_may_use_the_form(guarded: FastAPI, database: Data
         assert client.post("/models/rollback", data={}).status_code == 403
 
 
-def test_pages_name_who_submitted_and_the_run_again_is_its_own_submitters(
-    browser: TestClient, database: Database
-) -> None:
+def test_pages_name_the_submitter_and_a_repeated_run_has_its_own(browser: TestClient, database: Database) -> None:
     _, text = make(database, "read", "submit")
     token = sign_in(browser, text)
     form = {

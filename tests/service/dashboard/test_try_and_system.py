@@ -23,7 +23,7 @@ def test_without_a_champion_the_page_explains_what_to_do(client: TestClient) -> 
     assert 'id="files"' not in page
 
 
-def test_with_a_champion_images_can_be_chosen_and_drawn_ones_tried(
+def test_with_a_champion_images_can_be_chosen_and_generated_ones_tried(
     client: TestClient, make_result: Any, database: Database
 ) -> None:
     version = f"mdl_{make_result()}"
@@ -39,13 +39,13 @@ def test_with_a_champion_images_can_be_chosen_and_drawn_ones_tried(
     assert answer["explanation"]["png_base64"]
 
 
-def test_drawn_pictures_are_always_the_same_and_of_the_size_asked_for() -> None:
+def test_generated_images_are_reproducible_and_have_the_requested_size() -> None:
     for name in SAMPLES:
         assert Image.open(io.BytesIO(sample(name, 64))).size == (64, 64)
         assert sample.__wrapped__(name, 32) == sample(name, 32)
 
 
-def test_a_picture_nobody_draws_is_refused(client: TestClient) -> None:
+def test_an_unknown_generated_image_is_refused(client: TestClient) -> None:
     assert client.get("/try/samples/../../etc/passwd.png").status_code == 404
     assert client.get("/try/samples/mole.png").status_code == 422
 

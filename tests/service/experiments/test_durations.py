@@ -16,8 +16,8 @@ from service.experiments.durations import (
 
 
 def a_spec(views: int = 1, ensemble: int = 1, **changes: Any) -> ExperimentSpec:
-    asked = {"dataset": "synthetic", "strategies": (), "epochs": 10, "final": {"views": views, "ensemble": ensemble}}
-    return ExperimentSpec.model_validate(asked | changes)
+    fields = {"dataset": "synthetic", "strategies": (), "epochs": 10, "final": {"views": views, "ensemble": ensemble}}
+    return ExperimentSpec.model_validate(fields | changes)
 
 
 @pytest.mark.parametrize(("slots", "one_after_another"), [(0, 6), (1, 6), (2, 3), (4, 2), (9, 1)])

@@ -61,9 +61,9 @@ def record_epochs(session: Session, seconds: Sequence[float], queue: str = "cpu"
 
 
 @pytest.mark.usefixtures("table")
-def test_twelve_networks_take_the_slots_by_turns(database: Database) -> None:
-    asked = {"architectures": [name for name in ARCHITECTURES if name not in ("EffNet_v3", "EffLite_v1")][:12]}
-    one, four = (estimated(database, slots, **asked) for slots in (1, 4))
+def test_twelve_networks_share_the_slots(database: Database) -> None:
+    networks = {"architectures": [name for name in ARCHITECTURES if name not in ("EffNet_v3", "EffLite_v1")][:12]}
+    one, four = (estimated(database, slots, **networks) for slots in (1, 4))
     assert len(one.from_table) == 12
     final = 60 + IMAGES * 0.002 / 3
     assert one.longest_seconds == pytest.approx(12 * (6 + 10 * IMAGES * 0.002) + final)
@@ -117,9 +117,7 @@ def test_each_recipe_has_its_own_epochs(database: Database, monkeypatch: pytest.
     assert classic.notes == modern.notes == []
 
 
-def test_estimate_says_where_its_measurements_are_uncertain(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_estimate_names_uncertain_measurements(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = (an_epoch_cost("CNN_v1", 0.002), an_epoch_cost("ConvNet_v1", 0.002, machine_was_busy=True))
     replace(monkeypatch, some_costs({}).model_copy(update={"epochs": measured}))
     found = estimated(database, architectures=["CNN_v1", "ConvNet_v1"], recipe="modern")
@@ -141,7 +139,7 @@ def test_views_and_ensemble_cost_time_at_the_end_and_in_every_answer(database: D
 
 
 @pytest.mark.usefixtures("table")
-def test_answer_of_a_network_that_was_not_measured_is_a_multiple_alone(database: Database) -> None:
+def test_cost_of_an_unmeasured_network_is_only_its_number_of_runs(database: Database) -> None:
     found = estimated(database, architectures=["CNN_v1", "VGG_v1"], final={"views": 8, "ensemble": 2})
     assert found.answer.network_runs == 16
     assert (found.answer.shortest_milliseconds, found.answer.longest_milliseconds) == (None, None)
@@ -156,7 +154,7 @@ def test_network_without_any_measurement_leaves_no_duration(database: Database) 
 
 @pytest.mark.both_databases
 @pytest.mark.usefixtures("table")
-def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(database: Database) -> None:
+def test_recorded_epochs_of_the_same_network_and_data_take_precedence_over_the_table(database: Database) -> None:
     with database.write() as session:
         record_epochs(session, (100.0, 300.0))
     found, elsewhere = estimated(database), estimated(database, dataset="dermamnist")
@@ -166,7 +164,7 @@ def test_recorded_epochs_of_the_same_network_and_data_go_before_the_table(databa
 
 
 @pytest.mark.usefixtures("table")
-def test_phase_3_of_an_experiment_on_gpus_costs_what_the_table_says_of_a_cpu(database: Database) -> None:
+def test_phase_3_of_an_experiment_on_gpus_has_the_cpu_cost_of_the_table(database: Database) -> None:
     with database.write() as session:
         record_epochs(session, (3.0,), queue="gpu")
     found = estimated(database, queue="gpu")

@@ -1,4 +1,4 @@
-"""Events are streamed as they happen, none is missed, and a client that comes back goes on where it was."""
+"""Events are streamed as they happen, none is missed, and a client that reconnects continues where it stopped."""
 
 import json
 import socket
@@ -90,16 +90,16 @@ def stream(url: str, claim: Claim, **headers: str) -> Iterator[dict[str, Any]]:
                 event = {}
 
 
-def test_stream_tells_what_was_then_what_happens_and_ends_with_the_experiment(
+def test_stream_sends_past_events_then_new_ones_and_ends_with_the_experiment(
     url: str, database: Database, claim: Claim
 ) -> None:
-    told = stream(url, claim)
-    seen = [next(told) for _ in range(4)]
+    received = stream(url, claim)
+    seen = [next(received) for _ in range(4)]
     for number in (1, 2):
         report_epoch(database, claim, number)
-        seen.append(next(told))
+        seen.append(next(received))
     end(database, claim)
-    seen += told
+    seen += received
     assert [event["id"] for event in seen] == [str(number) for number in range(1, 9)]
     kinds = ["experiment", "phase", "experiment", "trial", "epoch", "epoch", "trial", "experiment"]
     assert [event["event"] for event in seen] == kinds
@@ -107,14 +107,12 @@ def test_stream_tells_what_was_then_what_happens_and_ends_with_the_experiment(
     assert seen[-1]["data"]["status"] == "failed"
 
 
-def test_client_that_comes_back_goes_on_after_the_last_event_it_saw(url: str, database: Database, claim: Claim) -> None:
+def test_client_that_reconnects_continues_after_its_last_event(url: str, database: Database, claim: Claim) -> None:
     end(database, claim)
     assert [event["id"] for event in stream(url, claim, **{"Last-Event-ID": "2"})] == ["3", "4", "5", "6"]
 
 
-def test_ended_experiment_whose_events_were_all_seen_asks_not_to_come_back(
-    url: str, database: Database, claim: Claim
-) -> None:
+def test_ended_experiment_without_further_events_stops_reconnection(url: str, database: Database, claim: Claim) -> None:
     end(database, claim)
     address = f"{url}/v1/experiments/{claim.experiment_id}/events"
     assert httpx.get(address, headers={"Last-Event-ID": "6"}, trust_env=False).status_code == 204
@@ -126,9 +124,9 @@ def test_no_event_is_missed_when_the_web_server_is_restarted(
 ) -> None:
     seen: list[str] = []
     with served(app) as url:
-        told = stream(url, claim)
-        seen += [next(told)["id"] for _ in range(4)]
-        told.close()
+        received = stream(url, claim)
+        seen += [next(received)["id"] for _ in range(4)]
+        received.close()
     for number in (1, 2):
         report_epoch(database, claim, number)
     end(database, claim)
@@ -137,36 +135,36 @@ def test_no_event_is_missed_when_the_web_server_is_restarted(
     assert seen == [str(number) for number in range(1, 9)]
 
 
-def test_many_listeners_cost_one_query_a_look(
+def test_many_listeners_share_one_query_per_poll(
     url: str, app: FastAPI, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[int] = []
+    queries: list[int] = []
     count = app.state.feed._count
-    monkeypatch.setattr(app.state.feed, "_count", lambda ids: looks.append(len(ids)) or count(ids))
+    monkeypatch.setattr(app.state.feed, "_count", lambda ids: queries.append(len(ids)) or count(ids))
     streams = [stream(url, claim) for _ in range(20)]
-    for told in streams:
-        next(told)
-    looks.clear()
+    for received in streams:
+        next(received)
+    queries.clear()
     time.sleep(1.6)
-    assert 1 <= len(looks) <= 4
-    assert set(looks) == {1}
-    for told in streams:
-        told.close()
+    assert 1 <= len(queries) <= 4
+    assert set(queries) == {1}
+    for received in streams:
+        received.close()
 
 
-def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
+def test_idle_stream_sends_comments_and_survives_a_database_outage(
     url: str, app: FastAPI, database: Database, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("the database is away"))
+    def outage(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("the database does not respond"))
 
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
     address = f"{url}/v1/experiments/{claim.experiment_id}/events?after=4"
     with httpx.stream("GET", address, timeout=30, trust_env=False) as answer:
         lines = answer.iter_lines()
         with monkeypatch.context() as patch:
-            patch.setattr(events, "_read_events", away)
-            patch.setattr(app.state.feed, "_count", away)
+            patch.setattr(events, "_read_events", outage)
+            patch.setattr(app.state.feed, "_count", outage)
             assert [next(lines) for _ in range(5)] == ["retry: 2000", "", ": keep-alive", "", ": keep-alive"]
             time.sleep(0.6)
         end(database, claim)
@@ -177,7 +175,7 @@ def test_silence_is_filled_with_comments_and_a_database_away_ends_no_stream(
 def test_a_stream_ends_soon_after_its_key_or_session(
     signed_in: bool, settings: Settings, storage: Storage, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "ADMISSION_SECONDS", 0.05)
+    monkeypatch.setattr(events, "KEY_CHECK_SECONDS", 0.05)
     database = Database(settings.database_url)
     app = create_app(settings.model_copy(update={"auth": "keys"}), database=database, storage=storage)
     with database.write() as session:
@@ -185,15 +183,15 @@ def test_a_stream_ends_soon_after_its_key_or_session(
         cookie = sessions.begin(session, key.id)
     headers = {"Cookie": f"{sessions.COOKIE}={cookie}"} if signed_in else {"Authorization": f"Bearer {text}"}
     with served(app) as url:
-        told = stream(url, claim, **headers)
+        received = stream(url, claim, **headers)
         for _ in range(4):
-            next(told)
+            next(received)
         with database.write() as session:
             if signed_in:
                 sessions.end(session, cookie)
             else:
                 keys.revoke(session, key.id)
-        assert list(told) == []
+        assert list(received) == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +202,7 @@ def test_a_stream_ends_soon_after_its_key_or_session(
         ("/v1/experiments/exp_0/events?after=-1", {}, 422),
     ],
 )
-def test_stream_of_nothing_is_refused(url: str, path: str, headers: dict[str, str], status: int) -> None:
+def test_invalid_stream_requests_are_refused(url: str, path: str, headers: dict[str, str], status: int) -> None:
     answer = httpx.get(f"{url}{path}", headers=headers, trust_env=False)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"

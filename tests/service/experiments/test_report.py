@@ -252,7 +252,7 @@ def test_a_hostile_name_is_text(finished: str) -> None:
     assert "<h1>&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;</h1>" in finished
 
 
-def test_plotly_is_inlined_once_and_every_plot_has_words(finished: str) -> None:
+def test_plotly_is_inlined_once_and_every_plot_has_a_text_alternative(finished: str) -> None:
     page = Page(finished)
     assert finished.count("plotly.js v") == 1
     assert len(page.plots) == 10
@@ -273,7 +273,7 @@ def test_every_trial_is_listed_with_the_reason_of_a_failure(finished: str) -> No
     assert "<strong>VGG_v3/W3</strong> (failed): its process ended with signal 9" in finished
 
 
-def test_trials_stand_in_the_order_of_the_policy(finished: str) -> None:
+def test_trials_are_listed_in_the_order_of_the_policy(finished: str) -> None:
     rows = Page(finished).tables["Trials, best first by the selection rule"][1:]
     recalls = [float(row[3]) for row in rows if row[2] == "succeeded"]
     assert recalls == sorted(recalls, reverse=True)
@@ -393,7 +393,7 @@ def test_the_report_offers_a_lesion_grouped_data_set_where_test_lesions_were_tra
     assert "not an estimate for new lesions, because lesions photographed once are easier" in finished
 
 
-def test_the_report_says_who_is_missed_and_shows_seven_diagnoses_where_they_are_recorded(
+def test_the_report_shows_who_is_missed_and_seven_diagnoses_where_they_are_recorded(
     finished: str, database: Database, storage: Storage, tmp_path: Path
 ) -> None:
     final = a_final_record(people=True)
@@ -466,10 +466,10 @@ def test_a_browser_draws_every_plot_without_errors_or_requests(
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         requests: list[str] = []
-        complaints: list[str] = []
+        errors: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         # When a browser opens it
         page.goto((tmp_path / "report.html").as_uri())
         page.wait_for_function("document.querySelectorAll('.plot .trace').length > 0")
@@ -485,7 +485,7 @@ def test_a_browser_draws_every_plot_without_errors_or_requests(
         breaks = page.evaluate("[...document.querySelectorAll('table')].map(t => getComputedStyle(t).breakInside)")
         rules = page.evaluate("[...document.styleSheets[0].cssRules].map(rule => rule.cssText)")
         browser.close()
-    # Then every plot holds lines, the page fits, nothing else was asked for; paper has page numbers and whole tables
+    # Then every plot holds lines, the page fits, nothing else was requested; paper has page numbers and whole tables
     assert len(traces) == 10
     assert min(traces) >= 1
     assert overflow <= 0
@@ -494,4 +494,4 @@ def test_a_browser_draws_every_plot_without_errors_or_requests(
     assert set(breaks) == {"avoid"}
     assert any(rule.startswith("@page") and 'counter(page) " of " counter(pages)' in rule for rule in rules)
     assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
-    assert complaints == []
+    assert errors == []

@@ -14,7 +14,7 @@ from models_store.contract.specs import ExperimentSpec
 from models_store.database import Database
 from models_store.presence import Presence, remove_heartbeat, send_heartbeat
 from models_store.settings import Settings
-from service.cli.results import experiment_lines, listed
+from service.cli.results import experiment_lines, experiment_row
 from service.experiments import waiting
 from service.experiments.durations import final_seconds
 from service.experiments.estimate import Epochs, Network
@@ -64,7 +64,7 @@ def claim(database: Database) -> runs.Claim:
     [
         ([Work((), [[5.0], [3.0]])], 1, [(0, 8)]),
         ([Work((), [[5.0, 5.0], [3.0]]), Work((), [[1.0]])], 1, [(0, 13), (13, 14)]),
-        # While the last trial of a phase runs, the other slot is free for whoever comes next.
+        # While the last trial of a phase runs, the other slot is free for the next experiment.
         ([Work((), [[5.0], [3.0]]), Work((), [[1.0, 9.0]])], 2, [(0, 8), (0, 10)]),
         # The second phase of the older experiment goes before trials of the younger one.
         ([Work((), [[5.0], [3.0]]), Work((), [[5.0, 1.0]])], 1, [(0, 8), (8, 14)]),
@@ -94,7 +94,7 @@ def test_queued_experiment_has_a_place_and_an_expected_start(client: TestClient,
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
+def test_running_experiment_has_no_place_and_its_remaining_time_delays_the_others(
     client: TestClient, database: Database
 ) -> None:
     first, second = submitted(database), submitted(database)
@@ -108,15 +108,13 @@ def test_running_experiment_has_no_place_and_its_rest_counts_for_those_behind(
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_phase_3_of_an_experiment_on_gpus_keeps_no_gpu_from_those_behind(
-    client: TestClient, database: Database
-) -> None:
+def test_phase_3_of_an_experiment_on_gpus_does_not_occupy_a_gpu(client: TestClient, database: Database) -> None:
     submitted(database, queue="gpu")
     estimated = client.post("/v1/experiments/estimate", json=SPEC | {"queue": "gpu"}).json()
     assert (estimated["ahead"], estimated["starts_in_seconds"]) == (1, 3 * (START_SECONDS + 4 * EPOCH_SECONDS))
 
 
-def test_without_a_worker_nobody_knows_the_start(client: TestClient, database: Database) -> None:
+def test_without_a_worker_the_start_is_unknown(client: TestClient, database: Database) -> None:
     assert client.get(f"/v1/experiments/{submitted(database)}").json()["waiting"] == {
         "position": 1,
         "expected_start": None,
@@ -132,16 +130,14 @@ def test_more_urgent_experiment_has_nothing_ahead(database: Database, settings: 
     assert (estimated.ahead, estimated.starts_in_seconds) == (0, 0.0)
 
 
-def test_queues_are_counted_apart(client: TestClient, database: Database) -> None:
+def test_queues_are_counted_separately(client: TestClient, database: Database) -> None:
     submitted(database)
     on_gpu = submitted(database, queue="gpu")
     assert client.get(f"/v1/experiments/{on_gpu}").json()["waiting"]["position"] == 1
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_experiment_whose_spec_cannot_be_read_hides_only_the_starts_behind_it(
-    client: TestClient, database: Database
-) -> None:
+def test_unreadable_spec_hides_only_the_expected_starts_behind_it(client: TestClient, database: Database) -> None:
     unreadable, behind = submitted(database), submitted(database)
     with database.write() as session:
         experiment = runs.find_experiment(session, unreadable)
@@ -157,11 +153,11 @@ def test_page_list_and_command_line_show_the_place(client: TestClient, database:
     assert "number 2 in the queue, expected to start in" in client.get("/").text
     shown = ExperimentRead.model_validate(client.get(f"/v1/experiments/{second}").json())
     assert "queued, number 2 in the queue, expected to start at" in "\n".join(experiment_lines(shown))
-    assert "no. 2" in listed(shown)
+    assert "no. 2" in experiment_row(shown)
 
 
 @pytest.mark.usefixtures("one_slot")
-def test_form_says_what_is_ahead(client: TestClient, database: Database) -> None:
+def test_form_shows_the_experiments_ahead(client: TestClient, database: Database) -> None:
     form = {"dataset": "synthetic", "architectures": ["CNN_v1"], "class_weights": ["W3"]}
     fragment = {"X-Fragment": "1"}
     assert "ahead in the queue" not in client.post("/experiments/estimate", data=form, headers=fragment).text
