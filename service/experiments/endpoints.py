@@ -217,7 +217,7 @@ def read_trial_log(trial_id: Identifier, session: Reading) -> PlainTextResponse:
     _trial(session, trial_id)
     log = session.get(TrialLog, trial_id)
     if log is None:
-        raise Problem("log-not-found", f"trial {trial_id} has printed nothing yet")
+        raise Problem("log-not-found", f"trial {trial_id} has an empty log so far")
     return PlainTextResponse(log.text if log.is_whole else f"[…]\n{log.text}")
 
 

@@ -37,12 +37,12 @@ def show_experiment(
 
 
 def places_of(session: Session, rows: Sequence[Experiment], broker_url: str) -> dict[str, WaitingRead]:
-    """The places of those that wait, by id; how many trials run at once is what the workers told the broker."""
+    """The places of queued experiments, by id. The heartbeats of the workers give the number of their slots."""
     queues = {row.spec["queue"] for row in rows if row.status == "queued"}
-    heard = (live_workers(broker_url) or ()) if queues else ()
+    live = (live_workers(broker_url) or ()) if queues else ()
     places: dict[str, WaitingRead] = {}
     for queue in queues:
-        places |= waiting_places(session, queue, slots(heard, queue))
+        places |= waiting_places(session, queue, slots(live, queue))
     return places
 
 
