@@ -221,7 +221,7 @@ class Client(Connection):
         return self._call(get("predictions", prediction_id), of(PredictionRead))
 
     def prune(self, *, dry_run: bool = False) -> PrunedRead:
-        """Removes now what the server's settings no longer verify_and_rename; with `dry_run` it only counts."""
+        """Removes now what the server's settings no longer keep; with `dry_run` it only counts."""
         return self._call(requests.pruning(dry_run), of(PrunedRead))
 
     def predictions(
