@@ -39,7 +39,7 @@ HEADING = "## Photographs of one lesion that resemble each other"
 
 # The distance between malignant and benign scores, which gives a ROC AUC of 0.87, as on real images.
 SEPARATION = 1.6
-MOST_PHOTOGRAPHS = 6
+MAX_PHOTOGRAPHS = 6
 BENIGN_PER_LESION = 2
 
 # Evenly spaced over a standard normal effect; 4,001 points leave an error below 1e-9 in every recall.
@@ -75,7 +75,7 @@ class Population:
     def draw(self, lesions: int, random: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
         """Scores (N,) of all photographs of so many lesions, and the lesion (N,) that each one shows."""
         effect = random.standard_normal(lesions)
-        photographs = 1 + random.binomial(MOST_PHOTOGRAPHS - 1, _chance_of_another(effect))
+        photographs = 1 + random.binomial(MAX_PHOTOGRAPHS - 1, _chance_of_another(effect))
         lesion = np.repeat(np.arange(lesions), photographs)
         noise = random.standard_normal(len(lesion))
         return expit(self._mean(effect[lesion]) + np.sqrt(1 - self.correlation) * noise), lesion
@@ -84,8 +84,8 @@ class Population:
         """Exact but for the sum over effects."""
         called = ndtr((self._mean(EFFECTS) - logit(threshold)) / np.sqrt(1 - self.correlation))
         another = _chance_of_another(EFFECTS)
-        photographs = 1 + (MOST_PHOTOGRAPHS - 1) * another
-        every = called * (1 - another + another * called) ** (MOST_PHOTOGRAPHS - 1)
+        photographs = 1 + (MAX_PHOTOGRAPHS - 1) * another
+        every = called * (1 - another + another * called) ** (MAX_PHOTOGRAPHS - 1)
         return Recalls(
             every=float(DENSITY @ every),
             one=float(DENSITY @ called),
@@ -174,7 +174,7 @@ def section(rows: list[Coverage], seed: int) -> str:
     return f"""{HEADING}
 
 Written by `python -m benchmarks.correlated_photographs --seed {seed}`, which needs no images. A simulated lesion has
-1 to {MOST_PHOTOGRAPHS} photographs, the more the harder it is, and their scores share an effect of the lesion to the
+1 to {MAX_PHOTOGRAPHS} photographs, the more the harder it is, and their scores share an effect of the lesion to the
 extent of `correlation`. ROC AUC is about 0.87, the target {TARGET:.2f}, the confidence {CONFIDENCE:.2f};
 {rows[0].draws:,} calibration sets a row, each judged by the recall of its threshold on the whole population, which is
 computed and not sampled. Both countings get the same sets.

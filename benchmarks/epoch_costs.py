@@ -47,7 +47,7 @@ from workers.pipeline.data import ExperimentData, experiment_data
 COMMAND = "python -m benchmarks.epoch_costs"
 IMAGE_SIZES = (28, 64, 128)
 INPUT_SIZES = {"ConvNet_v1": (28, 56), "EffLite_v1": (56, 84, 112)}
-MOST_SHARE_OF_OTHERS = 0.1
+MAX_SHARE_OF_OTHERS = 0.1
 SEED = 42
 
 Row = TypeVar("Row", bound=Measurement)
@@ -220,7 +220,7 @@ def _watched(work: Callable[[], Result]) -> tuple[Result, bool]:
     began, all_before, own_before = time.perf_counter(), _busy_seconds(), _own_seconds()
     result = work()
     others = _busy_seconds() - all_before - (_own_seconds() - own_before)
-    return result, others / (time.perf_counter() - began) / (os.cpu_count() or 1) > MOST_SHARE_OF_OTHERS
+    return result, others / (time.perf_counter() - began) / (os.cpu_count() or 1) > MAX_SHARE_OF_OTHERS
 
 
 def _busy_seconds() -> float:

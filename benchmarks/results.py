@@ -22,7 +22,7 @@ from benchmarks.results_page import page, read_result
 from models_store.contract.catalog import PRESETS
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, TrialSpec
-from models_store.experiment.phases import MOST_CANDIDATES, fine_tuning, screening
+from models_store.experiment.phases import MAX_CANDIDATES, fine_tuning, screening
 from models_store.experiment.selection import policy_for, ranked
 from models_store.files import replacing, sha256_of
 from workers.pipeline import backend
@@ -102,7 +102,7 @@ def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool 
         return
     started = time.perf_counter()
     bundle.mkdir(parents=True, exist_ok=True)
-    winner, *others = [networks[name] for name in order[: MOST_CANDIDATES + 1]]
+    winner, *others = [networks[name] for name in order[: MAX_CANDIDATES + 1]]
     candidate = Candidate(winner.name, winner.trial, winner.checkpoint, f"benchmark-{preset}", others)
     machine = backend.environment()
     model = finalize(candidate, spec, dataset, SealedTestSet(dataset), bundle, environment=machine)

@@ -15,7 +15,7 @@ from service.predictions.engine.images import prepare
 
 NUMBER = 300
 PAGE = (600, 450)
-MOST_PIXELS = 10_000_000
+MAX_PIXELS = 10_000_000
 WORDS = (
     *("the", "of", "and", "patient", "report", "date", "invoice", "total", "amount"),
     *("letter", "dear", "sir", "please", "find", "attached", "page", "number"),
@@ -45,7 +45,7 @@ def strange_images(size: int, seed: int, number: int = NUMBER) -> dict[str, Imag
 def _uploaded(pixels: Images, size: int) -> Images:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
-    return prepare(content.getvalue(), size, MOST_PIXELS).pixels
+    return prepare(content.getvalue(), size, MAX_PIXELS).pixels
 
 
 def _gray(random: np.random.Generator, size: int) -> Images:

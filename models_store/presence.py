@@ -12,7 +12,7 @@ PREFIX = "dermatriage.worker."
 HEARTBEAT_SECONDS = 10.0
 # Two heartbeats may be lost before a worker no longer counts as active.
 EXPIRY_SECONDS = 35.0
-MOST_WORKERS = 1000
+MAX_WORKERS = 1000
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def remove_heartbeat(broker: Redis, name: str) -> None:
 def present(broker: Redis) -> list[tuple[Presence, float]]:
     """The active workers by name, each with the age of its heartbeat in seconds, by the broker's clock."""
     found = []
-    for key in broker.scan_iter(PREFIX + "*", count=MOST_WORKERS):
+    for key in broker.scan_iter(PREFIX + "*", count=MAX_WORKERS):
         content, left = broker.get(key), broker.pttl(key)
         if content is not None and left > 0 and (presence := _read(content)) is not None:
             found.append((presence, max(0.0, EXPIRY_SECONDS - left / 1000)))
-    return sorted(found, key=lambda worker: worker[0].name)[:MOST_WORKERS]
+    return sorted(found, key=lambda worker: worker[0].name)[:MAX_WORKERS]
 
 
 def _read(content: bytes | str) -> Presence | None:

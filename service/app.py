@@ -135,7 +135,7 @@ def _service(settings: Settings, database: Database | None, storage: Storage | N
             most_waiting=settings.waiting_images,
         ),
         recorder=Recorder(database, storage),
-        batch_memory=AsyncMemory(batch.MOST_BYTES),
+        batch_memory=AsyncMemory(batch.MAX_BYTES),
         disk=DiskUse(database, storage),
     )
 

@@ -13,8 +13,8 @@ from tools.settings_table import PAGE as SETTINGS
 from tools.settings_table import settings_table, with_table
 
 ROOT = README.parent
-MOST_README_LINES = 120
-MOST_GLOSSARY_LINES = 45
+MAX_README_LINES = 120
+MAX_GLOSSARY_LINES = 45
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -49,7 +49,7 @@ def test_transcript_is_between_its_markers_and_uses_verbs_that_exist() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len(README.read_text().splitlines()) <= MOST_README_LINES
+    assert len(README.read_text().splitlines()) <= MAX_README_LINES
 
 
 def test_figures_of_the_readme_are_those_of_its_documents() -> None:
@@ -61,7 +61,7 @@ def test_figures_of_the_readme_are_those_of_its_documents() -> None:
 
 
 def test_glossary_fits_on_one_page() -> None:
-    assert len((ROOT / "docs" / "glossary.md").read_text().splitlines()) <= MOST_GLOSSARY_LINES
+    assert len((ROOT / "docs" / "glossary.md").read_text().splitlines()) <= MAX_GLOSSARY_LINES
 
 
 def test_readme_links_to_every_document() -> None:

@@ -28,8 +28,8 @@ from workers.worker import cleaning, work
 from workers.worker.context import Worker, create_worker
 
 log = logging.getLogger(__name__)
-MOST_WAKE_UPS_A_SWEEP = 100
-MOST_EXPERIMENTS_A_SWEEP = 500
+MAX_WAKE_UPS_A_SWEEP = 100
+MAX_EXPERIMENTS_A_SWEEP = 500
 PRUNE_SECONDS = 600.0
 
 
@@ -142,7 +142,7 @@ def ready_to_advance(session: Session) -> list[str]:
     """Unfinished experiments without an unfinished trial, the oldest first."""
     busy = select(Trial.id).where(Trial.experiment_id == Experiment.id, Trial.status.in_(UNFINISHED)).exists()
     ready = select(Experiment.id).where(Experiment.status.in_(("queued", "running")), ~busy)
-    return list(session.scalars(ready.order_by(Experiment.created_at).limit(MOST_EXPERIMENTS_A_SWEEP)))
+    return list(session.scalars(ready.order_by(Experiment.created_at).limit(MAX_EXPERIMENTS_A_SWEEP)))
 
 
 def send_missing_wake_ups(worker: Worker) -> None:
@@ -152,7 +152,7 @@ def send_missing_wake_ups(worker: Worker) -> None:
     with broker.redis_at(worker.settings.broker_url, 5) as messages:
         for queue, trials in waiting.items():
             sent = int(messages.llen(queue))
-            missing = min(trials - sent, MOST_WAKE_UPS_A_SWEEP)
+            missing = min(trials - sent, MAX_WAKE_UPS_A_SWEEP)
             if missing > 0:
                 broker.wake(worker.celery, queue, missing)
 

@@ -29,7 +29,7 @@ from workers.worker.context import Worker
 log = logging.getLogger(__name__)
 # From the first byte sent to the last header of the answer.
 ANSWER_SECONDS = 10.0
-MOST_AT_ONCE = 20
+MAX_AT_ONCE = 20
 
 
 class WebhookSecretMissing(ValueError):
@@ -70,7 +70,7 @@ def send_due(worker: Worker) -> int:
     if url is None or secret is None:
         return 0
     sent = 0
-    while sent < MOST_AT_ONCE and not worker.stopping.is_set() and (message := _next(worker)) is not None:
+    while sent < MAX_AT_ONCE and not worker.stopping.is_set() and (message := _next(worker)) is not None:
         _send(worker, url, secret, message)
         sent += 1
     return sent

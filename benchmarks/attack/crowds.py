@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from benchmarks.attack import wire
 from benchmarks.attack.findings import Attack, Finding, Turn
 from benchmarks.attack.target import Target
-from benchmarks.attack.uploads import MEMORY, MOST_GROWTH_MB
+from benchmarks.attack.uploads import MAX_GROWTH_MB, MEMORY
 
 CLOSED_SECONDS = 22.0
 HEALTH_SECONDS = 1.0
@@ -45,7 +45,7 @@ def slow_readers(target: Target) -> Finding:
             return _health(target)
 
     (status, seconds), grown = target.peak(act)
-    held = grown <= MOST_GROWTH_MB and seconds <= HEALTH_SECONDS
+    held = grown <= MAX_GROWTH_MB and seconds <= HEALTH_SECONDS
     summary = f"{READERS} of {length:,} bytes: {grown:+,.0f} MB at the peak; /healthz {status} in {seconds:.2f} s"
     return Finding(held, summary)
 

@@ -13,15 +13,15 @@ from benchmarks.attack import forged, wire
 from benchmarks.attack.findings import Attack, Finding, Turn, tally
 from benchmarks.attack.target import Target
 
-MOST_GROWTH_MB = 300.0
-MOST_GROWTH_FOR_NOTHING_MB = 100.0
-MOST_SECONDS = 10.0
+MAX_GROWTH_MB = 300.0
+MAX_GROWTH_FOR_NOTHING_MB = 100.0
+MAX_SECONDS = 10.0
 TOGETHER = 150
 ABANDONED = 300
-MOST_DELAY_SECONDS = 3.0
+MAX_DELAY_SECONDS = 3.0
 ARCHIVES, MEMBERS = 25, 40
 VALID = (partial(forged.blank_png, 1, 40_000_000), partial(forged.blank_png, 8000, 5000))
-MEMORY = f"memory grows by more than {MOST_GROWTH_MB:.0f} MB"
+MEMORY = f"memory grows by more than {MAX_GROWTH_MB:.0f} MB"
 
 
 def judge(make: Callable[[], bytes], most_mb: float, target: Target) -> Finding:
@@ -29,7 +29,7 @@ def judge(make: Callable[[], bytes], most_mb: float, target: Target) -> Finding:
     content, started = make(), time.monotonic()
     status, grown = target.peak(partial(_predict, target, target.key("predict"), content))
     seconds = time.monotonic() - started
-    held = grown <= most_mb and seconds <= MOST_SECONDS and status in (200, 413, 415, 422)
+    held = grown <= most_mb and seconds <= MAX_SECONDS and status in (200, 413, 415, 422)
     return Finding(held, f"{len(content):,} bytes: {status}, {grown:+,.0f} MB at the peak, {seconds:.1f} s")
 
 
@@ -47,7 +47,7 @@ def many_large(target: Target) -> Finding:
         send = partial(wire.exchange, target.port, request, patience=60.0)
         received, grown = target.peak(lambda: list(senders.map(lambda _: send(), range(TOGETHER))))
     statuses = [wire.statuses(each)[0] if wire.statuses(each) else "no answer" for each in received]
-    held = grown <= MOST_GROWTH_MB and 200 in statuses and 500 not in statuses
+    held = grown <= MAX_GROWTH_MB and 200 in statuses and 500 not in statuses
     return Finding(held, f"{grown:+,.0f} MB at the peak; {tally(statuses)}")
 
 
@@ -63,7 +63,7 @@ def abandoned(target: Target) -> Finding:
     started = time.monotonic()
     status = _predict(target, target.key("predict"), forged.small_png(), path)
     seconds = time.monotonic() - started
-    return Finding(status == 200 and seconds <= MOST_DELAY_SECONDS, f"the next heatmap: {status} after {seconds:.1f} s")
+    return Finding(status == 200 and seconds <= MAX_DELAY_SECONDS, f"the next heatmap: {status} after {seconds:.1f} s")
 
 
 def batch_of_zips(make: Callable[[int, bytes], bytes], target: Target) -> Finding:
@@ -78,38 +78,36 @@ def batch_of_zips(make: Callable[[int, bytes], bytes], target: Target) -> Findin
             status = answer.status_code
             for part in answer.iter_raw():
                 lines += part.count(b"\n")
-                if time.monotonic() - started > MOST_SECONDS:
+                if time.monotonic() - started > MAX_SECONDS:
                     break
     except httpx.TransportError:
         status = 0  # cut off
     seconds = time.monotonic() - started
-    held = seconds <= MOST_SECONDS and 0 < status < 500
+    held = seconds <= MAX_SECONDS and 0 < status < 500
     return Finding(held, f"{ARCHIVES} x {len(archive):,} bytes: {status}, {lines:,} lines in {seconds:.1f} s")
 
 
 ATTACKS = (
     Attack(
         "PNG of 69 bytes, 1 x 40,000,000",
-        f"memory grows by more than {MOST_GROWTH_FOR_NOTHING_MB:.0f} MB",
-        partial(judge, forged.claiming_png, MOST_GROWTH_FOR_NOTHING_MB),
+        f"memory grows by more than {MAX_GROWTH_FOR_NOTHING_MB:.0f} MB",
+        partial(judge, forged.claiming_png, MAX_GROWTH_FOR_NOTHING_MB),
         Turn.ALONE,
     ),
-    Attack("the same, valid", MEMORY, partial(judge, VALID[0], MOST_GROWTH_MB), Turn.ALONE),
-    Attack("valid PNG, 8000 x 5000", MEMORY, partial(judge, VALID[1], MOST_GROWTH_MB), Turn.ALONE),
+    Attack("the same, valid", MEMORY, partial(judge, VALID[0], MAX_GROWTH_MB), Turn.ALONE),
+    Attack("valid PNG, 8000 x 5000", MEMORY, partial(judge, VALID[1], MAX_GROWTH_MB), Turn.ALONE),
     Attack("PNG whose data ends early", "it is judged", short_pngs),
     Attack(f"{TOGETHER} uploads of 10 MB at once", MEMORY, many_large, Turn.ALONE),
-    Attack(
-        f"{ABANDONED} heatmaps, abandoned", f"the next caller waits {MOST_DELAY_SECONDS:g} s", abandoned, Turn.ALONE
-    ),
+    Attack(f"{ABANDONED} heatmaps, abandoned", f"the next caller waits {MAX_DELAY_SECONDS:g} s", abandoned, Turn.ALONE),
     Attack(
         "batch of zips, all entries one file",
-        f"over {MOST_SECONDS:g} s, or an error of ours",
+        f"over {MAX_SECONDS:g} s, or an error of ours",
         partial(batch_of_zips, forged.overlapping_zip),
         Turn.ALONE,
     ),
     Attack(
         "batch of zips, entries quoting entries",
-        f"over {MOST_SECONDS:g} s, or an error of ours",
+        f"over {MAX_SECONDS:g} s, or an error of ours",
         partial(batch_of_zips, forged.quoting_zip),
         Turn.ALONE,
     ),

@@ -31,8 +31,8 @@ File = str | os.PathLike[str]
 Image = File | tuple[str, bytes]
 
 # Well below the server's own bounds, 1,000 images and 100 MiB unless its settings say otherwise.
-MOST_FILES = 200
-MOST_BYTES = 32 * 2**20
+MAX_FILES = 200
+MAX_BYTES = 32 * 2**20
 # A server checks and stores a data set of gigabytes before it answers.
 REGISTRATION_SECONDS = 1800
 
@@ -161,7 +161,7 @@ def batches(images: Iterable[Image]) -> Iterator[Call]:
     group: list[tuple[str, tuple[str, bytes]]] = []
     size = 0
     for name, content in map(_named, images):
-        if group and (len(group) == MOST_FILES or size + len(content) > MOST_BYTES):
+        if group and (len(group) == MAX_FILES or size + len(content) > MAX_BYTES):
             yield post("predict", "batch", files=group)
             group, size = [], 0
         group.append(("files", (name, content)))

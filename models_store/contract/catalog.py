@@ -93,7 +93,7 @@ STUDY = tuple(name for name in ARCHITECTURES if name not in ("ConvNet_v1", "EffL
 # Networks that can take images in another size than the data set's: the graph resizes them.
 RESIZING = ("ConvNet_v1", "EffLite_v1")
 # Their input sizes unless the spec sets one: an ImageNet base needs many pixels, a small network on two cores few.
-LEAST_OF_A_BASE, MOST_OF_A_SMALL_NETWORK = 56, 32
+LEAST_OF_A_BASE, MAX_OF_A_SMALL_NETWORK = 56, 32
 UPSAMPLING = 2
 
 
@@ -103,7 +103,7 @@ def input_size_of(architecture: str, requested: int | None, image_size: int) -> 
         return requested
     match ARCHITECTURES[architecture]:
         case ConvNet():
-            return min(image_size, MOST_OF_A_SMALL_NETWORK)
+            return min(image_size, MAX_OF_A_SMALL_NETWORK)
         case CustomCNN():
             return image_size
         case TransferModel():

@@ -90,7 +90,7 @@ def _column(values: NDArray[np.float64]) -> Floats:
 
 
 SENSOR_NOISE = 5.0
-MOST_HAIRS = 3
+MAX_HAIRS = 3
 
 
 def draw_photographs(lesions: Lesions, image_size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -145,7 +145,7 @@ def _patches(x: Floats, y: Floats, lesions: Lesions) -> Floats:
 def _hairs(grid: Floats, count: int, rng: np.random.Generator) -> Floats:
     """Return 1 on up to three straight hairs, 0 elsewhere; (L, size, size)."""
     hairs = np.zeros((count, len(grid), len(grid)), np.float32)
-    for _ in range(MOST_HAIRS):
+    for _ in range(MAX_HAIRS):
         angle = rng.uniform(0, np.pi, (count, 1, 1)).astype(np.float32)
         offset = rng.uniform(-1, 1, (count, 1, 1)).astype(np.float32)
         present = rng.random((count, 1, 1)) < 0.15

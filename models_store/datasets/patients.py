@@ -17,7 +17,7 @@ UNKNOWN = ""
 UNKNOWN_GROUP = "unknown"
 # A number with fewer distinct values is a code, such as a skin type from 1 to 6, and stays as it is.
 FEWEST_TO_CUT = 10
-MOST_BANDS = 6
+MAX_BANDS = 6
 IDENTIFYING_SHARE = 0.9
 ROUNDING = 1e-9  # 0.3 / 0.1 is a little below 3
 
@@ -68,9 +68,9 @@ def band_width(values: NDArray[np.float64]) -> float:
     The outermost hundredths do not count, so that one wrong entry does not put everybody into one band.
     """
     low, high = np.percentile(values, [1, 99])
-    power = 10.0 ** floor(log10((high - low) / MOST_BANDS or 1))
+    power = 10.0 ** floor(log10((high - low) / MAX_BANDS or 1))
     widths = [step * power for step in (1, 2, 5, 10, 20)]
-    return next(width for width in widths if floor(high / width) - floor(low / width) < MOST_BANDS)
+    return next(width for width in widths if floor(high / width) - floor(low / width) < MAX_BANDS)
 
 
 def _read_rows(csv_path: Path) -> tuple[list[str], list[tuple[str, int, list[str]]]]:

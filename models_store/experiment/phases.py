@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # An ensemble chooses its members among so many of the best trials.
-MOST_CANDIDATES = 12
+MAX_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _others(spec: ExperimentSpec, trials: "Sequence[Trial]") -> tuple[TrainedNet
         return ()
     return tuple(
         TrainedNetwork(name=trial.name, trial=TrialSpec.model_validate(trial.spec), checkpoint=_checkpoint(trial))
-        for trial in Ranking.of(spec).order(trials)[1 : MOST_CANDIDATES + 1]
+        for trial in Ranking.of(spec).order(trials)[1 : MAX_CANDIDATES + 1]
     )
 
 

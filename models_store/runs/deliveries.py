@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models_store.database import now
 from models_store.tables import Delivery, RecallAlert, WebhookAddress
 
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 FIRST_RETRY_SECONDS = 10.0
 SLOWEST_RETRY_SECONDS = 3600.0
 Kind = TypeVar("Kind", Delivery, RecallAlert)
@@ -57,7 +57,7 @@ def record_delivery(session: Session, delivery_id: str) -> None:
 
 
 def record_failed_delivery(session: Session, delivery_id: str, error: str) -> None:
-    """Schedules another attempt, after twice the delay each time, or gives up after `MOST_ATTEMPTS`.
+    """Schedules another attempt, after twice the delay each time, or gives up after `MAX_ATTEMPTS`.
 
     Records nothing where a retry of the experiment deleted the delivery while it was sent.
     """
@@ -65,7 +65,7 @@ def record_failed_delivery(session: Session, delivery_id: str, error: str) -> No
     if delivery is None:
         return
     delivery.last_error = error
-    if delivery.attempts >= MOST_ATTEMPTS:
+    if delivery.attempts >= MAX_ATTEMPTS:
         delivery.state = "given_up"
     else:
         delivery.due_at = _next_attempt(now(session), delivery.attempts)

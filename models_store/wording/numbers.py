@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 UNDEFINED = "not defined"
-MOST_DIGITS = 7  # as many as float32 has
+MAX_DIGITS = 7  # as many as float32 has
 
 
 def rate(value: float | None) -> str:
@@ -14,7 +14,7 @@ def rate(value: float | None) -> str:
 def against(first: float, second: float) -> str:
     """Two values, with more than three decimals only where different ones would look equal."""
     digits = 3
-    while digits < MOST_DIGITS and first != second and f"{first:.{digits}f}" == f"{second:.{digits}f}":
+    while digits < MAX_DIGITS and first != second and f"{first:.{digits}f}" == f"{second:.{digits}f}":
         digits += 1
     return f"{first:.{digits}f} against {second:.{digits}f}"
 

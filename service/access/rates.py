@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 
 RawHeader = tuple[bytes, bytes]
 
@@ -33,7 +33,7 @@ class RateLimit:
 
 
 class Rates:
-    """One bucket for each caller; beyond `MOST_CALLERS` the least recently used one is dropped."""
+    """One bucket for each caller; beyond `MAX_CALLERS` the least recently used one is dropped."""
 
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self._clock = per_minute, clock
@@ -48,7 +48,7 @@ class Rates:
         granted = tokens >= 1
         left = tokens - granted
         self._buckets[caller] = (left, moment)
-        if len(self._buckets) > MOST_CALLERS:
+        if len(self._buckets) > MAX_CALLERS:
             self._buckets.popitem(last=False)
         seconds = math.ceil((1 - left % 1) * 60 / self.per_minute)
         return RateLimit(granted, limit=int(capacity), remaining=int(left), seconds_to_next=seconds)

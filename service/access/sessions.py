@@ -16,7 +16,7 @@ from models_store.tables import SignIn
 COOKIE = "dermatriage_session"
 LIFETIME = timedelta(hours=12)
 # Of one key: a script that signs in repeatedly ends its own old sessions instead of filling the table.
-MOST_SESSIONS = 20
+MAX_SESSIONS = 20
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class ActiveSession:
 def begin(session: Session, key_id: str) -> str:
     """Stores a new session and returns its cookie, which is not stored.
 
-    Deletes the sessions that have expired, and the key's oldest beyond `MOST_SESSIONS`.
+    Deletes the sessions that have expired, and the key's oldest beyond `MAX_SESSIONS`.
     """
     moment = now(session)
     session.execute(delete(SignIn).where(SignIn.expires_at <= moment))
     of_key = select(SignIn.token_sha256).where(SignIn.key_id == key_id)
-    kept = of_key.order_by(SignIn.created_at.desc()).limit(MOST_SESSIONS - 1)
+    kept = of_key.order_by(SignIn.created_at.desc()).limit(MAX_SESSIONS - 1)
     session.execute(delete(SignIn).where(SignIn.key_id == key_id, SignIn.token_sha256.not_in(kept)))
     cookie = secrets.token_urlsafe(32)
     session.add(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from models_store.contract.specs import HELD_OUT_SHARE, ExperimentSpec
-from models_store.experiment.phases import MOST_CANDIDATES
+from models_store.experiment.phases import MAX_CANDIDATES
 
 # Phase 3 always runs on this queue, even if the experiment has another one.
 FINAL_QUEUE = "cpu"
@@ -44,7 +44,7 @@ def final_seconds(spec: ExperimentSpec, epochs: Sequence[float]) -> float:
     test), and each candidate of an ensemble the selection split: all of them in every view.
     """
     members = epochs[: spec.final.ensemble]
-    candidates = epochs[: MOST_CANDIDATES + 1] if spec.final.ensemble > 1 else ()
+    candidates = epochs[: MAX_CANDIDATES + 1] if spec.final.ensemble > 1 else ()
     scored = sum(members) + SELECTION_SHARE * sum(candidates)
     further = FURTHER_NETWORK_SECONDS * (len(members) - 1)
     return FINAL_SECONDS + further + spec.final.views * FORWARD_SHARE * scored

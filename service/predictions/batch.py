@@ -35,8 +35,8 @@ from service.web.api_docs import problems
 router = APIRouter(tags=["predictions"])
 
 CONCURRENT_IMAGES = 16  # images of one batch that are processed at once; the rest of the queue is for other clients
-MOST_BYTES = 20 * 2**20  # of images that are read and not judged yet, over all batches of a web process
-MOST_FILES = 256  # in a form, because each is an open file; a zip counts as one
+MAX_BYTES = 20 * 2**20  # of images that are read and not judged yet, over all batches of a web process
+MAX_FILES = 256  # in a form, because each is an open file; a zip counts as one
 MEDIA_TYPE = "application/x-ndjson"
 EXAMPLE = '{"index":0,"file":"a.png","prediction":{…}}\n{"index":1,"file":"b.png","problem":{…}}\n'
 UPLOAD: dict[str, Any] = {
@@ -69,7 +69,7 @@ class Lines(StreamingResponse):
         **problems("content-too-large", "invalid-request", "image-refused", "no-champion", "overloaded"),
     },
     openapi_extra=UPLOAD,
-    form_limits={"max_files": MOST_FILES, "max_fields": 8, "max_part_size": 4096},
+    form_limits={"max_files": MAX_FILES, "max_fields": 8, "max_part_size": 4096},
 )
 async def predict_batch(
     services: Services,
@@ -137,7 +137,7 @@ async def _lines(batch: BatchRequest, images: Iterator[Member]) -> AsyncIterator
 
 async def _start(batch: BatchRequest, index: int, member: Member) -> asyncio.Task[BatchLine]:
     """Waits until memory is free for the image, which occupies it until its line is ready."""
-    memory, size = batch.services.batch_memory, min(member.size, MOST_BYTES)
+    memory, size = batch.services.batch_memory, min(member.size, MAX_BYTES)
     await memory.acquire(size)
     try:
         content = await to_thread.run_sync(_read, member)

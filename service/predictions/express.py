@@ -19,7 +19,7 @@ from service.dependencies import Service
 from service.errors import Problem
 from service.predictions.answering import answer_in_json, champion, while_connected
 
-MOST_BYTES = 128 * 1024
+MAX_BYTES = 128 * 1024
 FORM = re.compile(r"""multipart/form-data; ?boundary=("?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1""", re.IGNORECASE)
 HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="file"; filename="[^"\r\n\\]+"'
@@ -122,4 +122,4 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _is_small(headers: Headers) -> bool:
     length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and int(length[:10]) <= MOST_BYTES
+    return length.isascii() and length.isdigit() and int(length[:10]) <= MAX_BYTES

@@ -14,7 +14,7 @@ from service.system.prometheus import FEWEST_SCORES, distance
 from service.system.schemas import Day
 
 DAYS = 14
-MOST_SCORES_A_DAY = 2_000
+MAX_SCORES_A_DAY = 2_000
 # Smirnov's limit: without drift, sqrt(n m / (n + m)) times the distance exceeds this in one case of twenty.
 ONE_IN_TWENTY = 1.358
 
@@ -57,7 +57,7 @@ def _counted(session: Session, since: date) -> Counter[tuple[date, str]]:
 def _scores(session: Session, version: str, day: date) -> Sequence[float]:
     within = (PredictionRow.created_at >= _midnight(day), PredictionRow.created_at < _midnight(day + timedelta(days=1)))
     chosen = select(PredictionRow.probability).where(PredictionRow.model_version == version, *within)
-    return session.scalars(chosen.order_by(PredictionRow.created_at.desc()).limit(MOST_SCORES_A_DAY)).all()
+    return session.scalars(chosen.order_by(PredictionRow.created_at.desc()).limit(MAX_SCORES_A_DAY)).all()
 
 
 def _utc_day(session: Session) -> ColumnElement[object]:

@@ -28,7 +28,7 @@ from service.web.api_docs import problems
 DRIFT_WINDOW = timedelta(days=1)
 # Below this many scores the distance is mostly chance: 1.36 / sqrt(50) = 0.19 at 5 %.
 FEWEST_SCORES = 50
-MOST_SCORES = 10_000
+MAX_SCORES = 10_000
 
 
 router = APIRouter(tags=["health"])
@@ -148,7 +148,7 @@ def _drift(session: Session, serving: Serving, moment: datetime) -> Iterable[Met
         select(PredictionRow.probability)
         .where(PredictionRow.model_version == serving.version, PredictionRow.created_at > moment - DRIFT_WINDOW)
         .order_by(PredictionRow.created_at.desc())
-        .limit(MOST_SCORES)
+        .limit(MAX_SCORES)
     ).all()
     if len(probabilities) < FEWEST_SCORES or not serving.validation_scores:
         return

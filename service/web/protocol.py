@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import Problem
 
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 # How long the rest of a body may take to arrive once its request has been answered.
 UNREAD_BODY_SECONDS = 10.0
@@ -28,14 +28,14 @@ UNREAD_BODY_SECONDS = 10.0
 WRITE_SECONDS = 30.0
 LEAST_WRITTEN_BYTES = 16 * 1024
 # Of one process. By default Linux allows it 1,024 open files, of which the database takes up to 25.
-MOST_CONNECTIONS = 512
+MAX_CONNECTIONS = 512
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection that is too slow, or whose bytes two parsers could read differently.
 
     Three deadlines hold: for the request line with its headers, for the part of a body that the application does not
-    read, and for the client's reading of the answer. A connection beyond `MOST_CONNECTIONS` is answered with 503.
+    read, and for the client's reading of the answer. A connection beyond `MAX_CONNECTIONS` is answered with 503.
     """
 
     _head_bytes = 0
@@ -48,8 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            self.logger.warning("More than %d connections.", MOST_CONNECTIONS)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self.logger.warning("More than %d connections.", MAX_CONNECTIONS)
             self.app = _busy
         self._expect_head()
 
@@ -60,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._expect_head()
             # The read that ends the head may contain a body too, so the head may exceed the bound by one read.
             self._head_bytes += len(data)
-            if self._head_bytes - len(data) > MOST_HEAD_BYTES:
+            if self._head_bytes - len(data) > MAX_HEAD_BYTES:
                 self._close()
                 return
         try:

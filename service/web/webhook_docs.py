@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 
 from dermatriage_client.schemas import ExperimentEnded, PromiseInDoubt
-from models_store.runs.deliveries import FIRST_RETRY_SECONDS, MOST_ATTEMPTS, SLOWEST_RETRY_SECONDS
+from models_store.runs.deliveries import FIRST_RETRY_SECONDS, MAX_ATTEMPTS, SLOWEST_RETRY_SECONDS
 
 router = APIRouter(tags=["webhooks"])
 RETRY_DESCRIPTION = (
     f"Any other answer, or none within 10 seconds: the webhook is sent again after {FIRST_RETRY_SECONDS:g} seconds, "
-    f"then after twice as long each time and at most {SLOWEST_RETRY_SECONDS / 3600:g} hour, until {MOST_ATTEMPTS} "
+    f"then after twice as long each time and at most {SLOWEST_RETRY_SECONDS / 3600:g} hour, until {MAX_ATTEMPTS} "
     "attempts have failed."
 )
 

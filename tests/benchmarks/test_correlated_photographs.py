@@ -46,7 +46,7 @@ def test_the_recall_computed_is_that_of_a_large_sample(correlation: float) -> No
     assert recalls.one == pytest.approx(np.mean(share), abs=0.006)
     assert recalls.photographs == pytest.approx(np.mean(called), abs=0.006)
     assert recalls.every <= recalls.one
-    assert 1 <= np.bincount(lesion).min() < np.bincount(lesion).max() == correlated_photographs.MOST_PHOTOGRAPHS
+    assert 1 <= np.bincount(lesion).min() < np.bincount(lesion).max() == correlated_photographs.MAX_PHOTOGRAPHS
 
 
 def test_the_section_is_replaced_and_the_rest_of_the_page_stays(

@@ -233,7 +233,7 @@ def test_batch_goes_in_groups_and_counts_over_all_of_them(
     client: Any, make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_model(promote=True)
-    monkeypatch.setattr(requests, "MOST_FILES", 2)
+    monkeypatch.setattr(requests, "MAX_FILES", 2)
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
         for name in ("c.png", "d.png"):
             archive.writestr(name, png(10))

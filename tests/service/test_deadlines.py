@@ -183,7 +183,7 @@ def test_a_client_that_has_taken_the_little_that_was_left_is_not_cut_off() -> No
 def test_a_connection_beyond_the_limit_is_answered_with_503_while_the_others_go_on(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
     with ExitStack() as held:
         there = [held.enter_context(connected(address)) for _ in range(3)]
         for connection in there:

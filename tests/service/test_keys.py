@@ -19,7 +19,7 @@ from models_store.tables import ApiKey
 from service.access import keys
 from service.access.gate import scope_needed
 from service.access.keys import SCOPES, KeyNotFound, KeyRefused, Scope
-from service.access.rates import MOST_CALLERS, RateLimit, Rates
+from service.access.rates import MAX_CALLERS, RateLimit, Rates
 from service.app import create_app
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -257,9 +257,9 @@ def test_tokens_come_back_with_time_and_callers_do_not_share() -> None:
     assert rates.take("b") == RateLimit(True, limit=60, remaining=59, seconds_to_next=1)
     moment = 2.0
     assert [rates.take("a").granted for _ in range(3)] == [True, True, False]
-    for number in range(2 * MOST_CALLERS):
+    for number in range(2 * MAX_CALLERS):
         rates.take(str(number))
-    assert len(rates._buckets) <= MOST_CALLERS
+    assert len(rates._buckets) <= MAX_CALLERS
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from models_store.settings import Settings
 from service.embedded import probes
-from service.web.protocol import MOST_HEAD_BYTES
+from service.web.protocol import MAX_HEAD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +65,7 @@ def _exchange(url: str, sent: bytes, patience: float = 5) -> bytes:
 def test_two_processes_answer_as_one_and_are_not_blocked_by_slow_clients(
     server: str, make_model: Callable[..., str], tmp_path: Path
 ) -> None:
-    giant = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (8 * MOST_HEAD_BYTES)
+    giant = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (8 * MAX_HEAD_BYTES)
     assert not _exchange(server, giant).startswith(b"HTTP/1.1 2")
     slow = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     began = time.monotonic()

@@ -110,10 +110,10 @@ def test_refused_webhook_is_sent_again_later_and_each_time_later(sender: Scripte
 def test_webhook_that_never_succeeds_is_given_up(sender: ScriptedWorker, receiver: Receiver) -> None:
     ended(sender)
     receiver.answer = 500
-    for _ in range(deliveries.MOST_ATTEMPTS + 2):
+    for _ in range(deliveries.MAX_ATTEMPTS + 2):
         webhooks.send_due(sender.worker)
         make_due(sender)
-    assert len(receiver.received) == deliveries.MOST_ATTEMPTS
+    assert len(receiver.received) == deliveries.MAX_ATTEMPTS
     assert delivery(sender).state == "given_up"
 
 

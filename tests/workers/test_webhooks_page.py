@@ -91,10 +91,10 @@ def test_body_on_the_page_is_the_example_of_the_schema() -> None:
 
 
 def test_pauses_on_the_page_are_those_between_attempts() -> None:
-    pauses = [deliveries.FIRST_RETRY_SECONDS * 2**attempt for attempt in range(deliveries.MOST_ATTEMPTS - 1)]
+    pauses = [deliveries.FIRST_RETRY_SECONDS * 2**attempt for attempt in range(deliveries.MAX_ATTEMPTS - 1)]
     assert max(pauses) < deliveries.SLOWEST_RETRY_SECONDS
     *most, last = (f"{pause:g}" for pause in pauses)
-    assert f"up to {deliveries.MOST_ATTEMPTS} times in all, after {', '.join(most)} and {last} seconds" in PAGE
+    assert f"up to {deliveries.MAX_ATTEMPTS} times in all, after {', '.join(most)} and {last} seconds" in PAGE
     assert f"within {webhooks.ANSWER_SECONDS:g} seconds" in PAGE
 
 

@@ -101,8 +101,8 @@ def _platt(p: NDArray[np.float64], y: NDArray[Any]) -> ProbabilityCalibration:
 
 
 # More images change no figure of docs/unlike-training.md by more than a few points; a ResNet50 takes 10 ms for each.
-MOST_IMAGES = 2000
-MOST_DIRECTIONS = 128
+MAX_IMAGES = 2000
+MAX_DIRECTIONS = 128
 # This share of images like those of the calibration part, which neither training nor selection saw, is below the cut.
 USUAL_SHARE = 0.99
 LEAST_VARIANCE = 1e-9
@@ -116,8 +116,8 @@ def fit_distribution(
     The covariance is shrunk as Ledoit and Wolf (2004) derive, so that it is regular with fewer images than features.
     """
     images = data.train.images
-    if len(images) > MOST_IMAGES:
-        drawn = np.random.default_rng(seed).choice(len(images), MOST_IMAGES, replace=False)
+    if len(images) > MAX_IMAGES:
+        drawn = np.random.default_rng(seed).choice(len(images), MAX_IMAGES, replace=False)
         images = images[np.sort(drawn)]
     fitted = fitted_to(scorer.features(images))
     distances = fitted.distances(scorer.features(data.calibration.images))
@@ -140,6 +140,6 @@ def fitted_to(features: NDArray[np.floating]) -> FeatureDistribution:
     covariance, _ = ledoit_wolf(features - center, assume_centered=True)
     ascending, vectors = np.linalg.eigh(covariance)
     variances, directions = np.maximum(ascending[::-1], LEAST_VARIANCE), vectors[:, ::-1]
-    kept = min(MOST_DIRECTIONS, len(variances))
+    kept = min(MAX_DIRECTIONS, len(variances))
     remainder = float(variances[kept:].mean()) if kept < len(variances) else float(variances[-1])
     return FeatureDistribution(center, directions[:, :kept].copy(), variances[:kept], remainder, 1.0)

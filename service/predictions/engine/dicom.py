@@ -30,7 +30,7 @@ SOP_CLASSES = (
     uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
-MOST_READS = 20_000  # of elements, items and fragments; a photograph has a few hundred
+MAX_READS = 20_000  # of elements, items and fragments; a photograph has a few hundred
 JPEG_2000_PIXEL_BYTES = 20  # measured: 17
 PIXEL_BYTES = 8  # Pillow's image beside its planes
 
@@ -63,12 +63,12 @@ JPEG_2000_MODES = {"MONOCHROME2": "L", "RGB": "RGB", "YBR_RCT": "RGB", "YBR_ICT"
 class BoundedReader(io.BytesIO):
     """Bounds how many pieces are read, because pydicom makes an object of each."""
 
-    left = MOST_READS
+    left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            raise ImageRefused(f"the DICOM file has more than {MOST_READS:,} elements")
+            raise ImageRefused(f"the DICOM file has more than {MAX_READS:,} elements")
         return super().read(size)
 
 

@@ -9,7 +9,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 # Pillow keeps one byte per pixel of these modes, and four of all others.
 ONE_BYTE_MODES = ("1", "L", "P")
 WEBP_PIXEL_BYTES = 16  # the canvas, a copy of it, the bytes given to Pillow and Pillow's image; measured: 16.3
-MOST_PIXEL_BYTES = 16  # of any format but TIFF
+MAX_PIXEL_BYTES = 16  # of any format but TIFF
 SMALL_BYTES = 2**20  # less memory than this is not estimated more closely
 BMP_RUN_BYTES = 3  # per pixel of a run-length coded bitmap, which is unpacked in Python
 # Bytes per pixel that libtiff keeps of one strip or tile beside the image; three codecs use a decoder of their own.
@@ -17,7 +17,7 @@ TIFF_PART_BYTES = {"jpeg": 12, "tiff_jpeg": 12, "webp": 12, "raw": 0}
 TIFF_PART_BYTES_OTHERWISE = 4
 STRIP_ROWS, TILE_WIDTH, TILE_LENGTH, ORIENTATION, XMP = 278, 322, 323, 274, 700
 COEFFICIENT_BYTES = 2
-MOST_SCANS = 100  # of a JPEG; each pass decodes the whole image, and ordinary encoders write about ten
+MAX_SCANS = 100  # of a JPEG; each pass decodes the whole image, and ordinary encoders write about ten
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's markers of a frame: SOF
 SCAN, WITHOUT_LENGTH = 0xDA, (0x01, *range(0xD0, 0xD9))
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -33,7 +33,7 @@ class Damaged(ValueError):
 def decoding_bytes(image: Image.Image, content: bytes) -> int:
     """The memory that decoding an opened image takes at most, in bytes, by its header alone. Raises `Damaged`."""
     pixels = image.width * image.height
-    estimate = 2 * len(content) + MOST_PIXEL_BYTES * pixels
+    estimate = 2 * len(content) + MAX_PIXEL_BYTES * pixels
     if estimate <= SMALL_BYTES and image.format != "TIFF":
         return estimate
     one_byte = image.mode in ONE_BYTE_MODES
@@ -119,8 +119,8 @@ def _jpeg_coefficients(content: bytes) -> int:
         elif marker == SCAN and frame is not None:
             if not progressive and segment[0] == frame[5]:
                 return 0
-            if content.count(b"\xff\xda") > MOST_SCANS:
-                raise Damaged(f"it has more than {MOST_SCANS} scans")
+            if content.count(b"\xff\xda") > MAX_SCANS:
+                raise Damaged(f"it has more than {MAX_SCANS} scans")
             return COEFFICIENT_BYTES * _jpeg_samples(frame)
     raise Damaged("it holds no image")
 

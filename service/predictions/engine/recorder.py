@@ -4,10 +4,10 @@ A prediction is written once, however many attempts it takes, because its id is 
 cases; all but the first are counted in `dermatriage_predictions_dropped_total`:
 
 - A web process that is killed loses those that wait in it: the answers of the last `FLUSH_SECONDS` and of one write, or
-  up to `MOST_WAITING` answers while the database or the store is unreachable.
-- Beyond `MOST_WAITING` answers, or `MOST_WAITING_BYTES` of images, later answers are dropped.
+  up to `MAX_WAITING` answers while the database or the store is unreachable.
+- Beyond `MAX_WAITING` answers, or `MAX_WAITING_BYTES` of images, later answers are dropped.
 - A process that stops drops what it cannot write within `CLOSE_SECONDS`.
-- An answer that cannot be written `MOST_FAILURES` times while others can is dropped.
+- An answer that cannot be written `MAX_FAILURES` times while others can is dropped.
 """
 
 import logging
@@ -30,10 +30,10 @@ from models_store.tables import PredictionRow
 from service.web import metrics
 
 log = logging.getLogger(__name__)
-MOST_WAITING = 10_000
-MOST_WAITING_BYTES = 32 * 2**20
+MAX_WAITING = 10_000
+MAX_WAITING_BYTES = 32 * 2**20
 BATCH_SIZE = 500
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 FLUSH_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
@@ -68,7 +68,7 @@ class RecordedPrediction:
 class Recorder:
     """Takes predictions from the event loop and writes them from a thread. `close` writes what is left."""
 
-    def __init__(self, database: Database, storage: Storage, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, database: Database, storage: Storage, most_waiting: int = MAX_WAITING) -> None:
         self._database, self._storage, self._most_waiting = database, storage, most_waiting
         self._waiting: dict[str, RecordedPrediction] = {}
         self._failures: dict[str, int] = {}
@@ -84,7 +84,7 @@ class Recorder:
         """Never waits. A prediction beyond the limits is dropped and counted."""
         size = len(answered.image or b"")
         with self._lock:
-            if len(self._waiting) >= self._most_waiting or self._bytes + size > MOST_WAITING_BYTES:
+            if len(self._waiting) >= self._most_waiting or self._bytes + size > MAX_WAITING_BYTES:
                 metrics.DROPPED.inc()
                 return
             self._waiting[answered.id] = answered
@@ -141,7 +141,7 @@ class Recorder:
                 self._write([answered])
             except Exception as error:
                 failed.append(answered)
-                if len(failed) == number + 1 and number + 1 >= min(MOST_FAILURES, len(batch)):
+                if len(failed) == number + 1 and number + 1 >= min(MAX_FAILURES, len(batch)):
                     self._move_to_end(failed)  # the next attempt begins with others
                     raise
                 log.warning("the prediction %s was not recorded: %s", answered.id, error)
@@ -155,10 +155,10 @@ class Recorder:
                 self._waiting[answered.id] = self._waiting.pop(answered.id)
 
     def _count_failures(self, failed: Sequence[RecordedPrediction]) -> None:
-        """Counts the failures of predictions while others could be written, and drops one after `MOST_FAILURES`."""
+        """Counts the failures of predictions while others could be written, and drops one after `MAX_FAILURES`."""
         for answered in failed:
             self._failures[answered.id] = self._failures.get(answered.id, 0) + 1
-        dropped = [answered for answered in failed if self._failures[answered.id] >= MOST_FAILURES]
+        dropped = [answered for answered in failed if self._failures[answered.id] >= MAX_FAILURES]
         if dropped:
             metrics.DROPPED.inc(len(dropped))
             log.error("dropped predictions that cannot be recorded: %s", ", ".join(one.id for one in dropped))

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 HEADER = "Inference-Header-Content-Length"
 # Parsed JSON takes up to twenty times its size in memory.
-MOST_JSON_BYTES = 4 * 2**20
-MOST_OUTPUTS = 16
+MAX_JSON_BYTES = 4 * 2**20
+MAX_OUTPUTS = 16
 
 
 class Malformed(ValueError):
@@ -42,7 +42,7 @@ class InferenceRequest(BaseModel):
     id: str | None = Field(None, max_length=200)
     parameters: dict[str, Any] = {}
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(None, max_length=MOST_OUTPUTS)
+    outputs: list[RequestedOutput] | None = Field(None, max_length=MAX_OUTPUTS)
 
     def is_binary(self, output: RequestedOutput) -> bool:
         default = self.parameters.get("binary_data_output", False)
@@ -71,8 +71,8 @@ def read(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest, bytes]:
     text = body if json_bytes is None else body[:json_bytes]
     if json_bytes is not None and not 0 < json_bytes <= len(body):
         raise Malformed(f"{HEADER} is {json_bytes} and the body has {len(body)} bytes")
-    if len(text) > MOST_JSON_BYTES:
-        raise Malformed(f"its JSON has {len(text):,} bytes, more than {MOST_JSON_BYTES:,}; send binary tensors")
+    if len(text) > MAX_JSON_BYTES:
+        raise Malformed(f"its JSON has {len(text):,} bytes, more than {MAX_JSON_BYTES:,}; send binary tensors")
     try:
         request = InferenceRequest.model_validate_json(text)
     except ValidationError as error:

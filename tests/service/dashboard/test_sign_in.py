@@ -118,7 +118,7 @@ def test_a_key_has_only_its_newest_sessions(database: Database) -> None:
     (first, _), (other, _) = make(database, "read"), make(database, "read")
     with database.write() as session:
         others = sessions.begin(session, other)
-        cookies = [sessions.begin(session, first) for _ in range(sessions.MOST_SESSIONS + 2)]
+        cookies = [sessions.begin(session, first) for _ in range(sessions.MAX_SESSIONS + 2)]
     with database.read() as session:
         active = sessions.active(session)
     assert set(active) == {sessions.digest(cookie) for cookie in [others, *cookies[2:]]}

@@ -177,7 +177,7 @@ def test_archive_whose_members_overlap_is_refused(client: TestClient, content: b
 
 def test_memory_of_a_batch_is_released_after_every_image(app: FastAPI, client: TestClient) -> None:
     judge(client, ("a.png", image()), ("b.png", b"no image"), ("c.zip", corrupt()), ("d.png", b""))
-    assert app.state.service.batch_memory._left == batch.MOST_BYTES
+    assert app.state.service.batch_memory._left == batch.MAX_BYTES
 
 
 def test_images_of_a_batch_wait_for_memory_in_turn(client: TestClient, app: FastAPI) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.predictions.express import MOST_BYTES, only_file
+from service.predictions.express import MAX_BYTES, only_file
 
 PLAIN = "multipart/form-data; boundary=xYz"
 HEAD = 'Content-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n'
@@ -80,7 +80,7 @@ def test_both_paths_give_the_same_answer(client: TestClient, make_model: Callabl
     assert short.json() | {"prediction_id": ""} == long.json() | {"prediction_id": ""}
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MOST_BYTES // 2)])
+@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MAX_BYTES // 2)])
 def test_both_paths_refuse_alike(client: TestClient, make_model: Callable[..., str], content: bytes) -> None:
     make_model(promote=True)
     short, long = client.post("/predict", files={"file": ("a.png", content)}), general(client, content)
@@ -106,7 +106,7 @@ def test_an_image_of_any_length_arrives_whole(client: TestClient, make_model: Ca
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     content = buffer.getvalue()
-    assert len(content) > MOST_BYTES
+    assert len(content) > MAX_BYTES
     chunks = (content[start : start + 10_000] for start in range(0, len(content), 10_000))
     announced, streamed = alone(client, content), alone(client, chunks)  # type: ignore[arg-type]
     expected = general(client, content).json()
@@ -115,7 +115,7 @@ def test_an_image_of_any_length_arrives_whole(client: TestClient, make_model: Ca
         assert answer.json() | {"prediction_id": ""} == expected | {"prediction_id": ""}
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MOST_BYTES + 1)])
+@pytest.mark.parametrize("content", [b"", b"no image", image()[:-9], b"\x00" * (MAX_BYTES + 1)])
 def test_a_body_that_is_no_proper_image_is_refused_as_in_a_form(
     client: TestClient, make_model: Callable[..., str], content: bytes
 ) -> None:

@@ -27,7 +27,7 @@ from models_store.store.storage import Storage
 from models_store.tables import PredictionRow
 from service.app import create_app
 from service.predictions.engine import recorder as recording
-from service.predictions.engine.recorder import MOST_FAILURES, RecordedPrediction, Recorder
+from service.predictions.engine.recorder import MAX_FAILURES, RecordedPrediction, Recorder
 from service.system.prometheus import FEWEST_SCORES, distance
 from service.web import metrics
 
@@ -153,12 +153,12 @@ def test_prediction_that_cannot_be_recorded_does_not_stop_others_and_is_dropped(
     recorder = Recorder(database, storage)
     for number in range(4):
         recorder.add(answered(number, "mdl_unknown" if number < 2 else version))
-    for number in range(4, 4 + MOST_FAILURES):
+    for number in range(4, 4 + MAX_FAILURES):
         recorder._write_all()
         assert recorder.find(f"prd_{number - 1}") is None
         recorder.add(answered(number, version))
     recorder._write_all()
-    assert recorded(database) == [f"prd_{number}" for number in range(2, 4 + MOST_FAILURES)]
+    assert recorded(database) == [f"prd_{number}" for number in range(2, 4 + MAX_FAILURES)]
     assert recorder.find("prd_0") is None
     assert metrics.DROPPED._value.get() - before == 2
 

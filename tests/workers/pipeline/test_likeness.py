@@ -33,7 +33,7 @@ def test_distance_is_mahalanobis_where_every_direction_is_kept() -> None:
 def test_distances_are_right_with_more_features_than_images_or_directions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "MOST_DIRECTIONS", 8)
+    monkeypatch.setattr(fitting, "MAX_DIRECTIONS", 8)
     random = np.random.default_rng(0)
     usual = random.normal(size=(60, 80)) * np.linspace(3, 0.1, 80)
     fitted = fitted_to(usual[:40])
