@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _same_everywhere() -> Iterator[None]:
     """Tests, and the processes they start in any folder, see the same terminal and import this checkout.
 
-    What a test itself writes need not survive a power cut: not to wait for the disk saves a tenth of the time.
+    What a test itself writes need not survive a power cut, so no test waits for the disk.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _descriptor: None)
