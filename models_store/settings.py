@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     backend: Literal["tensorflow", "jax"] = Field("tensorflow", description="Keras backend of the trial processes.")
     trial_module: str = Field("workers.trial", description="Python module that runs one trial in its own process.")
     gpus: str = Field("", description="GPUs this worker owns, such as `0,1`; each runs one trial at a time.")
-    worker_slots: int = Field(2, ge=1, description="Trials a worker without GPUs runs at the same time.")
+    worker_slots: int = Field(1, ge=1, description="Trials a worker without GPUs runs at the same time.")
     worker_queues: str = Field(
         "cpu,gpu", description="Queues a worker listens to, separated by commas; to `gpu` only if it owns GPUs."
     )

@@ -85,7 +85,6 @@ class Stack:
             "cache_root": str(self.folder / "cache"),
             "port": str(self.web_port),
             "trial_module": "tests.workers.scripted_trial",
-            "worker_slots": "1",
             "lease_seconds": f"{LEASE_SECONDS:g}",
             "sweep_seconds": "0.5",
             **self.settings,

@@ -14,12 +14,12 @@ from workers.worker.context import Slot, queues, slots
 @pytest.mark.parametrize(
     ("changes", "gpus", "listened"),
     [
-        ({}, [None] * 2, ["cpu"]),
+        ({}, [None], ["cpu"]),
         ({"worker_slots": 3}, [None] * 3, ["cpu"]),
         ({"gpus": "0,1"}, ["0", "1"], ["cpu", "gpu"]),
         ({"gpus": " 2 ", "worker_slots": 8}, ["2"], ["cpu", "gpu"]),
         ({"gpus": "0", "worker_queues": "gpu"}, ["0"], ["gpu"]),
-        ({"worker_queues": "gpu"}, [None] * 2, []),
+        ({"worker_queues": "gpu"}, [None], []),
     ],
 )
 def test_worker_has_one_slot_for_each_gpu_and_takes_gpu_trials_only_with_one(

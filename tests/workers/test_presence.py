@@ -30,7 +30,7 @@ def test_a_worker_is_active_until_it_stops(broker_url: str) -> None:
         thread.start()
         eventually(lambda: worker.name in names(redis), 10, "the presence of the worker")
         (presence, age) = next(each for each in present(redis) if each[0].name == worker.name)
-        assert (presence.slots, presence.gpus, presence.queues) == (2, (), ("cpu",))
+        assert (presence.slots, presence.gpus, presence.queues) == (1, (), ("cpu",))
         assert 0 <= age < EXPIRY_SECONDS
         worker.stopping.set()
         thread.join(10)
