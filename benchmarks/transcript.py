@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 
 import numpy as np
 from PIL import Image
@@ -53,15 +54,20 @@ def transcript(folder: Path) -> str:
 
 
 def abridged(printed: str) -> str:
-    """Of the epochs of a trial the first, and `…` for all others."""
+    """Of the epochs of a trial the first, and `…` for all others; a sentence wider than the terminal ends with `…`."""
     kept: list[str] = []
     for line in printed.splitlines():
         epoch = EPOCH.match(line)
         if epoch is None or epoch[1] == "1":
-            kept.append(line)
+            kept.append(_fitted(line))
         elif kept[-1] != "  …":
             kept.append("  …")
     return "\n".join(kept)
+
+
+def _fitted(line: str) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return line if len(line) <= WIDTH else indent + shorten(line, WIDTH - len(indent), placeholder=" …")
 
 
 @contextmanager
