@@ -64,11 +64,14 @@ def small(scripted: ScriptedWorker, tmp_path: Path) -> None:
 
 
 def kill_after_first_epoch(scripted: ScriptedWorker, experiment_id: str, name: str) -> float:
-    """Kills the running trial's whole process group with SIGKILL; returns how long its first epoch took."""
+    """Kills the running trial's whole process group with SIGKILL; returns how long its first epoch took.
+
+    The store holds its resume point by then, so that a worker on another machine can continue.
+    """
     running = Thread(target=work.run_next_trial, args=(scripted.worker, "cpu"), daemon=True)
     running.start()
     trial_id = scripted.trials(experiment_id)[name].id
-    eventually(lambda: 1 <= scripted.trials(experiment_id)[name].epochs_done < 3, 120, "the first epoch")
+    eventually(lambda: scripted.trials(experiment_id)[name].resume_epochs, 120, "the first resume point")
     os.killpg(process_of(trial_id), signal.SIGKILL)
     running.join(30)
     assert scripted.trials(experiment_id)[name].status == "queued"
@@ -114,8 +117,6 @@ def test_trial_killed_at_an_epoch_continues_exactly_on_either_machine(
     for place, go_on in places.items():
         killed = scripted.submit(**EXPERIMENT | {"name": place})
         seconds = kill_after_first_epoch(scripted, killed, "CNN_v1/W3")
-        if place == "elsewhere":
-            assert scripted.trials(killed)["CNN_v1/W3"].resume_epochs >= 1
         go_on()
 
         # Then its metrics are the same, and so is the experiment's result

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from models_store import runs
 from models_store.contract.outcomes import Exit, Failed, Finalized, Started
 from models_store.database import Database, now
-from models_store.tables import Trial
+from models_store.tables import Experiment, Trial
 from tests.workers.conftest import ScriptedWorker
 from workers.sweeper import Sweeper
 from workers.trial import resume_store
@@ -55,6 +55,7 @@ def cancel(scripted: ScriptedWorker, experiment_id: str) -> str:
 
 def lease_runs_out(database: Database) -> None:
     with database.write() as session:
+        session.execute(select(Experiment.id).with_for_update())  # before its trials, as everywhere
         session.execute(update(Trial).values(lease_expires_at=now(session)))
         for experiment_id in runs.with_expired_leases(session):
             runs.reclaim_expired(session, experiment_id, max_attempts=3)
