@@ -72,8 +72,9 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
         "neither trained a network nor chose an epoch, and no test set was opened. Eight views are averaged unless "
         "said otherwise.",
         "## One part changed at a time",
-        "Differences are from the same architecture and recipe as it is, on the same images (DeLong), averaged over "
-        "the splits. The same network with another seed says how much chance alone changes.",
+        "Differences are from the same architecture and recipe as it is, trained for as many epochs if it was, on the "
+        "same images (DeLong), averaged over the splits. The same network with another seed says how much chance alone "
+        "changes.",
         markdown.table(
             (
                 "Change",
@@ -88,8 +89,9 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
             [_row(variant, found, trained) for variant, found in trained.items()],
         ),
         "## Views and averages",
-        "Networks of the recipe as it is. An average is of probabilities.",
-        markdown.table(("Networks", "Views", "ROC AUC", "Specificity at recall 0.90"), _averages(trained)),
+        "Networks of the recipe as it is, on the splits for which all of them were trained. An average is of "
+        "probabilities.",
+        markdown.table(("Networks", "Views", "Splits", "ROC AUC", "Specificity at recall 0.90"), _averages(trained)),
         *(("Not trained yet: " + "; ".join(missing) + ".",) if missing else ()),
     )
     return "\n\n".join(parts) + "\n"
@@ -100,9 +102,7 @@ Trained = Mapping[Variant, Mapping[str, Path]]
 
 def _row(variant: Variant, found: Mapping[str, Path], trained: Trained) -> Sequence[Any]:
     answers = {name: read(path) for name, path in found.items()}
-    standard = next(
-        (other for other in trained if _is_standard(other) and other.architecture == variant.architecture), variant
-    )
+    standard = _standard_of(variant, trained)
     shared = [name for name in answers if name in trained[standard]]
     differences = [
         auc_difference(read(trained[standard][name]).scores, answers[name].scores, answers[name].malignant)
@@ -120,6 +120,15 @@ def _row(variant: Variant, found: Mapping[str, Path], trained: Trained) -> Seque
     )
 
 
+def _standard_of(variant: Variant, trained: Trained) -> Variant:
+    """What a variant is compared with: its architecture unchanged, trained for as many epochs if it was."""
+    if _is_standard(variant):
+        return variant
+    unchanged = [other for other in trained if other.architecture == variant.architecture and _is_unchanged(other)]
+    as_long = [other for other in unchanged if other.epochs == variant.epochs and other != variant]
+    return next(iter(as_long + [other for other in unchanged if _is_standard(other)]), variant)
+
+
 def _averages(trained: Trained) -> list[Sequence[Any]]:
     standard = [variant for variant in trained if _is_standard(variant)]
     shared = set.intersection(*(set(trained[variant]) for variant in standard)) if standard else set()
@@ -133,6 +142,7 @@ def _averages(trained: Trained) -> list[Sequence[Any]]:
                 (
                     " + ".join(member.architecture for member in members),
                     views,
+                    len(shared),
                     _mean([each.auc for each in answers]),
                     _mean([each.specificity for each in answers]),
                 )
@@ -141,7 +151,12 @@ def _averages(trained: Trained) -> list[Sequence[Any]]:
 
 
 def _is_standard(variant: Variant) -> bool:
-    return (variant.change, variant.class_weight, variant.seed) == ("as it is", "W0", 0)
+    return variant.change == "as it is" and _is_unchanged(variant)
+
+
+def _is_unchanged(variant: Variant) -> bool:
+    """Whether only its epochs may differ."""
+    return (variant.recipe, variant.class_weight, variant.input_size, variant.seed) == (MODERN, "W0", None, 0)
 
 
 def read(path: Path, views: int = 8) -> Answers:
