@@ -123,11 +123,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.step == "page":
         options.out.write_text(page(ablation(), options.folder), encoding="utf-8")
         return 0
+    chosen = [variant for variant in ablation() if options.only in variant.name]
+    if not chosen:
+        names = "\n  ".join(variant.name for variant in ablation())
+        parser.error(f"no variant is named like {options.only!r}; there are\n  {names}")
     configure("tensorflow", seed=0)
-    for variant in ablation():
+    for variant in chosen:
         for dataset in options.datasets:
-            if options.only in variant.name:
-                train_variant(variant, dataset, options.folder)
+            train_variant(variant, dataset, options.folder)
     return 0
 
 

@@ -23,6 +23,7 @@ TEMPLATE = "migrated"
 DATABASES = ("sqlite", "postgresql")
 # It tests SQL almost throughout: it runs on both databases without the marker, on PostgreSQL in `make test-all`.
 WORKERS = REPOSITORY / "tests" / "workers"
+END_TO_END = REPOSITORY / "tests" / "end_to_end"
 SQLITE_FIRST = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 # A terminal or a test runner sets these; they change what the command line prints.
 TERMINAL_VARIABLES = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
@@ -48,6 +49,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_url", SQLITE_FIRST, indirect=True)
     elif test.get_closest_marker("both_databases") is not None:
         metafunc.parametrize("database_url", DATABASES, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a browser come last: it keeps an event loop running, and `asyncio.run` needs a thread without one."""
+    items.sort(key=lambda test: END_TO_END in test.path.parents)
 
 
 @pytest.fixture(scope="session", autouse=True)
