@@ -59,6 +59,16 @@ def test_published_figures_stand_beside_the_runs_on_the_same_split() -> None:
     assert written.index("VGG16 from ImageNet") < written.index("## DermaMNIST-C") < written.index("0.825")
 
 
+def test_specificity_is_shown_at_the_recall_of_the_published_study() -> None:
+    # Malignant scores 0 to 39, benign ones 0.5 to 159.5: missing 33 malignant ones takes a threshold of 33
+    scores = np.concatenate([np.arange(40.0), np.arange(160) + 0.5])
+    result = Result(**{**vars(a_result("laptop", "dermamnist_28")), "scores": scores})
+
+    written = page([result])
+
+    assert "as many malignant images as the study (33), specificity is: `laptop` 0.206, the study 0.636." in written
+
+
 def test_every_look_at_a_test_set_is_listed_in_order() -> None:
     written = page(
         [
