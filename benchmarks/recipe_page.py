@@ -74,7 +74,8 @@ def page(variants: Sequence[Variant], folder: Path) -> str:
         "## One part changed at a time",
         "Differences are from the same architecture and recipe as it is, trained for as many epochs if it was, on the "
         "same images (DeLong), averaged over the splits. The same network with another seed says how much chance alone "
-        "changes.",
+        "changes. ROC AUC and specificity are means over a row's own splits: rows of one split and of three are "
+        "compared by the difference alone.",
         markdown.table(
             (
                 "Change",
