@@ -43,7 +43,7 @@ TARGETS = (0.90, 0.95)
 SIZES = (98, 196)
 
 # With equal scores every promise is kept and nothing is shown.
-LEAST_ROC_AUC = 0.7
+MIN_ROC_AUC = 0.7
 
 Floats = NDArray[np.float64]
 ALLOWED: dict[str, Callable[[int, float], int]] = {
@@ -279,7 +279,7 @@ def read_pool(path: Path) -> Pool:
         lesion = np.unique(stored["lesions"][malignant], return_inverse=True)[1]
         epoch = int(stored["epoch"])
     roc_auc = float(roc_auc_score(malignant, scores))
-    if roc_auc < LEAST_ROC_AUC:
+    if roc_auc < MIN_ROC_AUC:
         raise SystemExit(f"the scores in {path} rank no better than chance (ROC AUC {roc_auc:.3f}): nothing to measure")
     return Pool(scores[malignant], lesion, scores[~malignant], roc_auc, epoch)
 

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_store.experiment.promotion import DEFAULT_POLICY, PromotionPolicy
 
-LONGEST_DAYS = 36_500
+MAX_DAYS = 36_500
 # Where container engines mount secrets, a file each, named like the variable: dermatriage_database_password.
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -97,32 +97,32 @@ class Settings(BaseSettings):
     keep_checkpoints_days: float = Field(
         0,
         ge=0,
-        le=LONGEST_DAYS,
+        le=MAX_DAYS,
         description="Days for which the checkpoints of losing trials are kept after their experiment succeeded or was "
         "cancelled. Those of the final model's networks stay.",
     )
     keep_failed_checkpoints_days: float = Field(
         30,
         ge=0,
-        le=LONGEST_DAYS,
+        le=MAX_DAYS,
         description="Days for which the checkpoints of a failed experiment are kept, so that it can be retried.",
     )
     keep_logs_days: float | None = Field(
         None,
         ge=0,
-        le=LONGEST_DAYS,
+        le=MAX_DAYS,
         description="Days for which the logs of an ended experiment are kept; unset: for ever.",
     )
     keep_events_days: float | None = Field(
         None,
         ge=0,
-        le=LONGEST_DAYS,
+        le=MAX_DAYS,
         description="Days for which the events of an ended experiment are kept; unset: for ever.",
     )
     keep_predictions_days: float | None = Field(
         None,
         ge=14,
-        le=LONGEST_DAYS,
+        le=MAX_DAYS,
         description="Days for which predictions and their stored images are kept; unset: for ever. Drift needs 14.",
     )
     promotion_policy: PromotionPolicy = Field(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("service", "models_store", "client/dermatriage_client", "workers/pipeline")
-FEWEST_WORDS = 3
+MIN_WORDS = 3
 BLOCKS = "p|li|h1|h2|h3|th|td|dt|dd|label|option|button|summary|caption|figcaption|legend|title|div|section|span|a"
 JINJA = re.compile(r"{#.*?#}|{%.*?%}", re.DOTALL)
 QUOTED = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
@@ -81,7 +81,7 @@ def _one_line(text: str) -> str:
 
 
 def _is_phrase(text: str) -> bool:
-    return len(re.findall(r"[A-Za-z]{2,}", text)) >= FEWEST_WORDS and " " in text and "{" not in text
+    return len(re.findall(r"[A-Za-z]{2,}", text)) >= MIN_WORDS and " " in text and "{" not in text
 
 
 def main() -> None:

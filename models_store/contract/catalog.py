@@ -93,7 +93,7 @@ STUDY = tuple(name for name in ARCHITECTURES if name not in ("ConvNet_v1", "EffL
 # Networks that can take images in another size than the data set's: the graph resizes them.
 RESIZING = ("ConvNet_v1", "EffLite_v1")
 # Their input sizes unless the spec sets one: an ImageNet base needs many pixels, a small network on two cores few.
-LEAST_OF_A_BASE, MAX_OF_A_SMALL_NETWORK = 56, 32
+MIN_OF_A_BASE, MAX_OF_A_SMALL_NETWORK = 56, 32
 UPSAMPLING = 2
 
 
@@ -107,7 +107,7 @@ def input_size_of(architecture: str, requested: int | None, image_size: int) -> 
         case CustomCNN():
             return image_size
         case TransferModel():
-            return max(image_size, LEAST_OF_A_BASE) if architecture in RESIZING else UPSAMPLING * image_size
+            return max(image_size, MIN_OF_A_BASE) if architecture in RESIZING else UPSAMPLING * image_size
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -34,8 +34,8 @@ DatasetName = Annotated[
     str, AfterValidator(_require_dataset_name), WithJsonSchema({"type": "string", "pattern": DATASET_NAME})
 ]
 # Below the broker's visibility timeout of a day, after which it delivers a message again.
-LONGEST_TRIAL_MINUTES = 23 * 60
-LONGEST_EXPERIMENT_MINUTES = 90 * 24 * 60
+MAX_TRIAL_MINUTES = 23 * 60
+MAX_EXPERIMENT_MINUTES = 90 * 24 * 60
 Rate = Annotated[float, Field(gt=0, lt=1)]
 SelectionPolicy = Literal["val_recall", "specificity_at_recall", "val_f2", "val_recall_unguarded"]
 CalibrationPolicy = Literal[
@@ -129,10 +129,10 @@ class FinalModelSpec(Spec):
 class LimitsSpec(Spec):
     """How long anything may take before it is killed and recorded as failed."""
 
-    trial_minutes: Annotated[float, Field(gt=0, le=LONGEST_TRIAL_MINUTES)] = Field(
+    trial_minutes: Annotated[float, Field(gt=0, le=MAX_TRIAL_MINUTES)] = Field(
         720, description="Longest that one attempt at a trial runs."
     )
-    experiment_minutes: Annotated[float, Field(gt=0, le=LONGEST_EXPERIMENT_MINUTES)] | None = Field(
+    experiment_minutes: Annotated[float, Field(gt=0, le=MAX_EXPERIMENT_MINUTES)] | None = Field(
         None, description="Longest from the start of the first trial to the end of the experiment; at most 90 days."
     )
 

@@ -14,7 +14,7 @@ from models_store.datasets.labels import is_malignant
 Unit = Literal["images", "lesions"]
 # 0.1 * 10 is 1.0 but (1 - 0.9) * 10 is not: rounding the rate first keeps such bounds on the right side.
 RATE_DIGITS = 12
-LEAST_RATE = 10.0**-RATE_DIGITS
+MIN_RATE = 10.0**-RATE_DIGITS
 REMEDY_DIGITS = 2
 
 
@@ -128,14 +128,14 @@ def needed_with_confidence(target_recall: float, confidence: float) -> int:
 
     Without a miss among n the bound is P(Binomial(n, alpha) = 0) = (1 - alpha)^n.
     """
-    kept = max(1.0 - max(miss_rate(target_recall), LEAST_RATE), LEAST_RATE)
-    delta = max(round(1.0 - confidence, RATE_DIGITS), LEAST_RATE)
+    kept = max(1.0 - max(miss_rate(target_recall), MIN_RATE), MIN_RATE)
+    delta = max(round(1.0 - confidence, RATE_DIGITS), MIN_RATE)
     return _least(lambda units: kept**units <= delta, math.floor(math.log(delta) / math.log(kept)) - 1)
 
 
 def needed_in_expectation(target_recall: float) -> int:
     """Fewest units of which no miss promises the recall in expectation: 9 at 0.90, 19 at 0.95."""
-    alpha = max(miss_rate(target_recall), LEAST_RATE)
+    alpha = max(miss_rate(target_recall), MIN_RATE)
     return _least(lambda units: round(alpha * (units + 1), RATE_DIGITS) >= 1, math.floor(1 / alpha) - 2)
 
 

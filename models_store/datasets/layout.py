@@ -19,7 +19,7 @@ __all__ = ["SYNTHETIC_MEMBER", "DatasetInvalid", "Layout", "Split", "read_split"
 # A seventh array inside the file, so that a renamed or registered file is still marked as synthetic.
 SYNTHETIC_MEMBER = "synthetic"
 # No network takes smaller ones; without a bound a small file could claim labels that fill the memory.
-LEAST_SIZE = 8
+MIN_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ def _image_header(path: Path, archive: zipfile.ZipFile, split: str) -> Header:
             path, f"{split}_images are {header.dtype}, not uint8", "Save pixels as uint8 from 0 to 255, not scaled"
         )
     shape = header.shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or shape[0] == 0 or shape[1] < LEAST_SIZE:
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or shape[0] == 0 or shape[1] < MIN_SIZE:
         raise DatasetInvalid(
             path,
             f"{split}_images have shape {shape}",
-            f"They need the shape (N, size, size, 3): square RGB, N of them, at least {LEAST_SIZE} pixels wide",
+            f"They need the shape (N, size, size, 3): square RGB, N of them, at least {MIN_SIZE} pixels wide",
         )
     return header
 

@@ -16,7 +16,7 @@ PLACE = ("split", "index")
 UNKNOWN = ""
 UNKNOWN_GROUP = "unknown"
 # A number with fewer distinct values is a code, such as a skin type from 1 to 6, and stays as it is.
-FEWEST_TO_CUT = 10
+MIN_VALUES_TO_CUT = 10
 MAX_BANDS = 6
 IDENTIFYING_SHARE = 0.9
 ROUNDING = 1e-9  # 0.3 / 0.1 is a little below 3
@@ -117,7 +117,7 @@ def _identifies(name: str, cells: Cells) -> bool:
 def _column(cells: Cells, sizes: dict[str, int]) -> PatientColumn:
     known = sorted({cell for cell in cells.values() if cell != UNKNOWN}, key=_in_order)
     numbers = _numbers(known)
-    if numbers is not None and len(known) >= FEWEST_TO_CUT:
+    if numbers is not None and len(known) >= MIN_VALUES_TO_CUT:
         every = _numbers([cell for cell in cells.values() if cell != UNKNOWN])
         assert every is not None
         named = _naming(every)

@@ -18,8 +18,8 @@ from models_store.datasets.npz import created, members, opened, read_array, writ
 from models_store.datasets.patients import patients_path, read_patients
 
 TEST_SHARE, VAL_SHARE = 1 / 5, 1 / 10
-LONGEST_NAME = 64
-LARGEST_SEED = 2**32 - 1
+MAX_NAME_LENGTH = 64
+MAX_SEED = 2**32 - 1
 
 Integers = NDArray[np.int64]
 # For each new split the images it takes, as (old split, index in it), in this order.
@@ -41,10 +41,10 @@ class LesionsUnknown(DatasetInvalid):
 def split_name(name: str, seed: int) -> str:
     """Return the name of the split that `seed` makes of the data set `name`; a long name is cut and gets a digest."""
     suffix = f"_new_lesions_{seed}"
-    if len(name) + len(suffix) <= LONGEST_NAME:
+    if len(name) + len(suffix) <= MAX_NAME_LENGTH:
         return name + suffix
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: LONGEST_NAME - len(suffix) - len(digest) - 1]}-{digest}{suffix}"
+    return f"{name[: MAX_NAME_LENGTH - len(suffix) - len(digest) - 1]}-{digest}{suffix}"
 
 
 @dataclass(frozen=True)

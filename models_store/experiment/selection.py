@@ -14,7 +14,7 @@ Candidate = TypeVar("Candidate", bound=Hashable)
 
 # At the target recall a collapsed network calls every benign image malignant, and a weak one at least one in a hundred
 # of them benign.
-LEAST_SPECIFICITY_AT_RECALL = 0.01
+MIN_SPECIFICITY_AT_RECALL = 0.01
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def policy_for(spec: SelectionSpec) -> Policy:
         case "val_f2":
             return Policy(spec.policy, ("val_f2", "val_auc"), floor)
         case "specificity_at_recall":
-            gate = Gate("val_specificity_at_recall", LEAST_SPECIFICITY_AT_RECALL)
+            gate = Gate("val_specificity_at_recall", MIN_SPECIFICITY_AT_RECALL)
             return Policy(spec.policy, ("val_specificity_at_recall", "val_auc"), gate)
         case "val_recall_unguarded":
             return Policy(spec.policy, ("val_recall",), None)

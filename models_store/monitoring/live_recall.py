@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from scipy.stats import binomtest
 
 # With fewer verified images of a label, the share verified says too little for a correction.
-FEWEST_VERIFIED = 30
+MIN_VERIFIED = 30
 # Odds of a miss under each alternative, as a multiple of the promised odds, and its weight. Where 0.90 is promised, 1.9
 # is a recall of 0.83, which finds a fall to 0.80 soonest, and 1.25 one of 0.88, which finds small falls later.
 ALTERNATIVES = ((1.25, 0.05), (1.9, 0.95))
 WEIGHT_OF_WHOLE = 0.95  # of the test that begins with the first period; later ones share the rest
-LARGEST_EVIDENCE = 1e300
+MAX_EVIDENCE = 1e300
 CONFIDENCE = 0.95  # of a promise that states none
 
 
@@ -67,7 +67,7 @@ class Period:
 
     @property
     def is_enough(self) -> bool:
-        return min(self.malignant.verified, self.benign.verified) >= FEWEST_VERIFIED
+        return min(self.malignant.verified, self.benign.verified) >= MIN_VERIFIED
 
     @property
     def ratio(self) -> float:
@@ -144,7 +144,7 @@ def evidence(periods: Sequence[Period], target_recall: float) -> float | None:
         since += periods[number]
         if since.is_enough:
             known.append(_weight(number) * likelihood_ratio(since.hits, since.misses, target_recall, since.ratio))
-    return min(math.fsum(known), LARGEST_EVIDENCE) if known else None
+    return min(math.fsum(known), MAX_EVIDENCE) if known else None
 
 
 def likelihood_ratio(hits: int, misses: int, target_recall: float, ratio: float = 1.0) -> float:
@@ -156,7 +156,7 @@ def likelihood_ratio(hits: int, misses: int, target_recall: float, ratio: float 
     ]
     largest = max(logs)
     whole = largest + math.log(math.fsum(math.exp(each - largest) for each in logs))
-    return math.exp(min(whole, math.log(LARGEST_EVIDENCE)))
+    return math.exp(min(whole, math.log(MAX_EVIDENCE)))
 
 
 def _weight(number: int) -> float:

@@ -1,6 +1,6 @@
 """Sentences on the outcomes of a model, which page, API, log and webhook share."""
 
-from models_store.monitoring.live_recall import FEWEST_VERIFIED, LiveRecall
+from models_store.monitoring.live_recall import MIN_VERIFIED, LiveRecall
 from models_store.wording import interval, measured_percent, percent, rate, target
 
 ASSUMPTION = "The correction assumes that malignant and benign images with the same label are verified equally often."
@@ -39,9 +39,9 @@ def _recall(live: LiveRecall) -> list[str]:
             return [recall]
         without = f"among verified images alone it is {rate(shown.among_verified)}"
         return [recall, f"It is corrected for the shares verified; {without}.", ASSUMPTION]
-    if min(live.malignant.verified, live.benign.verified) >= FEWEST_VERIFIED:
+    if min(live.malignant.verified, live.benign.verified) >= MIN_VERIFIED:
         return ["Recall is withheld: no verified image is malignant."]
     return [
-        f"Recall is withheld: it takes {FEWEST_VERIFIED} verified images of each label. Missed cancers are among the "
+        f"Recall is withheld: it takes {MIN_VERIFIED} verified images of each label. Missed cancers are among the "
         "images called benign; while few of these are verified, recall among verified images looks too good."
     ]

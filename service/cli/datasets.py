@@ -15,7 +15,7 @@ from models_store.datasets.lesions import SharedLesions, lesions_path
 from models_store.datasets.patients import patients_path
 from models_store.datasets.registration import register
 from models_store.datasets.sources import is_builtin, resolve
-from models_store.datasets.splitting import LARGEST_SEED
+from models_store.datasets.splitting import MAX_SEED
 from models_store.settings import Settings
 from models_store.store.storage import Storage
 from models_store.tables import DatasetRow
@@ -90,7 +90,7 @@ def register_dataset(
 @app.command("split")
 def split_dataset(
     name: Annotated[str, typer.Argument(help="Name of a data set with lesion ids.")],
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Each seed makes another split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Each seed makes another split.")] = 0,
     url: Url = None,
     var: Var = None,
     direct: Direct = False,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models_store.tables import Model, PredictionRow
 from service.predictions.engine.predictor import Serving
-from service.system.prometheus import FEWEST_SCORES, distance
+from service.system.prometheus import MIN_SCORES, distance
 from service.system.schemas import Day
 
 DAYS = 14
@@ -34,9 +34,9 @@ def chance_distance(scores: int, expected: int) -> float:
 def _day(session: Session, day: date, counted: Counter[tuple[date, str]], serving: Serving | None) -> Day:
     malignant, benign = counted[day, "malignant"], counted[day, "benign"]
     scores: Sequence[float] = ()
-    if serving is not None and serving.validation_scores and malignant + benign >= FEWEST_SCORES:
+    if serving is not None and serving.validation_scores and malignant + benign >= MIN_SCORES:
         scores = _scores(session, serving.version, day)
-    if serving is None or len(scores) < FEWEST_SCORES:
+    if serving is None or len(scores) < MIN_SCORES:
         return Day(day=day, malignant=malignant, benign=benign, drift=None, chance=None)
     expected = serving.validation_scores
     drift, chance = distance(scores, expected), chance_distance(len(scores), len(expected))

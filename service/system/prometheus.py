@@ -27,7 +27,7 @@ from service.web.api_docs import problems
 
 DRIFT_WINDOW = timedelta(days=1)
 # Below this many scores the distance is mostly chance: 1.36 / sqrt(50) = 0.19 at 5 %.
-FEWEST_SCORES = 50
+MIN_SCORES = 50
 MAX_SCORES = 10_000
 
 
@@ -150,7 +150,7 @@ def _drift(session: Session, serving: Serving, moment: datetime) -> Iterable[Met
         .order_by(PredictionRow.created_at.desc())
         .limit(MAX_SCORES)
     ).all()
-    if len(probabilities) < FEWEST_SCORES or not serving.validation_scores:
+    if len(probabilities) < MIN_SCORES or not serving.validation_scores:
         return
     yield GaugeMetricFamily(
         "dermatriage_score_drift",

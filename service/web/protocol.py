@@ -26,7 +26,7 @@ HEAD_SECONDS = 15.0
 UNREAD_BODY_SECONDS = 10.0
 # A client that takes less than this many bytes of an answer in this time is cut off: 0.5 kB a second.
 WRITE_SECONDS = 30.0
-LEAST_WRITTEN_BYTES = 16 * 1024
+MIN_WRITTEN_BYTES = 16 * 1024
 # Of one process. By default Linux allows it 1,024 open files, of which the database takes up to 25.
 MAX_CONNECTIONS = 512
 
@@ -178,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check_write_progress(self) -> None:
         is_all_sent = not self.transport.get_write_buffer_size()
-        if is_all_sent or self._bytes_before - self._bytes_to_send() >= LEAST_WRITTEN_BYTES:
+        if is_all_sent or self._bytes_before - self._bytes_to_send() >= MIN_WRITTEN_BYTES:
             self._start_write_deadline()
             return
         # A reset, because after an orderly close the kernel would keep waiting for the client.

@@ -4,14 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from models_store.broker import VISIBILITY_TIMEOUT_SECONDS, broker
-from models_store.contract.specs import LONGEST_TRIAL_MINUTES, LimitsSpec
+from models_store.contract.specs import MAX_TRIAL_MINUTES, LimitsSpec
 from models_store.settings import Settings
 
 
 def test_no_trial_outlasts_the_visibility_timeout() -> None:
-    assert LONGEST_TRIAL_MINUTES * 60 < VISIBILITY_TIMEOUT_SECONDS
+    assert MAX_TRIAL_MINUTES * 60 < VISIBILITY_TIMEOUT_SECONDS
     with pytest.raises(ValidationError, match="less than or equal to 1380"):
-        LimitsSpec(trial_minutes=LONGEST_TRIAL_MINUTES + 1)
+        LimitsSpec(trial_minutes=MAX_TRIAL_MINUTES + 1)
 
 
 def test_visibility_timeout_is_the_same_in_all_three_places() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from models_store.monitoring.live_recall import (
-    FEWEST_VERIFIED,
-    LARGEST_EVIDENCE,
+    MAX_EVIDENCE,
+    MIN_VERIFIED,
     Calls,
     Period,
     estimate,
@@ -121,7 +121,7 @@ def test_rarely_verified_benign_calls_inflate_recall_and_the_correction_removes_
 
 @pytest.mark.parametrize("few", ["malignant", "benign"])
 def test_figure_and_evidence_are_withheld_where_too_few_of_a_label_are_verified(few: str) -> None:
-    sizes = {"malignant": FEWEST_VERIFIED, "benign": FEWEST_VERIFIED} | {few: FEWEST_VERIFIED - 1}
+    sizes = {"malignant": MIN_VERIFIED, "benign": MIN_VERIFIED} | {few: MIN_VERIFIED - 1}
     seen = Period(Calls(100, sizes["malignant"], 20), Calls(100, sizes["benign"], 5))
     assert estimate(seen, 0.95) is evidence([seen], 0.9) is None
 
@@ -141,5 +141,5 @@ def test_evidence_of_all_beginnings_together_is_at_most_1_without_malignant_outc
 
 def test_evidence_stays_finite() -> None:
     worst = period(0, 10**6, verified=10**6, images=(10**6, 10**6))
-    assert 1e299 < (evidence([worst], 0.9) or 0) <= LARGEST_EVIDENCE
+    assert 1e299 < (evidence([worst], 0.9) or 0) <= MAX_EVIDENCE
     assert math.isfinite(likelihood_ratio(10**7, 0, 0.9))

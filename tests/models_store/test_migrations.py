@@ -32,7 +32,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 import migrations
-from models_store.contract.specs import LONGEST_EXPERIMENT_MINUTES
+from models_store.contract.specs import MAX_EXPERIMENT_MINUTES
 from models_store.database import Database
 from models_store.tables import Experiment, Table
 
@@ -118,7 +118,7 @@ def test_numbers_of_stored_specs_come_within_the_bounds_and_the_rest_stays(empty
     migrations.upgrade(empty)
     with empty.read() as session:
         (found,) = session.scalars(select(Experiment.spec)).all()
-    assert found == spec | {"limits": {"experiment_minutes": LONGEST_EXPERIMENT_MINUTES}}
+    assert found == spec | {"limits": {"experiment_minutes": MAX_EXPERIMENT_MINUTES}}
 
 
 def test_figures_of_a_test_set_move_to_the_model_and_back_on_downgrade(empty: Database) -> None:

@@ -148,11 +148,11 @@ class Pretended:
 def test_a_client_that_reads_slowly_goes_on_until_it_stops() -> None:
     async def read_slowly() -> None:
         slow = protocol.BoundedProtocol(uvicorn.Config(answer_much), ServerState(), {})
-        transport = Pretended(10 * protocol.LEAST_WRITTEN_BYTES)
+        transport = Pretended(10 * protocol.MIN_WRITTEN_BYTES)
         slow.connection_made(transport)  # type: ignore[arg-type]
         slow.pause_writing()
         for _ in range(9):
-            transport.left -= protocol.LEAST_WRITTEN_BYTES
+            transport.left -= protocol.MIN_WRITTEN_BYTES
             slow._check_write_progress()
             assert not transport.aborted
         transport.left -= 1

@@ -28,7 +28,7 @@ def series_of(
     app: FastAPI, client: TestClient, database: Database, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> SeriesOf:
     """The names of the series of each metric, once every event that they measure has happened."""
-    monkeypatch.setattr(prometheus, "FEWEST_SCORES", 1)
+    monkeypatch.setattr(prometheus, "MIN_SCORES", 1)
     version = make_model(promote=True)
     promise(database, version)
     store_verified(database, version, KEPT)

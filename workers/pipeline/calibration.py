@@ -105,7 +105,7 @@ MAX_IMAGES = 2000
 MAX_DIRECTIONS = 128
 # This share of images like those of the calibration part, which neither training nor selection saw, is below the cut.
 USUAL_SHARE = 0.99
-LEAST_VARIANCE = 1e-9
+MIN_VARIANCE = 1e-9
 
 
 def fit_distribution(
@@ -139,7 +139,7 @@ def fitted_to(features: NDArray[np.floating]) -> FeatureDistribution:
     center = features.mean(axis=0, dtype=np.float64)
     covariance, _ = ledoit_wolf(features - center, assume_centered=True)
     ascending, vectors = np.linalg.eigh(covariance)
-    variances, directions = np.maximum(ascending[::-1], LEAST_VARIANCE), vectors[:, ::-1]
+    variances, directions = np.maximum(ascending[::-1], MIN_VARIANCE), vectors[:, ::-1]
     kept = min(MAX_DIRECTIONS, len(variances))
     remainder = float(variances[kept:].mean()) if kept < len(variances) else float(variances[-1])
     return FeatureDistribution(center, directions[:, :kept].copy(), variances[:kept], remainder, 1.0)

@@ -20,9 +20,9 @@ from workers.pipeline.data import scaled
 from workers.pipeline.serving_graph import save, serving_graph, views_of
 
 # Beyond this the conversion is wrong; rounding of float32 alone has reached 1.5e-5.
-LARGEST_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-3
 # A decision may differ where the probability is this close to the threshold; a larger difference is a warning.
-LARGEST_ROUNDING = 1e-5
+MAX_ROUNDING = 1e-5
 PARITY_IMAGES = 256
 # The newest operator set tf2onnx 1.17 writes.
 OPSET = 18
@@ -80,12 +80,12 @@ def check_parity(
     answered = Scorer(onnx_path)(images)
     difference = float(np.max(np.abs(expected - answered)))
     differ = (expected >= threshold) != (answered >= threshold)
-    beyond_rounding = differ & (np.abs(expected - threshold) > LARGEST_ROUNDING)
+    beyond_rounding = differ & (np.abs(expected - threshold) > MAX_ROUNDING)
     # Written so that a NaN, which compares as false, is refused too.
-    if not (difference <= LARGEST_DIFFERENCE and not beyond_rounding.any()):
+    if not (difference <= MAX_DIFFERENCE and not beyond_rounding.any()):
         raise ExportNotFaithful(
             f"{onnx_path.name} differs from {models[0].name} by up to {difference:.2e} (allowed "
-            f"{LARGEST_DIFFERENCE:.0e}) and in {int(differ.sum())} of {len(images)} decisions at the threshold "
+            f"{MAX_DIFFERENCE:.0e}) and in {int(differ.sum())} of {len(images)} decisions at the threshold "
             f"{threshold:.4f}; the model is not packaged: export it again, and report it if it stays"
         )
     parity = Parity(max_abs_difference=difference, images=len(images), decisions_differ=int(differ.sum()))
@@ -96,7 +96,7 @@ def check_parity(
 
 def parity_warning(parity: Parity) -> str | None:
     """A sentence about a difference beyond the usual rounding of float32, which is no reason to refuse; else None."""
-    if parity.max_abs_difference <= LARGEST_ROUNDING:
+    if parity.max_abs_difference <= MAX_ROUNDING:
         return None
     return (
         "the probabilities of the exported network differ from those of the trained one by up to "

@@ -18,7 +18,7 @@ from service.predictions.engine.images import ImageRefused
 
 END_OF_DIRECTORY = b"PK\x05\x06"
 ZIP64_LOCATOR = b"PK\x06\x07"
-LONGEST_COMMENT = 65_535
+MAX_COMMENT_BYTES = 65_535
 # The entry of one member in the directory: 46 bytes, a name and extra fields.
 DIRECTORY_BYTES_A_MEMBER = 1024
 LOCAL_HEADER_BYTES = 30
@@ -146,7 +146,7 @@ def _refuse_overlaps(archive: zipfile.ZipFile) -> None:
 def _refuse_large_directory(file: IO[bytes], allowance: Allowance) -> None:
     """Python's zipfile reads the whole directory into memory, however many members it lists."""
     length = file.seek(0, io.SEEK_END)
-    file.seek(max(0, length - LONGEST_COMMENT - 22 - 20))
+    file.seek(max(0, length - MAX_COMMENT_BYTES - 22 - 20))
     tail = file.read()
     place = tail.rfind(END_OF_DIRECTORY)
     if place < 0 or len(tail) < place + 22:

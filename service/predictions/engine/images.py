@@ -27,8 +27,8 @@ PREAMBLE_BYTES = DICOM_AT + len(DICOM)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB", "HSV")
 EXTREME_ASPECT_RATIO = 2.0
-LONGEST_SIDE = 16_384
-LARGEST_ASPECT_RATIO = 20
+MAX_SIDE = 16_384
+MAX_ASPECT_RATIO = 20
 # The most memory that decoding may take: enough for 40 million pixels of 4 bytes, or for a WebP of 13 million.
 DECODING_BYTES = 200 * 2**20
 BAND_PIXELS = 2**18
@@ -189,10 +189,10 @@ def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
         raise TooManyPixels(f"the image has {image.width} x {image.height} pixels, more than {max_pixels:,}")
     if short < 1:
         raise ImageRefused("the image has no pixels")
-    if long > LONGEST_SIDE or long > LARGEST_ASPECT_RATIO * short:
+    if long > MAX_SIDE or long > MAX_ASPECT_RATIO * short:
         raise ImageRefused(
-            f"the image has {image.width} x {image.height} pixels; a side may have {LONGEST_SIDE:,} pixels and be "
-            f"{LARGEST_ASPECT_RATIO} times as long as the other. Crop it around the lesion"
+            f"the image has {image.width} x {image.height} pixels; a side may have {MAX_SIDE:,} pixels and be "
+            f"{MAX_ASPECT_RATIO} times as long as the other. Crop it around the lesion"
         )
     if image.format != "TIFF" and getattr(image, "is_animated", False):
         raise ImageRefused("the file holds several frames; send one image")

@@ -35,7 +35,7 @@ MAX_WAITING_BYTES = 32 * 2**20
 BATCH_SIZE = 500
 MAX_FAILURES = 3
 FLUSH_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
 INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -105,7 +105,7 @@ class Recorder:
     def _run(self) -> None:
         pause = FLUSH_SECONDS
         while not self._stopping.wait(pause):
-            pause = FLUSH_SECONDS if self._write_all() else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = FLUSH_SECONDS if self._write_all() else min(2 * pause, MAX_PAUSE_SECONDS)
         self._write_all()
 
     def _write_all(self) -> bool:

@@ -14,7 +14,7 @@ from models_store.datasets.errors import DatasetInvalid
 from models_store.datasets.labels import SPLITS
 from models_store.datasets.layout import verify_layout
 from models_store.datasets.lesions import COLUMNS, LesionRow, lesions_path, write_lesions
-from models_store.datasets.splitting import LARGEST_SEED, LesionsUnknown, assign_sides, split_by_lesion, split_name
+from models_store.datasets.splitting import MAX_SEED, LesionsUnknown, assign_sides, split_by_lesion, split_name
 from models_store.files import sha256_of
 
 
@@ -130,10 +130,10 @@ def test_set_without_lesion_ids_is_refused_with_the_remedy(small: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["clinic", "a.b-c_28", "x" * 64, "x" * 50])
 def test_name_of_a_split_is_a_data_set_name_of_its_own(name: str) -> None:
-    named = split_name(name, LARGEST_SEED)
+    named = split_name(name, MAX_SEED)
     assert TypeAdapter(DatasetName).validate_python(named) == named
     assert named.endswith("_new_lesions_4294967295")
-    assert named != split_name(name[:-1] + "y", LARGEST_SEED)
+    assert named != split_name(name[:-1] + "y", MAX_SEED)
 
 
 def test_name_that_fits_is_kept_whole() -> None:

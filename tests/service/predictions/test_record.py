@@ -28,7 +28,7 @@ from models_store.tables import PredictionRow
 from service.app import create_app
 from service.predictions.engine import recorder as recording
 from service.predictions.engine.recorder import MAX_FAILURES, RecordedPrediction, Recorder
-from service.system.prometheus import FEWEST_SCORES, distance
+from service.system.prometheus import MIN_SCORES, distance
 from service.web import metrics
 
 MakeModel = Callable[..., str]
@@ -181,7 +181,7 @@ def test_thread_survives_any_error_of_the_store(
 ) -> None:
     version, before = make_model(), metrics.RECORD_FAILURES._value.get()
     monkeypatch.setattr(recording, "FLUSH_SECONDS", 0.001)
-    monkeypatch.setattr(recording, "LONGEST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(recording, "MAX_PAUSE_SECONDS", 0.001)
     refused, failures = threading.Event(), iter((EndpointAway("a"), EndpointAway("b"), None))
 
     def put_file(_local: Path, _key: str) -> None:
@@ -217,7 +217,7 @@ def test_metrics_show_predictions_champion_trials_and_drift(
     app: FastAPI, client: TestClient, make_model: MakeModel
 ) -> None:
     version = make_model(promote=True)
-    for number in range(FEWEST_SCORES):
+    for number in range(MIN_SCORES):
         assert client.post("/predict", files={"file": ("a.png", image(number))}).status_code == 200
     app.state.service.recorder.close()
     service: Any = app.state.service
@@ -229,11 +229,11 @@ def test_metrics_show_predictions_champion_trials_and_drift(
         for family in text_string_to_metric_families(client.get("/metrics").text)
         for sample in family.samples
     }
-    assert samples["dermatriage_predictions_total", (("label", "benign"), ("version", version))] == FEWEST_SCORES
+    assert samples["dermatriage_predictions_total", (("label", "benign"), ("version", version))] == MIN_SCORES
     assert samples["dermatriage_champion_info", (("version", version),)] == 1
     assert samples["dermatriage_trials", (("status", "succeeded"),)] == 1
     assert samples["dermatriage_score_drift", ()] == 1
     names = {name for name, _ in samples}
     assert {"dermatriage_batch_size_count", "dermatriage_predict_queue_depth"} <= names
     seconds = (("method", "POST"), ("route", "/predict"), ("status", "200"))
-    assert samples["dermatriage_http_request_seconds_count", seconds] >= FEWEST_SCORES
+    assert samples["dermatriage_http_request_seconds_count", seconds] >= MIN_SCORES

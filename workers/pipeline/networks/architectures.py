@@ -58,7 +58,7 @@ def dropout_ramp(dropout: float, depth: int) -> tuple[float, ...]:
     return tuple(dropout * step / (depth + 1) for step in range(1, depth + 2))
 
 
-SMALLEST_BASE_INPUT = 32
+MIN_BASE_INPUT = 32
 
 
 @keras.saving.register_keras_serializable("dermatriage")
@@ -110,11 +110,11 @@ def transfer_model(
 
 
 def _require_base_size(base: Base, image_size: int, base_size: int) -> None:
-    if base_size < SMALLEST_BASE_INPUT:
+    if base_size < MIN_BASE_INPUT:
         raise ValueError(
-            f"{base} needs {SMALLEST_BASE_INPUT}x{SMALLEST_BASE_INPUT} pixels and a "
+            f"{base} needs {MIN_BASE_INPUT}x{MIN_BASE_INPUT} pixels and a "
             f"{image_size}x{image_size} image is resized to {base_size}x{base_size}; "
-            f"use images of at least {SMALLEST_BASE_INPUT // UPSAMPLING}x{SMALLEST_BASE_INPUT // UPSAMPLING}"
+            f"use images of at least {MIN_BASE_INPUT // UPSAMPLING}x{MIN_BASE_INPUT // UPSAMPLING}"
         )
 
 

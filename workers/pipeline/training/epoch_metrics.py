@@ -8,7 +8,7 @@ from workers.pipeline.evaluation.curves import Ranking, areas, rank
 Floats = NDArray[np.float64]
 
 # Keras clips probabilities at the same distance from 0 and 1 before it takes logarithms.
-SMALLEST_PROBABILITY = 1e-7
+MIN_PROBABILITY = 1e-7
 
 
 class FigureUndefined(ValueError):
@@ -66,7 +66,7 @@ def _f_score(precision: float, recall: float, beta: float) -> float:
 
 def _cross_entropy(scores: Floats, malignant: NDArray[np.bool_]) -> float:
     likelihood = np.where(malignant, scores, 1.0 - scores)
-    return float(-np.log(np.clip(likelihood, SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(-np.log(np.clip(likelihood, MIN_PROBABILITY, 1.0)).mean())
 
 
 def _specificity_at_recall(ranking: Ranking, target_recall: float) -> float:
