@@ -127,7 +127,8 @@ def _standard_of(variant: Variant, trained: Trained) -> Variant:
         return variant
     unchanged = [other for other in trained if other.architecture == variant.architecture and _is_unchanged(other)]
     as_long = [other for other in unchanged if other.epochs == variant.epochs and other != variant]
-    return next(iter(as_long + [other for other in unchanged if _is_standard(other)]), variant)
+    standard = [other for other in unchanged if _is_standard(other)]
+    return [*as_long, *standard, variant][0]
 
 
 def _averages(trained: Trained) -> list[Sequence[Any]]:

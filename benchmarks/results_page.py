@@ -17,6 +17,7 @@ from models_store.scoring.paired import Difference, auc_difference, pooled, prop
 from models_store.store.bundles import TEST_SCORES
 from models_store.store.scored_test_set import ScoredTestSet
 from models_store.wording import signed
+from workers.pipeline.training.epoch_metrics import binary_metrics
 
 BASELINE = "earlier"
 ORDER = (BASELINE, "laptop", "best")
@@ -200,8 +201,9 @@ def _as_the_study_recalls(results: Sequence[Result]) -> str:
 
 
 def _specificity_at(result: Result, misses: int) -> float:
-    malignant = np.sort(result.scores[result.malignant == 1])
-    return float(np.mean(result.scores[result.malignant == 0] < malignant[misses]))
+    positives = int(result.malignant.sum())
+    target_recall = (positives - misses) / positives
+    return binary_metrics(result.scores, result.malignant, target_recall=target_recall)["specificity_at_recall"]
 
 
 PUBLISHED_SPLITS = {
