@@ -25,13 +25,11 @@ from models_store.store.storage import Storage
 NO_GPU = "-1"  # CUDA reads it as "none"; some programs read an empty value as "all"
 
 
-log = logging.getLogger(__name__)
-
+RETRY_FOR_SECONDS = 600.0
 
 Answer = TypeVar("Answer")
 
-
-RETRY_FOR_SECONDS = 600.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def with_retries(
 ) -> Answer:
     """Runs one step in one transaction, and repeats it while the database does not answer.
 
-    Raises `sqlalchemy.exc.OperationalError` after `PATIENCE_SECONDS`.
+    Raises `sqlalchemy.exc.OperationalError` after `RETRY_FOR_SECONDS`.
     """
     deadline = time.monotonic() + RETRY_FOR_SECONDS
     while True:
