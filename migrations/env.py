@@ -42,16 +42,21 @@ def tables_may_be_rebuilt(connection: Connection) -> Iterator[None]:
 
 
 def run(database: Database) -> None:
-    # Several processes may start at once: the first migrates, the others wait and find nothing to do. On SQLite the
-    # write lock at the start of the transaction has the same effect.
-    with database.engine.connect().execution_options(dermatriage_write=True) as connection:
+    # Several processes may start at once: the first migrates, the others wait and find nothing to do. On PostgreSQL an
+    # advisory lock sees to that, on SQLite the write lock that a transaction takes at its start. The transaction is
+    # begun before Alembic is configured: otherwise Alembic commits after each migration on SQLite, and another process
+    # may go on from there.
+    with (
+        database.engine.connect().execution_options(dermatriage_write=True) as connection,
+        tables_may_be_rebuilt(connection),
+    ):
+        connection.begin()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         context.configure(
             connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=plain_types
         )
-        with tables_may_be_rebuilt(connection), context.begin_transaction():
-            context.run_migrations()
+        context.run_migrations()
 
 
 run(context.config.attributes["database"])

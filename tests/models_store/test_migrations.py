@@ -18,12 +18,14 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Float,
     Integer,
     MetaData,
     String,
     create_engine,
+    event,
     inspect,
     select,
     text,
@@ -172,6 +174,15 @@ def test_foreign_keys_hold_after_a_migration_that_succeeded_and_one_that_failed(
         migrations.upgrade(empty, "nowhere")
     with pytest.raises(IntegrityError), empty.write() as session:
         session.execute(text(EPOCH_OF_NO_TRIAL))
+
+
+def test_upgrade_is_one_transaction_so_that_no_process_finds_half_of_it(empty: Database) -> None:
+    commits: list[Connection] = []
+    event.listen(empty.engine, "commit", commits.append)
+
+    migrations.upgrade(empty)
+
+    assert len(commits) == 1
 
 
 def test_processes_that_start_together_migrate_one_after_the_other(empty: Database) -> None:
