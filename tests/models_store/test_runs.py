@@ -36,6 +36,8 @@ from datetime import timedelta
 from models_store import runs
 from models_store.database import Database
 database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
 while True:
     with database.write() as session:
         claim = runs.claim_next(session, ["cpu"], sys.argv[2], timedelta(minutes=1))
@@ -111,10 +113,21 @@ def test_no_trial_is_claimed_twice_in_a_thousand_claims_by_two_processes(databas
     root = Path(__file__).resolve().parents[2]
     hammers = [
         subprocess.Popen(
-            [sys.executable, "-c", HAMMER, database.url, f"w{number}"], stdout=subprocess.PIPE, text=True, cwd=root
+            [sys.executable, "-c", HAMMER, database.url, f"w{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
         )
         for number in range(2)
     ]
+    for hammer in hammers:
+        assert hammer.stdout is not None
+        assert hammer.stdout.readline() == "ready\n"
+    for hammer in hammers:  # at once, so that neither has claimed every trial before the other has started
+        assert hammer.stdin is not None
+        hammer.stdin.write("\n")
+        hammer.stdin.flush()
     claims = [hammer.communicate(timeout=120)[0].splitlines() for hammer in hammers]
     assert [hammer.returncode for hammer in hammers] == [0, 0]
     assert len(claims[0]) + len(claims[1]) == 1000
