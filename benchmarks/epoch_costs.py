@@ -46,7 +46,7 @@ from workers.pipeline.data import ExperimentData, experiment_data
 
 COMMAND = "python -m benchmarks.epoch_costs"
 IMAGE_SIZES = (28, 64, 128)
-INPUT_SIZES = {"ConvNet_v1": (28, 56), "EffLite_v1": (56, 84, 112)}
+INPUT_SIZES = {"EffLite_v1": (56, 84, 112)}
 MAX_SHARE_OF_OTHERS = 0.1
 SEED = 42
 

@@ -77,8 +77,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "selection": {"policy": "specificity_at_recall"},
         "strategies": [],
         "promote": "if_better",
-        "repeats": 3,
-        "final": {"views": 8, "ensemble": 6},
+        "input_sizes": [56, 112],
+        "final": {"views": 8, "ensemble": 3},
     },
     "full": {"name": "full", "promote": "if_better"},
 }

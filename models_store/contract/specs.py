@@ -153,9 +153,8 @@ class ExperimentSpec(Spec):
     input_sizes: tuple[Annotated[int, Field(ge=16, le=224)], ...] = Field(
         (),
         max_length=4,
-        description="Pixels to which `ConvNet_v1` and `EffLite_v1` resize images inside the graph, a trial for each; "
-        "empty: the data set's own size, but at most 32 for `ConvNet_v1` and at least 56 for "
-        "`EffLite_v1`.",
+        description="Pixels to which `EffLite_v1` resizes images inside the graph, a trial for each; empty: the data "
+        "set's own size, but at least 56.",
     )
     repeats: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="How often Phase 1 trains each network, with `seed`, `seed` + 1 and so on."
@@ -199,8 +198,7 @@ class ExperimentSpec(Spec):
     def something_resizes(cls, sizes: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if sizes and not set(RESIZING) & set(info.data.get("architectures", RESIZING)):
             raise ValueError(
-                f"only {' and '.join(RESIZING)} resize images; add one of them to architectures, or leave input_sizes "
-                "empty"
+                f"only {' and '.join(RESIZING)} resizes images; add it to architectures, or leave input_sizes empty"
             )
         return sizes
 

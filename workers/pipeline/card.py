@@ -140,7 +140,7 @@ def _network(architecture: Architecture, about: About) -> str:
             f"filters and doubles them, a dense layer of {architecture.dense}"
         )
     if isinstance(architecture, ConvNet):
-        pixels = input_size_of(architecture.name, about.trial.input_size, size)
+        pixels = input_size_of(architecture.name, None, size)
         filters = ", ".join(map(str, architecture.filters))
         resized = f" resized to {pixels}x{pixels}" if pixels != size else ""
         return (

@@ -56,7 +56,7 @@ def test_a_network_with_a_base_trains_and_exports(
 
 
 def test_two_networks_with_eight_views_answer_as_both_do(tmp_path: Path) -> None:
-    models = [trained_one_step("CNN_v1"), trained_one_step("ConvNet_v1", 28)]
+    models = [trained_one_step("CNN_v1"), trained_one_step("ConvNet_v1")]
     networks = [onnx_network(model) for model in models]
 
     save(serving_graph(networks, ProbabilityCalibration(), views=8), tmp_path / "model.onnx")

@@ -42,12 +42,16 @@ def test_a_size_that_stays_changes_nothing() -> None:
     np.testing.assert_array_equal(interpolation(8, 8), np.eye(8))
 
 
-@pytest.mark.parametrize("input_size", [16, 48])
-def test_a_network_that_resizes_is_saved_and_exported(input_size: int, tmp_path: Path) -> None:
-    spec = ExperimentSpec(dataset="d", architectures=("ConvNet_v1",), input_sizes=(input_size,))
+@pytest.mark.parametrize(
+    ("architecture", "input_sizes", "image_size"), [("ConvNet_v1", (), 64), ("EffLite_v1", (48,), 28)]
+)
+def test_a_network_that_resizes_is_saved_and_exported(
+    architecture: str, input_sizes: tuple[int, ...], image_size: int, tmp_path: Path
+) -> None:
+    spec = ExperimentSpec(dataset="d", architectures=(architecture,), input_sizes=input_sizes, weights="none")
     (trial,) = screening(spec).values()
-    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28, 3), dtype=np.uint8)
-    model = build_model(trial, 28, base_weights=None, seed=1)
+    images = np.random.default_rng(0).integers(0, 256, (16, image_size, image_size, 3), dtype=np.uint8)
+    model = build_model(trial, image_size, base_weights=None, seed=1)
     model.save(tmp_path / "model.keras")
 
     reloaded = load_model(tmp_path / "model.keras")

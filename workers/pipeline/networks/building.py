@@ -35,7 +35,7 @@ def build_model(spec: TrialSpec, image_size: int, *, base_weights: Path | None, 
     if isinstance(architecture, CustomCNN):
         model = custom_cnn(architecture, image_size, spec.dropout, outputs)
     else:
-        model = conv_net(architecture, image_size, spec.input_size, spec.dropout, outputs)
+        model = conv_net(architecture, image_size, spec.dropout, outputs)
     train_only_top(model.layers, spec.unfreeze)
     return model
 

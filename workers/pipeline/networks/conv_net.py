@@ -8,14 +8,13 @@ from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
 from workers.pipeline.networks.resizing import Resized
 
 
-def conv_net(
-    architecture: ConvNet, image_size: int, input_size: int | None, dropout: float, outputs: int
-) -> keras.Model:
+def conv_net(architecture: ConvNet, image_size: int, dropout: float, outputs: int) -> keras.Model:
     """Uncompiled network with every layer trainable; float32 (N, S, S, 3) in [0, 1] → probabilities (N, `outputs`).
 
-    `input_size` None is the architecture's own choice. Raises ValueError if the poolings leave nothing of the image.
+    Images larger than `MAX_OF_A_SMALL_NETWORK` are resized to it. Raises ValueError if the poolings leave nothing of
+    the image.
     """
-    size = input_size_of(architecture.name, input_size, image_size)
+    size = input_size_of(architecture.name, None, image_size)
     smallest = 2 ** len(architecture.filters)
     if size < smallest:
         raise ValueError(
