@@ -1,12 +1,13 @@
 """The presets on lesions that training has never seen, and on the published splits, written to docs/results.md.
 
     python -m benchmarks.results run FOLDER PRESET DATASET.npz ...
-    python -m benchmarks.results page FOLDER [--out docs/results.md]
+    python -m benchmarks.results page
 
 `run` does what the service does with a preset, without its database and its queue. It goes on where it was stopped: a
 result that lies in FOLDER is not made again, and a network that two presets share is trained once. The data sets are
 lesion-grouped splits named `grouped-SEED_PIXELS.npz`, `dermamnist_28.npz` and `dermamnist_c_28.npz`, each with its
-lesions file; nothing is chosen on a test set, and every look at one is listed on the page.
+lesions file; nothing is chosen on a test set, and every look at one is listed on the page. What the page says of a run
+is kept in `benchmarks/records`.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.results_page import page, read_result
+from benchmarks.result_records import RECORDS, WITHOUT_SCORES, keep, kept_results
+from benchmarks.results_page import page
 from models_store.contract.catalog import PRESETS
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, TrialSpec
@@ -76,7 +78,7 @@ class Lab:
 
 
 def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool = True) -> None:
-    """Run the three phases and keep the bundle as `folder/PRESET/DATASET`, with `run.json` written last.
+    """Run the three phases and leave the bundle as `folder/PRESET/DATASET`, with `run.json` written last.
 
     Without `open_test_set` only the networks are trained, for a later run to find.
     """
@@ -112,6 +114,11 @@ def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool 
         beside.write_text(json.dumps(run, indent=1), encoding="utf-8")
 
 
+def current_page(records: Path) -> str:
+    """docs/results.md of what was measured so far."""
+    return page(kept_results(records), (records / WITHOUT_SCORES).read_text(encoding="utf-8"))
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description="Measure the presets.")
     steps = parser.add_subparsers(dest="step", required=True)
@@ -121,16 +128,18 @@ def main(arguments: Sequence[str]) -> int:
     run.add_argument("datasets", type=Path, nargs="+")
     run.add_argument("--train-only", action="store_true", help="leave the test sets closed")
     write = steps.add_parser("page")
-    write.add_argument("folder", type=Path)
     write.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    for step in (run, write):
+        step.add_argument("--records", type=Path, default=RECORDS, help="where the repository keeps what was measured")
     options = parser.parse_args(arguments)
     if options.step == "run":
         backend.configure("tensorflow", seed=0)
         for dataset in options.datasets:
             run_preset(options.preset, dataset, options.folder, open_test_set=not options.train_only)
+            if not options.train_only:
+                keep(options.folder / options.preset / dataset.stem, MEASURED[options.preset], options.records)
     else:
-        results = [read_result(path.parent) for path in sorted(options.folder.glob("*/*/run.json"))]
-        options.out.write_text(page(results), encoding="utf-8")
+        options.out.write_text(current_page(options.records), encoding="utf-8")
     return 0
 
 

@@ -1,21 +1,14 @@
-"""The words and tables of docs/results.md, from the bundles that the runs left."""
+"""The words and tables of docs/results.md, from the records that the runs left."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import markdown
 from benchmarks.published import EARLIER_LOOKS, MALIGNANT, PUBLISHED, SEVEN_DIAGNOSES
-from models_store.contract.figures import Evaluation
+from benchmarks.result_records import Result
+from models_store.contract.catalog import PRESETS
 from models_store.scoring.paired import Difference, auc_difference, pooled, proportion_difference
-from models_store.store.bundles import TEST_SCORES
-from models_store.store.scored_test_set import ScoredTestSet
 from models_store.wording import signed
 from workers.pipeline.training.epoch_metrics import binary_metrics
 
@@ -23,54 +16,11 @@ BASELINE = "earlier"
 ORDER = (BASELINE, "laptop", "best")
 
 
-@dataclass(frozen=True)
-class Result:
-    """One preset on one data set. `scores` (N,) and `malignant` (N,) are those of the test images in their order."""
+def page(results: Sequence[Result], without_scores: str = "") -> str:
+    """The whole page in Markdown: new lesions first, then the published splits, then every look at a test set.
 
-    preset: str
-    dataset: str
-    evaluation: Evaluation
-    holds: bool
-    run: dict[str, Any]
-    scores: NDArray[np.float64]
-    malignant: NDArray[np.int64]
-
-    @property
-    def split(self) -> str:
-        return self.dataset.rpartition("_")[0]
-
-    @property
-    def pixels(self) -> int:
-        return int(self.dataset.rpartition("_")[2])
-
-    @property
-    def minutes(self) -> float:
-        return float(sum(self.run["seconds"].values())) / 60
-
-    @property
-    def called(self) -> NDArray[np.bool_]:
-        return self.scores >= self.evaluation.threshold
-
-
-def read_result(bundle: Path) -> Result:
-    def read(name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((bundle / name).read_text(encoding="utf-8"))
-        return content
-
-    scored = ScoredTestSet.read(bundle / TEST_SCORES)
-    return Result(
-        preset=bundle.parent.name,
-        dataset=bundle.name,
-        evaluation=Evaluation.model_validate(read("metrics.json")),
-        holds=read("calibration.json")["guarantee"]["holds"],
-        run=read("run.json"),
-        scores=scored.scores,
-        malignant=scored.malignant.astype(np.int64),
-    )
-
-
-def page(results: Sequence[Result]) -> str:
-    """The whole page in Markdown: new lesions first, then the published splits, then every look at a test set."""
+    `without_scores`: a section on runs that left no record.
+    """
     ordered = sorted(results, key=lambda each: (each.dataset, ORDER.index(each.preset)))
     parts = (
         "# Results",
@@ -78,20 +28,22 @@ def page(results: Sequence[Result]) -> str:
         "Each figure is of a test set that was opened once by its run, after the threshold was frozen: threshold "
         "calibrated for a recall of 0.90 with 95 % confidence, everything chosen on train and validation, seed 42. "
         "`earlier` is the preset `laptop` of commit 2339223: CNN_v1 alone, trained as the published study trains. "
-        "Minutes add up all epochs and Phase 3. Other programs ran on the same CPUs, so they are upper bounds.",
+        "A preset `as it was` has changed since. Minutes add up all epochs and Phase 3. Other programs ran on the same "
+        "CPUs, so they are upper bounds.",
         *_new_lesions(ordered, 28),
         *_new_lesions(ordered, 64),
         *_published(ordered, "dermamnist"),
         *_published(ordered, "dermamnist_c"),
         *_looks(ordered),
+        without_scores,
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts).strip() + "\n"
 
 
 def _machine(results: Sequence[Result]) -> str:
     machines = {
         f"{run['platform']}, {run['backend']} {run['backend_version']}, Keras {run['keras']}"
-        for run in (result.run["environment"] for result in results)
+        for run in (result.environment for result in results)
     }
     return "Machine: " + "; ".join(sorted(machines)) + "."
 
@@ -121,17 +73,22 @@ FIGURES = ("Preset", "ROC AUC", "Recall", "Specificity", "Promise", "Macro AUC",
 
 
 def _figures(result: Result) -> tuple[str, ...]:
-    test, seven = result.evaluation, result.evaluation.seven
+    counts = result.confusion
     return (
-        f"`{result.preset}`",
-        _rate(test.roc_auc),
-        f"{_rate(test.recall)} ({test.confusion.tp}/{test.confusion.tp + test.confusion.fn})",
-        f"{_rate(test.specificity)} ({test.confusion.tn:,}/{test.confusion.tn + test.confusion.fp:,})",
-        "given" if result.holds else "void",
-        _rate(seven.macro_auc) if seven else "–",
-        _rate(seven.accuracy) if seven else "–",
-        f"{result.minutes:.0f} ({result.run['environment']['cpus']})",
+        f"`{result.preset}`{'' if _is_current(result) else ' as it was'}",
+        _rate(result.roc_auc),
+        f"{_rate(result.recall)} ({counts.tp}/{counts.tp + counts.fn})",
+        f"{_rate(result.specificity)} ({counts.tn:,}/{counts.tn + counts.fp:,})",
+        "given" if result.guarantee_holds else "void",
+        _rate(result.macro_auc),
+        _rate(result.accuracy),
+        f"{result.minutes:.0f} ({result.environment['cpus']})",
     )
+
+
+def _is_current(result: Result) -> bool:
+    """Whether the preset still says what it said when it was measured; the earlier one is no longer a preset."""
+    return PRESETS.get(result.preset, result.settings) == result.settings
 
 
 def _means(results: Sequence[Result], baseline: dict[str, Result]) -> list[tuple[str, ...]]:
@@ -141,7 +98,7 @@ def _means(results: Sequence[Result], baseline: dict[str, Result]) -> list[tuple
         if not own:
             continue
         for figure, value, difference in COMPARED:
-            mean = statistics.mean(value(each.evaluation) for each in own)
+            mean = statistics.mean(value(each) for each in own)
             pairs = [(baseline[each.split], each) for each in own if baseline.get(each.split, each) is not each]
             differences = [difference(*pair) for pair in pairs]
             cells = ("–", "–")
@@ -156,23 +113,27 @@ def _means(results: Sequence[Result], baseline: dict[str, Result]) -> list[tuple
 
 def _of_class(malignant: int) -> Callable[[Result, Result], Difference]:
     def difference(first: Result, second: Result) -> Difference:
-        kept = first.malignant == malignant
-        right = [each.called[kept] == bool(malignant) for each in (first, second)]
+        _require_same_images(first, second)
+        right = [each.called[each.malignant == malignant] == bool(malignant) for each in (first, second)]
         return proportion_difference(*right)
 
     return difference
 
 
 def _of_areas(first: Result, second: Result) -> Difference:
-    if (first.malignant != second.malignant).any():
-        raise ValueError(f"{first.dataset} and {second.dataset} have other test images; build both by the same split")
+    _require_same_images(first, second)
     return auc_difference(first.scores, second.scores, first.malignant)
 
 
-COMPARED: tuple[tuple[str, Callable[[Evaluation], Any], Callable[[Result, Result], Difference]], ...] = (
-    ("ROC AUC", lambda test: test.roc_auc, _of_areas),
-    ("Specificity", lambda test: test.specificity, _of_class(0)),
-    ("Recall", lambda test: test.recall, _of_class(1)),
+def _require_same_images(first: Result, second: Result) -> None:
+    if first.labels_sha256 != second.labels_sha256:
+        raise ValueError(f"{first.dataset} and {second.dataset} have other test images; build both by the same split")
+
+
+COMPARED: tuple[tuple[str, Callable[[Result], Any], Callable[[Result, Result], Difference]], ...] = (
+    ("ROC AUC", lambda result: result.roc_auc, _of_areas),
+    ("Specificity", lambda result: result.specificity, _of_class(0)),
+    ("Recall", lambda result: result.recall, _of_class(1)),
 )
 
 
@@ -221,8 +182,8 @@ PUBLISHED_SPLITS = {
 
 
 def _looks(results: Sequence[Result]) -> Sequence[str]:
-    by_time = sorted(results, key=lambda each: each.run["opened_at"])
-    rows = [(each.run["opened_at"][:16].replace("T", " "), each.dataset, f"`{each.preset}`") for each in by_time]
+    by_time = sorted(results, key=lambda each: each.opened_at)
+    rows = [(f"{each.opened_at:%Y-%m-%d %H:%M}", each.dataset, f"`{each.preset}`") for each in by_time]
     return (
         "## Every look at a test set",
         "Each makes what follows it a little less surprising than a first look would be.",

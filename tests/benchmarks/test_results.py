@@ -6,25 +6,45 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from benchmarks import results
 from benchmarks.published import EARLIER_LOOKS, PUBLISHED
-from benchmarks.results_page import Result, page, read_result
-from models_store.contract.figures import Evaluation
+from benchmarks.result_records import RECORDS, Result, keep, kept_results
+from benchmarks.results_page import page
+from models_store.contract.catalog import PRESETS
+from models_store.contract.figures import Confusion
 from models_store.contract.specs import ExperimentSpec, TrialSpec
 from models_store.scoring.paired import auc_difference
 from tests.finished_experiment import ENVIRONMENT, a_final_record
 from workers.pipeline.training.training import TrainingOutcome
 
-EVALUATION = Evaluation.model_validate(a_final_record(people=True).evaluation)
 MACHINE = {name: "x" for name in ("platform", "cpus", "backend", "backend_version", "keras")} | ENVIRONMENT
 MALIGNANT = np.repeat([1, 0], [40, 160])
 
 
-def a_result(preset: str, dataset: str, opened: str = "2026-01-01T10:00:00", separation: float = 1.0) -> Result:
+def a_result(preset: str, dataset: str, *, separation: float = 1.0, **changes: object) -> Result:
     scores = np.random.default_rng(3).normal(MALIGNANT * separation, 1.0)
-    run = {"seconds": {"train": 600.0, "finalize": 60.0}, "opened_at": opened, "environment": MACHINE}
-    return Result(preset, dataset, EVALUATION, True, run, scores, MALIGNANT)
+    facts = {
+        "preset": preset,
+        "dataset": dataset,
+        "settings": PRESETS.get(preset, {}),
+        "opened_at": "2026-01-01T10:00:00",
+        "environment": MACHINE,
+        "seconds": {"train": 600.0, "finalize": 60.0},
+        "guarantee_holds": True,
+        "threshold": 0.0,
+        "roc_auc": 0.9,
+        "recall": 0.95,
+        "specificity": 0.5,
+        "confusion": Confusion(tp=38, fn=2, tn=80, fp=80),
+        "macro_auc": 0.94,
+        "accuracy": None,
+        "labels_sha256": "0" * 64,
+        "malignant_scores": scores[:40].tolist(),
+        "benign_scores": scores[40:].tolist(),
+    }
+    return Result.model_validate(facts | changes)
 
 
 def row(written: str, start: str) -> list[str]:
@@ -46,8 +66,7 @@ def test_a_preset_is_held_against_the_earlier_one_on_the_same_images() -> None:
 
 
 def test_other_test_images_are_not_compared() -> None:
-    other = a_result("laptop", "grouped-0_28")
-    other = Result(**{**vars(other), "malignant": MALIGNANT[::-1]})
+    other = a_result("laptop", "grouped-0_28", labels_sha256="1" * 64)
     with pytest.raises(ValueError, match="other test images"):
         page([a_result("earlier", "grouped-0_28"), other])
 
@@ -61,8 +80,8 @@ def test_published_figures_stand_beside_the_runs_on_the_same_split() -> None:
 
 def test_specificity_is_shown_at_the_recall_of_the_published_study() -> None:
     # Malignant scores 0 to 39, benign ones 0.5 to 159.5: missing 33 malignant ones takes a threshold of 33
-    scores = np.concatenate([np.arange(40.0), np.arange(160) + 0.5])
-    result = Result(**{**vars(a_result("laptop", "dermamnist_28")), "scores": scores})
+    scores = {"malignant_scores": np.arange(40.0).tolist(), "benign_scores": (np.arange(160) + 0.5).tolist()}
+    result = a_result("laptop", "dermamnist_28", **scores)
 
     written = page([result])
 
@@ -72,8 +91,8 @@ def test_specificity_is_shown_at_the_recall_of_the_published_study() -> None:
 def test_every_look_at_a_test_set_is_listed_in_order() -> None:
     written = page(
         [
-            a_result("earlier", "grouped-0_28", "2026-01-02T10:00:00"),
-            a_result("laptop", "grouped-0_28", "2026-01-01T09:30:00"),
+            a_result("earlier", "grouped-0_28", opened_at="2026-01-02T10:00:00"),
+            a_result("laptop", "grouped-0_28", opened_at="2026-01-01T09:30:00"),
         ]
     )
     first, second = written.index("| 2026-01-01 09:30"), written.index("| 2026-01-02 10:00")
@@ -81,18 +100,40 @@ def test_every_look_at_a_test_set_is_listed_in_order() -> None:
     assert all(look in written for look in EARLIER_LOOKS)
 
 
-def test_scores_of_a_run_are_read_from_its_bundle_as_they_were_written(tmp_path: Path) -> None:
+def test_what_the_page_says_of_a_run_is_kept_without_its_bundle(tmp_path: Path) -> None:
     final, bundle = a_final_record(images=200), tmp_path / "laptop" / "grouped-0_28"
     bundle.mkdir(parents=True)
     final.tested.write(bundle / "test_scores.csv")
-    for name, content in (("metrics", final.evaluation), ("calibration", final.calibration), ("run", {})):
+    run = {"seconds": {"train": 1.0}, "opened_at": "2026-01-01T10:00:00", "environment": MACHINE}
+    for name, content in (("metrics", final.evaluation), ("calibration", final.calibration), ("run", run)):
         (bundle / f"{name}.json").write_text(json.dumps(content))
 
-    result = read_result(bundle)
+    keep(bundle, PRESETS["laptop"], tmp_path / "records")
 
+    [result] = kept_results(tmp_path / "records")
     assert (result.preset, result.split, result.pixels) == ("laptop", "grouped-0", 28)
-    np.testing.assert_array_equal(result.scores, final.tested.scores)
-    np.testing.assert_array_equal(result.malignant, final.tested.malignant)
+    assert result.roc_auc == final.evaluation["roc_auc"]
+    malignant = final.tested.malignant
+    np.testing.assert_allclose(result.malignant_scores, final.tested.scores[malignant], atol=1e-7)
+    np.testing.assert_allclose(result.benign_scores, final.tested.scores[~malignant], atol=1e-7)
+
+
+def test_a_preset_that_has_changed_since_is_marked() -> None:
+    changed = a_result("laptop", "grouped-0_28", settings={**PRESETS["laptop"], "epochs": 1})
+    written = page([changed, a_result("laptop", "grouped-1_28")])
+    assert "| grouped-0 | `laptop` as it was |" in written
+    assert "| grouped-1 | `laptop` |" in written
+
+
+def test_the_page_in_the_documents_is_what_the_kept_records_say() -> None:
+    assert Path("docs/results.md").read_text(encoding="utf-8") == results.current_page(RECORDS)
+
+
+def test_figures_of_a_kept_record_follow_from_its_scores() -> None:
+    for result in kept_results(RECORDS):
+        tp, fp = (int(result.called[result.malignant == malignant].sum()) for malignant in (1, 0))
+        assert (tp, fp) == (result.confusion.tp, result.confusion.fp), result.dataset
+        assert result.roc_auc == pytest.approx(roc_auc_score(result.malignant, result.scores), abs=1e-6)
 
 
 def test_a_result_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

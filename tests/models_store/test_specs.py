@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from models_store.contract.catalog import PRESETS, STRATEGIES, STUDY
 from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.phases import screening
 
 
 def test_data_set_alone_asks_for_the_whole_experiment() -> None:
@@ -17,6 +18,19 @@ def test_data_set_alone_asks_for_the_whole_experiment() -> None:
     assert spec.class_weights == ("W3",)
     assert len(spec.architectures) == 13
     assert spec.promote == "never"
+
+
+def test_only_a_network_that_resizes_is_trained_at_each_input_size() -> None:
+    spec = ExperimentSpec(
+        dataset="synthetic", architectures=("CNN_v1", "ConvNet_v1", "EffLite_v1"), input_sizes=(56, 112)
+    )
+    sizes = {name: trial.input_size for name, trial in screening(spec).items()}
+    assert sizes == {
+        "CNN_v1/W3": None,
+        "ConvNet_v1/W3": None,
+        "EffLite_v1/W3/56px": 56,
+        "EffLite_v1/W3/112px": 112,
+    }
 
 
 @pytest.mark.parametrize("preset", PRESETS)

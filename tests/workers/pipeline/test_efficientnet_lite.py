@@ -80,5 +80,5 @@ def test_strides_of_a_tensor_are_honoured() -> None:
 
 
 def test_input_sizes_without_a_network_that_resizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="only ConvNet_v1 and EffLite_v1 resize images"):
+    with pytest.raises(ValueError, match="only EffLite_v1 resizes images"):
         ExperimentSpec(dataset="d", architectures=("CNN_v1",), input_sizes=(64,))
