@@ -108,6 +108,20 @@ def frozen_graph(model: Any) -> FrozenGraph:
     return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].name, probabilities, features)
 
 
+def fused_batch_norm(images: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """`images` float32 (N, S, S, C) normalised by channel, and the mean and variance (C,) of this batch.
+
+    Needs the TensorFlow backend. The variance divides by the number of pixels, as Keras does, and not by one less.
+    """
+    import tensorflow as tf
+
+    normalised, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=scale, offset=offset, mean=[], variance=[], epsilon=epsilon, is_training=True
+    )
+    pixels = tf.cast(tf.size(images) / tf.size(mean), tf.float32)
+    return normalised, mean, unbiased * (pixels - 1) / pixels
+
+
 def _configure_tensorflow(deterministic: bool) -> None:
     with _stderr_on_failure_only():
         import tensorflow as tf

@@ -16,6 +16,7 @@ from models_store.contract.catalog import (
     input_size_of,
 )
 from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
+from workers.pipeline.networks.batch_normalization import BatchNormalization
 from workers.pipeline.networks.efficientnet_lite import efficientnet_lite0
 from workers.pipeline.networks.imagenet_weights import load_base_weights, load_lite_weights
 from workers.pipeline.networks.resizing import Resized
@@ -40,7 +41,7 @@ def custom_cnn(architecture: CustomCNN, image_size: int, dropout: float, outputs
         x = layers.Conv2D(
             architecture.filters * 2**block, 3, padding="same", activation="relu", name=f"convolution_{number}"
         )(x)
-        x = layers.BatchNormalization(name=f"normalization_{number}")(x)
+        x = BatchNormalization(name=f"normalization_{number}")(x)
         x = layers.MaxPooling2D(name=f"pooling_{number}")(x)
         x = layers.Dropout(rate, name=f"dropout_{number}")(x)
     x = layers.Flatten(name="flatten")(x)

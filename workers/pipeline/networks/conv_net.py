@@ -5,6 +5,7 @@ from keras import layers
 
 from models_store.contract.catalog import ConvNet, input_size_of
 from workers.pipeline.backend import INPUT_NAME, OUTPUT_NAME
+from workers.pipeline.networks.batch_normalization import BatchNormalization
 from workers.pipeline.networks.resizing import Resized
 
 
@@ -36,5 +37,5 @@ def conv_net(architecture: ConvNet, image_size: int, dropout: float, outputs: in
 def _convolution(x: keras.KerasTensor, filters: int, number: str) -> keras.KerasTensor:
     # The normalisation has an offset of its own.
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"convolution_{number}")(x)
-    x = layers.BatchNormalization(name=f"normalization_{number}")(x)
+    x = BatchNormalization(name=f"normalization_{number}")(x)
     return layers.Activation("relu", name=f"relu_{number}")(x)

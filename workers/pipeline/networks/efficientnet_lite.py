@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from workers.pipeline.networks.batch_normalization import BatchNormalization
 from workers.pipeline.networks.pytorch_weights import read_tensors
 
 STEM_FILTERS = 32
@@ -82,18 +83,18 @@ def _block(x: keras.KerasTensor, stage: Stage, stride: int, name: str) -> keras.
     )(x)
     x = _normalised(x, f"{name}_depthwise_normalization", f"{name}_depthwise_relu")
     x = layers.Conv2D(stage.filters, 1, use_bias=False, name=f"{name}_project_convolution")(x)
-    x = layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_project_normalization")(x)
+    x = BatchNormalization(epsilon=EPSILON, name=f"{name}_project_normalization")(x)
     return layers.Add(name=f"{name}_add")([before, x]) if stride == 1 and width == stage.filters else x
 
 
 def _normalised(x: keras.KerasTensor, name: str, relu: str) -> keras.KerasTensor:
-    x = layers.BatchNormalization(epsilon=EPSILON, name=name)(x)
+    x = BatchNormalization(epsilon=EPSILON, name=name)(x)
     return layers.ReLU(max_value=6, name=relu)(x)
 
 
 def _weights_of(layer: keras.Layer, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     name = _pytorch_name(layer.name)
-    if isinstance(layer, layers.BatchNormalization):
+    if isinstance(layer, BatchNormalization):
         return [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
     if isinstance(layer, layers.Dense):
         return [tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]]
