@@ -24,7 +24,7 @@ from models_store.contract.specs import CalibrationSpec, ExperimentSpec, Selecti
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
 from models_store.files import replacing
-from workers.pipeline.backend import configure
+from workers.pipeline.backend import configure, predict
 from workers.pipeline.data import experiment_data, scaled
 from workers.pipeline.networks.building import build_model, load_model
 from workers.pipeline.networks.imagenet_weights import locate_base_weights
@@ -103,7 +103,7 @@ def train_variant(variant: Variant, dataset: Path, folder: Path) -> None:
         raise RuntimeError(f"{kept}: {outcome.collapsed}")
     best = load_model(outcome.checkpoint)
     held_out = data.calibration  # all of validation, which neither trained nor chose an epoch
-    answers = [best.predict(scaled(view), verbose=0) for view in views_of(held_out.images, 8)]
+    answers = [predict(best, scaled(view)) for view in views_of(held_out.images, 8)]
     with replacing(kept) as beside, beside.open("wb") as file:
         np.savez_compressed(file, labels=held_out.labels, views_1=answers[0], views_8=np.mean(answers, axis=0))
     shutil.rmtree(working)

@@ -15,7 +15,7 @@ from models_store.contract.records import Parity
 from models_store.datasets.labels import malignant_of
 from models_store.scoring.probability_calibration import ProbabilityCalibration
 from models_store.scoring.scorer import Scorer
-from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph
+from workers.pipeline.backend import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, frozen_graph, predict
 from workers.pipeline.data import scaled
 from workers.pipeline.serving_graph import save, serving_graph, views_of
 
@@ -107,7 +107,7 @@ def parity_warning(parity: Parity) -> str | None:
 def averaged_probabilities(models: Sequence[keras.Model], images: NDArray[np.uint8], views: int) -> NDArray[np.float64]:
     """Probability of malignant, float64 (N,), averaged over the views of each image and over the networks."""
     seen = views_of(images, views)
-    answers = [malignant_of(model.predict(scaled(view), verbose=0)) for model in models for view in seen]
+    answers = [malignant_of(predict(model, scaled(view))) for model in models for view in seen]
     averaged: NDArray[np.float64] = np.mean(answers, axis=0, dtype=np.float64)
     return averaged
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from workers.pipeline.backend import BackendAlreadyChosen, configure, environment, frozen_graph
+from workers.pipeline.backend import BackendAlreadyChosen, batches, configure, environment, frozen_graph
 from workers.pipeline.export import with_features
 
 TRAIN_TWICE = """
@@ -70,3 +70,16 @@ def test_frozen_graph_has_no_variables_and_a_free_batch_size() -> None:
     assert not [node.op for node in nodes.values() if "Variable" in node.op]
     assert [dimension.size for dimension in nodes["image"].attr["shape"].shape.dim] == [-1, 8, 8, 3]
     assert graph.input_tensor == "image:0"
+
+
+def test_batches_keep_the_order_and_come_from_a_pipeline_that_does_not_tune_itself() -> None:
+    images, targets = np.arange(10, dtype=np.uint8).reshape(5, 2), np.arange(5, dtype=np.float32)
+
+    fed = batches(images, 2, targets)["x"]
+
+    assert fed.options().autotune.enabled is False
+    assert [(x.numpy().tolist(), y.numpy().tolist()) for x, y in fed] == [
+        ([[0, 1], [2, 3]], [0, 1]),
+        ([[4, 5], [6, 7]], [2, 3]),
+        ([[8, 9]], [4]),
+    ]

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from models_store.contract.recipes import RECIPES, Recipe, Target
 from models_store.datasets.labels import malignant_of
 from models_store.datasets.layout import Split
+from workers.pipeline.backend import batches, predict
 from workers.pipeline.training.augmentation import augmentation
 from workers.pipeline.training.optimizing import optimizer_of
 from workers.pipeline.training.targets import class_weight_of, metrics_of, one_hot
-
-PREDICTION_BATCH = 256
 
 
 def trainer_of(
@@ -54,9 +53,7 @@ def fit_epoch(
     reseed(trainer, seed, number)
     order = shuffled(len(train.labels), seed, number)
     history = trainer.fit(
-        train.images[order],
-        one_hot(train, target)[order],
-        batch_size=batch_size,
+        **batches(train.images[order], batch_size, one_hot(train, target)[order]),
         class_weight=class_weight_of(class_weight, target),
         shuffle=False,
         verbose=0,
@@ -66,8 +63,7 @@ def fit_epoch(
 
 def malignant_scores(trainer: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The probability of malignant for each of `images` (N, S, S, 3) as they are, not augmented; float64 (N,)."""
-    probabilities: NDArray[np.float32] = trainer.predict(images, batch_size=PREDICTION_BATCH, verbose=0)
-    return malignant_of(probabilities).astype(np.float64)
+    return malignant_of(predict(trainer, images)).astype(np.float64)
 
 
 # TensorFlow keeps seeds as int64 and draws with int32; JAX keeps uint32. Below 2^31 both agree.
