@@ -47,10 +47,11 @@ lint: $(VENV)/.product  ## check style, types and the direction of imports
 transcript: $(VENV)/.product  ## record the terminal session of the README again, from a small experiment
 	@$(IN_VENV)/python -m benchmarks.transcript
 
-bench: $(VENV)/.product  ## measure the figures of docs/serving.md, guarantee.md and live-recall.md again; DATA=path.npz adds those of real images, BEFORE=folder another checkout
+bench: $(VENV)/.product  ## measure the figures of docs/serving.md, training.md, guarantee.md and live-recall.md again; DATA=path.npz adds those of real images, BEFORE=folder another checkout
 	$(IN_VENV)/python -m benchmarks.serving $(if $(BEFORE),--before "$(BEFORE)") --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_views --report docs/serving.md
 	$(IN_VENV)/python -m benchmarks.serving_profile $(if $(BEFORE),--before "$(BEFORE)") --report docs/serving.md
+	$(IN_VENV)/python -m benchmarks.training_speed
 	$(IN_VENV)/python -m benchmarks.correlated_photographs --report docs/guarantee.md
 	$(IN_VENV)/python -m benchmarks.live_recall --report docs/live-recall.md
 ifdef DATA
