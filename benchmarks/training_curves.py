@@ -15,6 +15,7 @@ from models_store.datasets.layout import Split, read_split
 from models_store.experiment.phases import screening
 from models_store.experiment.selection import policy_for
 from models_store.files import replacing
+from workers.pipeline.backend import predict
 from workers.pipeline.data import experiment_data, scaled
 from workers.pipeline.networks.building import build_model
 from workers.pipeline.training.training import Schedule, train
@@ -65,8 +66,7 @@ def _schedule(trial: TrialSpec, epochs: int) -> Schedule:
 
 
 def _scores(model: keras.Model, split: Split) -> NDArray[np.float64]:
-    probabilities: NDArray[np.float32] = model.predict(scaled(split.images), batch_size=256, verbose=0)
-    return malignant_of(probabilities).astype(np.float64)
+    return malignant_of(predict(model, scaled(split.images))).astype(np.float64)
 
 
 def _read(folder: Path, seed: int, epochs: int) -> Curve:

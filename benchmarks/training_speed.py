@@ -167,9 +167,10 @@ def page(measured: Mapping[Case, Epochs], images: int, rounds: int) -> str:
         f"TensorFlow, seed {SEED}. Seconds of an epoch of {images:,} random images by the recipe `modern`, medians of "
         f"{rounds} rounds by turns.",
         "Keras feeds TensorFlow through a pipeline that tunes itself after 10, 20, 40 ms and so on, and whose end may "
-        "wait for the next tuning: many epochs take 2.6, 5.1, 10.2 or 20.5 seconds. Ours does not tune itself. Keras "
-        "also composes batch normalisation of elementary operations, each of which passes over all activations; our "
-        "layer trains by TensorFlow's own kernel, which computes the same.",
+        "wait for the next tuning, as long again as the epoch took. Ours does not tune itself. Keras also composes "
+        "batch normalisation of elementary operations, each of which passes over all activations; our layer trains by "
+        "TensorFlow's own kernel, which computes the same. Augmentation is timed one operation at a time, which is "
+        "slower than inside a training step.",
         markdown.table(head, rows),
     )
     return "\n\n".join(parts) + "\n"

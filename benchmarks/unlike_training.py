@@ -28,7 +28,7 @@ from models_store.scoring.out_of_distribution import load_distribution
 from models_store.scoring.scorer import Scorer
 from models_store.store import bundles
 from models_store.wording import measured_percent
-from workers.pipeline.backend import configure, environment
+from workers.pipeline.backend import configure, environment, predict
 from workers.pipeline.data import ExperimentData, experiment_data, scaled
 from workers.pipeline.evaluation.intervals import clopper_pearson
 
@@ -119,7 +119,7 @@ def _others(scorer: Scorer, data: ExperimentData, folder: Path) -> dict[str, Dis
     penultimate = keras.Model(model.inputs[0], model.layers[-1].input)
 
     def last(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.asarray(penultimate.predict(scaled(images), verbose=0), np.float64)
+        return np.asarray(predict(penultimate, scaled(images)), np.float64)
 
     drawn = np.random.default_rng(0).choice(len(data.train.images), KEPT_NEIGHBOURS, replace=False)
     train = data.train.images[np.sort(drawn)]

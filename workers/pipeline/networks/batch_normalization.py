@@ -1,17 +1,16 @@
 """Batch normalisation that trains by TensorFlow's own kernel where that is the backend."""
 
 import keras
-from keras import ops
 
 from workers.pipeline.backend import fused_batch_norm
 
 
 @keras.saving.register_keras_serializable("dermatriage")
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """What Keras' layer computes on images (N, S, S, C), in a third of its time while the network trains.
+    """Computes what Keras' layer does, on images (N, S, S, C) faster while the network trains (docs/training.md).
 
-    Keras 3 composes it of elementary operations, each of which passes over all activations. For inference, for other
-    inputs and on other backends it is Keras' layer.
+    Keras 3 composes its layer of elementary operations, each of which passes over all activations. For inference, for
+    other inputs and on other backends this is Keras' layer.
     """
 
     def call(
@@ -22,5 +21,5 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
             return super().call(inputs, training=training, mask=mask)
         normalised, mean, variance = fused_batch_norm(inputs, self.gamma, self.beta, self.epsilon)
         for kept, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            kept.assign(kept * self.momentum + ops.cast(of_batch, kept.dtype) * (1.0 - self.momentum))
+            kept.assign(kept * self.momentum + of_batch * (1.0 - self.momentum))
         return normalised
