@@ -21,9 +21,10 @@ from pathlib import Path
 
 from benchmarks.result_records import RECORDS, WITHOUT_SCORES, keep, kept_results
 from benchmarks.results_page import page
-from models_store.contract.catalog import PRESETS
+from models_store.contract.catalog import PRESETS, RESIZING, input_size_of
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, TrialSpec
+from models_store.datasets.npz import opened, read_header
 from models_store.experiment.phases import MAX_CANDIDATES, fine_tuning, screening
 from models_store.experiment.selection import policy_for, ranked
 from models_store.files import replacing, sha256_of
@@ -52,6 +53,8 @@ class Lab:
         self.folder = folder / "trials"
         self.dataset = dataset
         self.dataset_sha256 = sha256_of(dataset)
+        with opened(dataset) as archive:
+            self.image_size = read_header(dataset, archive, "train_images").shape[1]
         self.seconds = 0.0
 
     def trained(self, name: str, trial: TrialSpec, spec: ExperimentSpec, start: Path | None) -> TrainingOutcome:
@@ -73,8 +76,15 @@ class Lab:
     def _key(self, trial: TrialSpec, spec: ExperimentSpec) -> str:
         asked = spec.model_dump(mode="json", include={"epochs", "patience", "selection", "calibration", "seed"})
         recipe = asdict(RECIPES[trial.recipe])
-        whole = [trial.model_dump(mode="json"), asked, recipe, self.dataset_sha256]
+        whole = [self._at_its_input_size(trial).model_dump(mode="json"), asked, recipe, self.dataset_sha256]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _at_its_input_size(self, trial: TrialSpec) -> TrialSpec:
+        """Names the input size that `laptop` leaves to the network and `best` states: the same network is trained."""
+        if trial.architecture not in RESIZING:
+            return trial
+        size = input_size_of(trial.architecture, trial.input_size, self.image_size)
+        return trial.model_copy(update={"input_size": size})
 
 
 def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool = True) -> None:

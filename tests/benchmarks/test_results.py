@@ -147,6 +147,11 @@ def test_a_result_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: p
     assert [path.name for path in bundle.iterdir()] == ["run.json"]
 
 
+def an_image_file(folder: Path, *, pixels: int) -> Path:
+    np.savez(folder / "set.npz", train_images=np.zeros((1, pixels, pixels, 3), dtype=np.uint8))
+    return folder / "set.npz"
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
     """The folders in which networks were trained, by a double that trains nothing."""
@@ -163,10 +168,21 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
 def test_two_presets_share_a_network_and_another_recipe_does_not(
     tmp_path: Path, trained: Callable[[], list[Path]]
 ) -> None:
-    (tmp_path / "set.npz").write_bytes(b"images")
-    lab = results.Lab(tmp_path, tmp_path / "set.npz")
+    lab = results.Lab(tmp_path, an_image_file(tmp_path, pixels=28))
     classic = ExperimentSpec(dataset="set", architectures=("CNN_v1",))
     for spec in (classic, classic.model_copy(update={"promote": "always"}), ExperimentSpec(dataset="set", epochs=3)):
         [trial, *_] = results.screening(spec).values()
         lab.trained("CNN_v1/W3", trial, spec, None)
     assert trained()[0] == trained()[1] != trained()[2]
+
+
+@pytest.mark.parametrize(("pixels", "shared"), [(28, [True, True]), (64, [True, False])])
+def test_best_trains_no_network_of_laptop_again(
+    tmp_path: Path, trained: Callable[[], list[Path]], pixels: int, shared: list[bool]
+) -> None:
+    dataset = an_image_file(tmp_path, pixels=pixels)
+    for preset in ("laptop", "best"):
+        results.run_preset(preset, dataset, tmp_path, open_test_set=False)
+    of_laptop, of_best = trained()[:2], trained()[2:]
+    assert len(of_best) == 3
+    assert [folder in of_best for folder in of_laptop] == shared
