@@ -28,6 +28,7 @@ from PIL import Image
 
 from benchmarks import load, servers
 from benchmarks.serving import settings_in, stored
+from benchmarks.untrained import Untrained
 from models_store.datasets.layout import read_split
 
 CLIENTS, TOGETHER = 16, 64
@@ -54,7 +55,7 @@ def main() -> int:
 
 def decide(images: NDArray[np.uint8], folder: Path) -> Mapping[str, Decisions]:
     """The decisions of each way about images uint8 (N, S, S, 3), in order."""
-    key, bundle = stored(folder / "service", "CNN_v1")
+    key, bundle = stored(folder / "service", Untrained("CNN_v1"))
     port = servers.ports(("a",))["a"]
     authorization = ("Authorization", f"Bearer {key}")
     contents = [_png(image) for image in images]

@@ -30,7 +30,7 @@ from PIL import Image
 from benchmarks import load, servers
 from benchmarks.servers import Server
 from benchmarks.serving_page import BEFORE, Cell, Measured, write_page
-from benchmarks.untrained import promote_untrained
+from benchmarks.untrained import Untrained, promote_untrained
 from migrations import migrated
 from models_store.datasets.layout import read_split
 from models_store.datasets.synthetic import generate
@@ -63,7 +63,7 @@ def measure(
     architecture: str, folder: Path, images: Sequence[bytes], bento: Path, asked: argparse.Namespace
 ) -> Measured:
     """Starts the servers, lets them answer by turns, and asks the kernel what they took."""
-    key, model = stored(folder, architecture)
+    key, model = stored(folder, Untrained(architecture))
     names = NAMES if asked.before is None else (*NAMES, BEFORE)
     at = servers.ports(names)
     headers = [("Authorization", f"Bearer {key}")]
@@ -120,11 +120,11 @@ def _heatmap(port: int, images: Sequence[bytes], headers: Sequence[tuple[str, st
     return statistics.median(taken)
 
 
-def stored(folder: Path, architecture: str, *, others: Sequence[str] = (), views: int = 1) -> tuple[str, Path]:
+def stored(folder: Path, network: Untrained, *, others: Sequence[Untrained] = (), views: int = 1) -> tuple[str, Path]:
     """An API key, and the folder in the store of the bundle of a model that `promote_untrained` makes."""
     settings = Settings(**settings_in(folder), _env_file=None)
     with migrated(settings.database_url) as database:
-        bundle = promote_untrained(architecture, settings, database, others=others, views=views)
+        bundle = promote_untrained(network, settings, database, others=others, views=views)
         with database.write() as session:
             text = keys.create(session, "benchmark", ["predict"])[1]
     return text, folder / "store" / bundle

@@ -31,6 +31,7 @@ REST = "keys, limits, headers, metrics, log, record, JSON, framework"
 
 def main() -> int:
     from benchmarks.serving import lesions, stored
+    from benchmarks.untrained import Untrained
     from workers.pipeline.backend import configure
 
     asked = _arguments()
@@ -41,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="serving-profile-") as temporary:
         folder = Path(temporary)
         images = lesions(folder)
-        key, bundle = stored(folder / "service", "CNN_v1")
+        key, bundle = stored(folder / "service", Untrained("CNN_v1"))
         for number, image in enumerate(images):
             (folder / f"{number}.png").write_bytes(image)
         for number in range(asked.rounds):

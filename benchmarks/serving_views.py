@@ -3,10 +3,11 @@
     python -m benchmarks.serving_views [--seconds 2] [--rounds 8] [--report docs/serving.md]
 
 One client uploads images of 28x28 pixels to `POST /predict` of several web processes, one for each final model: CNN_v1
-alone, EffLite_v1 with one view and with eight, and ensembles of three and of six networks with eight views. The servers
-answer by turns, so that whatever else the machine does falls on all alike. Takes about four minutes on two cores, most
-of them for exporting. Expected: the ratios follow the network runs, for the request itself costs little. Writes one
-section of the page and leaves the rest. An answer other than 200 makes the exit status 1.
+alone, EffLite_v1 with one view and with eight, and what the presets `laptop` and `best` come to if their ensembles take
+every network. The servers answer by turns, so that whatever else the machine does falls on all alike. Takes about four
+minutes on two cores, most of them for exporting. Expected: the ratios follow the network runs and their input sizes,
+for the request itself costs little. Writes one section of the page and leaves the rest. An answer other than 200 makes
+the exit status 1.
 """
 
 import argparse
@@ -21,39 +22,51 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from benchmarks import load, servers
 from benchmarks.load import Load
 from benchmarks.serving import lesions, settings_in, stored
 from benchmarks.serving_page import VIEWS_TITLE, busy_note, spread, with_section
+from benchmarks.untrained import Untrained
+from models_store.contract.catalog import PRESETS
+from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.phases import screening
 from workers.pipeline import machine
 
 
 @dataclass(frozen=True)
 class Final:
-    """A final model: networks of these architectures, averaged over the views."""
+    """A final model: these networks, averaged over the views."""
 
-    architectures: tuple[str, ...]
+    networks: tuple[Untrained, ...]
     views: int
+    preset: str = ""
+
+    @classmethod
+    def of(cls, preset: str) -> Self:
+        """Every network that the preset screens, up to as many as its ensemble takes."""
+        spec = ExperimentSpec.model_validate({**PRESETS[preset], "dataset": "few"})
+        networks = tuple(Untrained(trial.architecture, trial.input_size) for trial in screening(spec).values())
+        return cls(networks[: spec.final.ensemble], spec.final.views, preset)
 
     @property
     def network_runs(self) -> int:
-        return self.views * len(self.architectures)
+        return self.views * len(self.networks)
 
     def __str__(self) -> str:
-        counted = {name: self.architectures.count(name) for name in self.architectures}
-        return " + ".join(name if number == 1 else f"{number} x {name}" for name, number in counted.items())
+        preset = f"`{self.preset}`: " if self.preset else ""
+        return preset + " + ".join(map(str, self.networks))
 
 
 BUSY = "Trust the multiples, not the milliseconds."
-KINDS = ("CNN_v1", "ConvNet_v1", "EffLite_v1")
-BASELINE = Final(("CNN_v1",), 1)
+BASELINE = Final((Untrained("CNN_v1"),), 1)
 MODELS = (
     BASELINE,
-    Final(("EffLite_v1",), 1),
-    Final(("EffLite_v1",), 8),
-    Final(KINDS, 8),
-    Final(KINDS * 2, 8),
+    Final((Untrained("EffLite_v1"),), 1),
+    Final((Untrained("EffLite_v1"),), 8),
+    Final.of("laptop"),
+    Final.of("best"),
 )
 
 
@@ -79,7 +92,7 @@ def measure(folder: Path, rounds: int, seconds: float) -> Mapping[Final, Sequenc
         for model, (name, port) in zip(MODELS, ports.items(), strict=True):
             own = folder / name
             print(f"{model}, {model.views} views: exporting", file=sys.stderr)
-            key, _ = stored(own, model.architectures[0], others=model.architectures[1:], views=model.views)
+            key, _ = stored(own, model.networks[0], others=model.networks[1:], views=model.views)
             requests[model] = [load.upload(image, port, [("Authorization", f"Bearer {key}")]) for image in images]
             command = servers.service(settings_in(own), port)
             server = stack.enter_context(servers.running(str(model), *command, port, requests[model][0]))
@@ -112,8 +125,9 @@ turns. A multiple is taken in each round; in parentheses are the least and the m
 
 {table}
 
-A network run is one network that sees one view of the image. A model's card states the milliseconds of its graph
-without the request around it, and the estimate of an experiment what to expect of its `final`."""
+A network run is one network that sees one view of the image; `at 112` names the side in pixels to which a network
+resizes it, 56 if nothing is said of EffLite_v1. A model's card states the milliseconds of its graph without the request
+around it, and the estimate of an experiment what to expect of its `final`."""
 
 
 def _ratios(loads: Sequence[Load], baseline: Sequence[Load]) -> list[float]:

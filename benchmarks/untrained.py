@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,8 +35,19 @@ IMAGES = (320, 160, 80)
 SEED = 1
 
 
+@dataclass(frozen=True)
+class Untrained:
+    """A network on images of 28 pixels a side, of which it sees `input_size`, or its own where None."""
+
+    architecture: str
+    input_size: int | None = None
+
+    def __str__(self) -> str:
+        return self.architecture if self.input_size is None else f"{self.architecture} at {self.input_size}"
+
+
 def promote_untrained(
-    architecture: str, settings: Settings, database: Database, *, others: Sequence[str] = (), views: int = 1
+    network: Untrained, settings: Settings, database: Database, *, others: Sequence[Untrained] = (), views: int = 1
 ) -> str:
     """Exports, calibrates and tests the network on a few generated images and makes it champion; returns its key
     in the store. It is averaged with all `others` and over `views`. Keras has to be configured before.
@@ -43,7 +55,7 @@ def promote_untrained(
     storage = Storage(settings.store_url)
     spec = ExperimentSpec(
         dataset="few",
-        architectures=(architecture,),
+        architectures=(network.architecture,),
         strategies=(),
         weights="none",
         seed=SEED,
@@ -54,7 +66,7 @@ def promote_untrained(
     with tempfile.TemporaryDirectory(prefix="untrained-") as name:
         folder = Path(name)
         winner, *rest = (
-            _network(name, number, spec, storage, folder) for number, name in enumerate((architecture, *others))
+            _network(each, number, spec, storage, folder) for number, each in enumerate((network, *others))
         )
         final = FinalSpec(winner=winner.name, trial=winner.trial, checkpoint=winner.checkpoint, others=tuple(rest))
         claim = _claim(spec, final, database)
@@ -79,12 +91,14 @@ def promote_untrained(
     return outcome.store_key
 
 
-def _network(architecture: str, number: int, spec: ExperimentSpec, storage: Storage, folder: Path) -> TrainedNetwork:
+def _network(network: Untrained, number: int, spec: ExperimentSpec, storage: Storage, folder: Path) -> TrainedNetwork:
     """Networks but the first answer 0.5 for every image, which changes no rank: the ensemble takes all of them."""
     from workers.pipeline.backend import OUTPUT_NAME
     from workers.pipeline.networks.building import build_model
 
-    ((name, trial),) = phases.screening(spec.model_copy(update={"architectures": (architecture,)})).items()
+    sizes = () if network.input_size is None else (network.input_size,)
+    changes = {"architectures": (network.architecture,), "input_sizes": sizes}
+    ((name, trial),) = phases.screening(spec.model_copy(update=changes)).items()
     model = build_model(trial, 28, base_weights=None, seed=SEED + number)
     if number > 0:
         last = model.get_layer(OUTPUT_NAME)

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import load, servers
-from benchmarks.untrained import promote_untrained
+from benchmarks.untrained import Untrained, promote_untrained
 from migrations import migrated
 from models_store.settings import Settings
 
@@ -66,7 +66,7 @@ def measure(folder: Path) -> list[tuple[str, int, Counter[int], float]]:
     }
     read = Settings(**settings, _env_file=None)
     with migrated(read.database_url) as database:
-        promote_untrained("CNN_v1", read, database)
+        promote_untrained(Untrained("CNN_v1"), read, database)
     (port,) = servers.ports(("a",)).values()
     command, environment = servers.service(settings, port)
     small = load.upload(png(28, 28), port)

@@ -7,20 +7,22 @@ import pytest
 from benchmarks.load import Load
 from benchmarks.serving import stored
 from benchmarks.serving_page import VIEWS_TITLE, section_of, with_section
-from benchmarks.serving_views import BASELINE, KINDS, Final, section
+from benchmarks.serving_views import BASELINE, Final, section
+from benchmarks.untrained import Untrained
 
 PAGE = "# Page\n\n## CNN_v1\n\nfast\n\n## How it was measured\n\nby clients\n"
 
 
 def test_section_states_latency_and_its_multiple_of_the_baseline() -> None:
-    ensemble = Final(KINDS * 2, 8)
+    ensemble = Final.of("best")
     measured = {
         BASELINE: [Load(1.0, [2.0] * 100), Load(1.0, [4.0] * 100)],
         ensemble: [Load(1.0, [20.0] * 90 + [50.0] * 10), Load(1.0, [60.0] * 100)],
     }
     written = section(measured, 2, 1.0, busy_before=0.1)
     assert "| CNN_v1 | 1 | 1 | 3.0 | 3.0 | 1.00 (1.00 to 1.00) |" in written
-    assert "| 2 x CNN_v1 + 2 x ConvNet_v1 + 2 x EffLite_v1 | 8 | 48 | 40.0 | 55.0 | 12 (10 to 15) |" in written
+    best = "`best`: ConvNet_v1 + EffLite_v1 at 56 + EffLite_v1 at 112"
+    assert f"| {best} | 8 | 24 | 40.0 | 55.0 | 12 (10 to 15) |" in written
 
 
 def test_section_is_written_before_the_last_and_replaced_by_the_next_run() -> None:
@@ -36,5 +38,8 @@ def test_section_is_written_before_the_last_and_replaced_by_the_next_run() -> No
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_untrained_ensemble_holds_every_member(tmp_path: Path) -> None:
-    _, bundle = stored(tmp_path, "CNN_v1", others=("CNN_v1", "ConvNet_v1"), views=8)
-    assert "It runs a network 24 times (8 views, 3 networks)." in (bundle / "card.md").read_text()
+    others = [Untrained("CNN_v1"), Untrained("EffLite_v1", 84)]
+    _, bundle = stored(tmp_path, Untrained("CNN_v1"), others=others, views=8)
+    card = (bundle / "card.md").read_text()
+    assert "It runs a network 24 times (8 views, 3 networks)." in card
+    assert "/84px/2" in card
