@@ -13,11 +13,11 @@ def _malignant(who: str, auc: float, counts: Confusion) -> Row:
     positives, negatives = counts.tp + counts.fn, counts.tn + counts.fp
     recall = f"{counts.tp / positives:.3f} ({counts.tp}/{positives})"
     specificity = f"{counts.tn / negatives:.3f} ({counts.tn:,}/{negatives:,})"
-    return (who, f"{auc:.3f}", recall, specificity, "none", "–", "–", "–")
+    return (who, f"{auc:.3f}", recall, specificity, "–", "–", "–", "–")
 
 
 def _seven(who: str, macro_auc: float, accuracy: float) -> Row:
-    return (who, "–", "–", "–", "none", f"{macro_auc:.3f}", f"{accuracy:.3f}", "–")
+    return (who, "–", "–", "–", "–", f"{macro_auc:.3f}", f"{accuracy:.3f}", "–")
 
 
 MALIGNANT: dict[str, list[Row]] = {"dermamnist": [_malignant("the published study", PUBLISHED_ROC_AUC, PUBLISHED)]}

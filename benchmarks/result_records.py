@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.contract.figures import Confusion, Evaluation
+from models_store.contract.figures import Confusion, Evaluation, LesionRecall
 from models_store.contract.records import CalibrationRecord
 from models_store.contract.specs import Record
 from models_store.store.bundles import TEST_SCORES, read_json, write_json
 from models_store.store.scored_test_set import ScoredTestSet
+from workers.pipeline.evaluation.evaluation import lesion_recall
 
 RECORDS = Path(__file__).with_name("records")
 # Tables of runs that kept no scores. A table goes when its presets have been measured again.
@@ -45,6 +46,7 @@ class Result(Record):
     confusion: Confusion
     macro_auc: float | None
     accuracy: float | None
+    lesion_recall: LesionRecall
     labels_sha256: str
     malignant_scores: tuple[float, ...]
     benign_scores: tuple[float, ...]
@@ -77,8 +79,11 @@ class Result(Record):
         return self.scores >= self.threshold
 
 
-def keep(bundle: Path, settings: dict[str, Any], records: Path) -> None:
-    """Write the record of a finished run, whose bundle is `PRESET/DATASET`, to `records/PRESET/DATASET.json`."""
+def keep(bundle: Path, settings: dict[str, Any], records: Path, lesion_ids: NDArray[Any]) -> None:
+    """Write the record of a finished run, whose bundle is `PRESET/DATASET`, to `records/PRESET/DATASET.json`.
+
+    `lesion_ids` (N,) are those of the test images: the bundles of earlier versions do not count lesions.
+    """
     evaluation = Evaluation.model_validate(read_json(bundle / "metrics.json"))
     calibration = CalibrationRecord.model_validate(read_json(bundle / "calibration.json"))
     tested, seven = ScoredTestSet.read(bundle / TEST_SCORES), evaluation.seven
@@ -89,6 +94,7 @@ def keep(bundle: Path, settings: dict[str, Any], records: Path) -> None:
         settings=settings,
         **read_json(bundle / "run.json"),
         guarantee_holds=calibration.guarantee.holds,
+        lesion_recall=lesion_recall(tested.scores, tested.malignant, lesion_ids, evaluation.threshold),
         **evaluation.model_dump(include={"threshold", "roc_auc", "recall", "specificity", "confusion"}),
         macro_auc=seven.macro_auc if seven else None,
         accuracy=seven.accuracy if seven else None,

@@ -18,12 +18,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from benchmarks.result_records import RECORDS, WITHOUT_SCORES, keep, kept_results
 from benchmarks.results_page import page
 from models_store.contract.catalog import PRESETS, RESIZING, input_size_of
 from models_store.contract.recipes import RECIPES
 from models_store.contract.specs import Checkpoint, ExperimentSpec, TrialSpec
+from models_store.datasets.layout import read_split
 from models_store.datasets.npz import opened, read_header
 from models_store.experiment.phases import MAX_CANDIDATES, fine_tuning, screening
 from models_store.experiment.selection import policy_for, ranked
@@ -124,6 +128,14 @@ def run_preset(preset: str, dataset: Path, folder: Path, *, open_test_set: bool 
         beside.write_text(json.dumps(run, indent=1), encoding="utf-8")
 
 
+def _lesions_of(dataset: Path) -> NDArray[Any]:
+    """Ids (N,) of the lesions that the test images show. The run has opened this test set already."""
+    ids = read_split(dataset, "test").lesion_ids
+    if ids is None:
+        raise SystemExit(f"{dataset} has no lesions file; these runs are compared by lesion")
+    return ids
+
+
 def current_page(records: Path) -> str:
     """docs/results.md of what was measured so far."""
     return page(kept_results(records), (records / WITHOUT_SCORES).read_text(encoding="utf-8"))
@@ -147,7 +159,8 @@ def main(arguments: Sequence[str]) -> int:
         for dataset in options.datasets:
             run_preset(options.preset, dataset, options.folder, open_test_set=not options.train_only)
             if not options.train_only:
-                keep(options.folder / options.preset / dataset.stem, MEASURED[options.preset], options.records)
+                bundle = options.folder / options.preset / dataset.stem
+                keep(bundle, MEASURED[options.preset], options.records, _lesions_of(dataset))
     else:
         options.out.write_text(current_page(options.records), encoding="utf-8")
     return 0

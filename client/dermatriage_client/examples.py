@@ -168,6 +168,7 @@ RESULT: dict[str, Any] = {
         "intervals": {"recall": {"low": 0.88, "high": 0.94}, "specificity": {"low": 0.68, "high": 0.72}},
         "images": 2005,
         "leaking_images": 695,
+        "lesion_recall": {"found": 320, "lesions": 352, "recall": 0.909, "interval": {"low": 0.874, "high": 0.937}},
     },
     "promotion": PROMOTION,
     "warnings": [],

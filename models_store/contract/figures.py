@@ -145,10 +145,23 @@ class Grouping(Record):
     largest_specificity_gap: float | None
 
 
+class LesionRecall(Record):
+    """Recall as a guarantee on lesions counts it: one is found if each malignant image of it is called malignant.
+
+    The interval is 95 %, exact (Clopper-Pearson) over lesions.
+    """
+
+    found: int
+    lesions: int
+    recall: float
+    interval: Interval
+
+
 class Evaluation(Figures):
     """Everything that the report and the card say of the test set; recall comes first.
 
-    `leak_free` repeats the figures on images whose lesion is not in train; None without lesion ids.
+    `leak_free` repeats the figures on images whose lesion is not in train; it and `lesion_recall` are None without
+    lesion ids, the latter also without malignant images.
     `at_half` repeats them at the uncalibrated threshold 0.5. `seven` only where the network predicts
     diagnoses, `groupings` only where a patients file lies beside the data set. Likelihood ratios are those of the
     threshold. Calibrated probabilities have an error below `ece_by_chance` in 95 % of such test sets.
@@ -176,3 +189,4 @@ class Evaluation(Figures):
     calibration_intercept: Estimate | None = None
     calibration_slope: Estimate | None = None
     decision_curve: tuple[NetBenefit, ...] = ()
+    lesion_recall: LesionRecall | None = None

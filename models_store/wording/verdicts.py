@@ -16,8 +16,19 @@ class Verdict:
 
 
 def verdict(guarantee: Mapping[str, Any], test: Mapping[str, Any]) -> Verdict:
-    """Whether the threshold of a recorded `Guarantee` was validly calibrated, and what recall the test set showed."""
-    target_recall, recall, limits = guarantee["target_recall"], test["recall"], test["intervals"]["recall"]
+    """Whether the threshold of a recorded `Guarantee` was validly calibrated, and what recall the test set showed.
+
+    Recall is over lesions, like the guarantee, where the recorded `Evaluation` knows them.
+    """
+    target_recall, of_lesions = guarantee["target_recall"], test.get("lesion_recall")
+    if of_lesions is None:
+        recall, limits, subject = test["recall"], test["intervals"]["recall"], "recall on the test set is "
+    else:
+        recall, limits = of_lesions["recall"], of_lesions["interval"]
+        subject = (
+            f"of {of_lesions['lesions']} malignant lesions of the test set {of_lesions['found']} are called malignant "
+            "on every image, "
+        )
     if guarantee["holds"]:
         calibrated, tone = "Validly calibrated", "good"
     else:
@@ -25,7 +36,7 @@ def verdict(guarantee: Mapping[str, Any], test: Mapping[str, Any]) -> Verdict:
     if recall is None or limits is None:
         sentence = f"{calibrated}; the test set has no malignant image to check the recall on."
         return Verdict(sentence, "careful" if tone == "good" else tone)
-    measured = f"{calibrated}; recall on the test set is {rate(recall)}"
+    measured = f"{calibrated}; {subject}{rate(recall)}"
     if target_recall is None:
         return Verdict(f"{measured} ({interval(limits)}).", tone)
     side = "below" if recall < target_recall else "above" if recall > target_recall else "at"

@@ -38,6 +38,7 @@ def a_result(preset: str, dataset: str, *, separation: float = 1.0, **changes: o
         "recall": 0.95,
         "specificity": 0.5,
         "confusion": Confusion(tp=38, fn=2, tn=80, fp=80),
+        "lesion_recall": {"found": 28, "lesions": 30, "recall": 28 / 30, "interval": {"low": 0.779, "high": 0.992}},
         "macro_auc": 0.94,
         "accuracy": None,
         "labels_sha256": "0" * 64,
@@ -108,14 +109,24 @@ def test_what_the_page_says_of_a_run_is_kept_without_its_bundle(tmp_path: Path) 
     for name, content in (("metrics", final.evaluation), ("calibration", final.calibration), ("run", run)):
         (bundle / f"{name}.json").write_text(json.dumps(content))
 
-    keep(bundle, PRESETS["laptop"], tmp_path / "records")
+    lesion_ids = np.arange(len(final.tested.scores)) // 2
+    keep(bundle, PRESETS["laptop"], tmp_path / "records", lesion_ids)
 
     [result] = kept_results(tmp_path / "records")
     assert (result.preset, result.split, result.pixels) == ("laptop", "grouped-0", 28)
     assert result.roc_auc == final.evaluation["roc_auc"]
     malignant = final.tested.malignant
     np.testing.assert_allclose(result.malignant_scores, final.tested.scores[malignant], atol=1e-7)
+    assert result.lesion_recall.lesions == len(np.unique(lesion_ids[malignant]))
     np.testing.assert_allclose(result.benign_scores, final.tested.scores[~malignant], atol=1e-7)
+
+
+def test_a_promise_that_the_test_set_contradicts_is_named() -> None:
+    few = {"found": 20, "lesions": 30, "recall": 20 / 30, "interval": {"low": 0.472, "high": 0.827}}
+    written = page([a_result("best", "grouped-0_28", lesion_recall=few), a_result("laptop", "grouped-0_28")])
+    assert row(written, "| grouped-0 | `best`")[5] == "0.667 (20/30)"
+    assert "below the promised 0.90 for `best` on grouped-0, 0.472 to 0.827. A promise" in written
+    assert "below the promised" not in page([a_result("laptop", "grouped-0_28")])
 
 
 def test_a_preset_that_has_changed_since_is_marked() -> None:

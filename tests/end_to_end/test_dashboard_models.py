@@ -180,7 +180,7 @@ def test_a_clinician_reads_the_result_with_its_limits_and_the_difference_to_anot
         "these figures do not speak for new lesions"
     )
     guarantee = page.locator(".card", has=page.get_by_role("heading", name="Guarantee", exact=True))
-    expect(guarantee).to_contain_text("Validly calibrated; recall on the test set is")
+    expect(guarantee).to_contain_text("are called malignant on every image")
     expect(page.get_by_text("Not promoted: ")).to_be_visible()
     expect(page.locator("#plot-decision-curve .trace").first).to_be_attached()
     page.locator("summary", has_text="By diagnosis").click()

@@ -85,6 +85,16 @@ def test_a_verdict_names_a_void_or_absent_guarantee_and_a_test_set_without_malig
     )
 
 
+def test_a_verdict_counts_lesions_where_they_are_known() -> None:
+    lesions = {"found": 197, "lesions": 232, "recall": 197 / 232, "interval": {"low": 0.796, "high": 0.893}}
+    test = {**measured(0.877, 0.841, 0.908), "lesion_recall": lesions}
+    assert verdict({"holds": True, "kind": "confidence", "target_recall": 0.9}, test) == Verdict(
+        "Validly calibrated; of 232 malignant lesions of the test set 197 are called malignant on every image, 0.849, "
+        "below the target of 0.90, which its interval (0.796 to 0.893) excludes.",
+        "bad",
+    )
+
+
 def measured(recall: float, low: float, high: float) -> dict[str, Any]:
     return {"recall": recall, "intervals": {"recall": {"low": low, "high": high}}}
 

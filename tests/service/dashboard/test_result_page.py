@@ -70,12 +70,12 @@ def test_every_miss_is_shown_and_every_plot_has_a_text_alternative(
 def test_a_missed_target_beside_a_valid_guarantee_is_not_shown_as_good(
     client: TestClient, make_result: Any, final: FinalRecord
 ) -> None:
-    limits = {"recall": {"low": 0.7, "high": 0.85}}
-    missed = final.evaluation | {"recall": 0.8, "intervals": final.evaluation["intervals"] | limits}
+    lesions = {"found": 80, "lesions": 100, "recall": 0.8, "interval": {"low": 0.708, "high": 0.873}}
+    missed = final.evaluation | {"lesion_recall": lesions}
     experiment_id = make_result("missed", replace(final, evaluation=missed))
     for address in (f"/experiments/{experiment_id}/result", f"/models/mdl_{experiment_id}"):
         page = client.get(address).text
-        assert '<p class="notice bad">Validly calibrated; recall on the test set is 0.800, below the target' in page
+        assert '<p class="notice bad">Validly calibrated; of 100 malignant lesions of the test set 80 are ' in page
 
 
 def test_the_result_page_states_whether_it_holds_for_new_lesions(

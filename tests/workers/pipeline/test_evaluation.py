@@ -15,6 +15,7 @@ from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split, verify_layout
 from workers.pipeline.evaluation.evaluation import evaluate
 from workers.pipeline.evaluation.figures import ScoresMismatch
+from workers.pipeline.evaluation.intervals import clopper_pearson
 from workers.pipeline.threshold import choose_threshold
 
 MEL, BCC, AKIEC, NV, BKL = (CLASS_NAMES.index(name) for name in ("mel", "bcc", "akiec", "nv", "bkl"))
@@ -113,6 +114,22 @@ def test_the_leak_free_part_holds_only_lesions_that_training_never_saw() -> None
     assert evaluation.leak_free is not None
     assert (evaluation.leak_free.images, evaluation.leak_free.recall, evaluation.leak_free.roc_auc) == (4, 0.0, 0.0)
     assert evaluation.recall == pytest.approx(1 / 3)
+
+
+def test_a_lesion_is_found_if_every_malignant_image_of_it_is_called_malignant() -> None:
+    # Given lesion a found on both images, b missed on one of three, c with a benign image below the threshold
+    labels, ids = [MEL, MEL, MEL, MEL, MEL, MEL, NV, NV], ["a", "a", "b", "b", "b", "c", "c", "d"]
+    scores = np.array([0.9, 0.5, 0.8, 0.2, 0.8, 0.7, 0.1, 0.6])
+    found = evaluate(scores, a_split(labels, ids), at(0.5)).lesion_recall
+    assert found is not None
+    assert (found.found, found.lesions, found.recall) == (2, 3, 2 / 3)
+    assert found.interval == clopper_pearson(2, 3)
+
+
+def test_lesions_found_are_unknown_without_ids_or_malignant_images() -> None:
+    scores = np.array([0.9, 0.1])
+    assert evaluate(scores, a_split([MEL, NV]), at(0.5)).lesion_recall is None
+    assert evaluate(scores, a_split([NV, NV], ["a", "b"]), at(0.5)).lesion_recall is None
 
 
 @pytest.mark.parametrize("train_lesions", [None, ["lesion1"]])

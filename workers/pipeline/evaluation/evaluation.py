@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, Miss, PicturedMiss
+from models_store.contract.figures import DiagnosisFigures, Evaluation, Figures, LesionRecall, Miss, PicturedMiss
 from models_store.contract.records import ThresholdDecision
 from models_store.datasets.labels import CLASS_NAMES, MALIGNANT
 from models_store.datasets.layout import Split
@@ -25,6 +25,7 @@ from workers.pipeline.evaluation.intervals import (
     expected_calibration_error,
     reliability_bins,
 )
+from workers.pipeline.threshold import malignant_units
 
 # An assumption for PPV and NPV, to be replaced by the reader's own: one lesion in twenty shown is malignant.
 ASSUMED_PREVALENCE = 0.05
@@ -83,8 +84,20 @@ def evaluate(
         ece_interval=calibration_error_interval(scores, malignant, ece, lesion_ids=lesions, seed=seed),
         ece_by_chance=calibration_error_by_chance(scores, lesion_ids=lesions, seed=seed),
         decision_curve=decision_curve(scores, malignant),
+        lesion_recall=None if lesions is None else lesion_recall(scores, malignant, lesions, threshold),
         **estimates(scores, malignant, threshold, lesion_ids=lesions, seed=seed),
     )
+
+
+def lesion_recall(
+    scores: NDArray[np.float64], malignant: NDArray[np.bool_], lesion_ids: NDArray[Any], threshold: float
+) -> LesionRecall | None:
+    """Recall over lesions as `choose_threshold` counts them; None where no image (of N) is malignant."""
+    if not malignant.any():
+        return None
+    called = malignant_units(scores, malignant, lesion_ids) >= threshold
+    found, lesions = int(called.sum()), len(called)
+    return LesionRecall(found=found, lesions=lesions, recall=found / lesions, interval=clopper_pearson(found, lesions))
 
 
 def diagnosis_figures(labels: NDArray[np.int64], called: NDArray[np.bool_]) -> tuple[DiagnosisFigures, ...]:

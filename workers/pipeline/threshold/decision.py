@@ -29,7 +29,7 @@ def choose_threshold(
     values = np.asarray(scores, dtype=np.float64)
     is_malignant = _as_labels(malignant)
     points = operating_points(values, is_malignant)
-    units = _malignant_units(values, is_malignant, lesion_ids)
+    units = malignant_units(values, is_malignant, lesion_ids)
     unit: Unit = "images" if lesion_ids is None else "lesions"
     policy, choice, reasons = _choose(points, units, spec, unit)
     if spec.reuse:
@@ -62,6 +62,22 @@ def choose_threshold(
     )
 
 
+def malignant_units(scores: Floats, malignant: NDArray[np.bool_], lesion_ids: ArrayLike | None) -> Floats:
+    """What a guarantee counts: one score a malignant image, or the lowest of each malignant lesion.
+
+    `scores`, `malignant` and `lesion_ids` are of N images. Raises `ScoresUnusable`.
+    """
+    if lesion_ids is None:
+        return scores[malignant]
+    ids = np.asarray(lesion_ids)
+    if ids.shape != scores.shape:
+        raise ScoresUnusable(f"lesion ids {ids.shape} do not match scores {scores.shape}")
+    _, lesion = np.unique(ids[malignant], return_inverse=True)
+    lowest = np.full(lesion.max() + 1, np.inf)
+    np.minimum.at(lowest, lesion, scores[malignant])
+    return lowest
+
+
 def scores_sha256(scores: Floats, malignant: NDArray[np.bool_]) -> str:
     """Hash of the scores (little-endian float64) followed by the labels (one byte each)."""
     digest = hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes())
@@ -74,19 +90,6 @@ def _as_labels(malignant: ArrayLike) -> NDArray[np.bool_]:
     if not np.isin(labels, (0, 1)).all():
         raise ScoresUnusable("labels must be 0 (benign) or 1 (malignant)")
     return labels.astype(bool)
-
-
-def _malignant_units(scores: Floats, malignant: NDArray[np.bool_], lesion_ids: ArrayLike | None) -> Floats:
-    """One score a malignant image, or the lowest of each malignant lesion."""
-    if lesion_ids is None:
-        return scores[malignant]
-    ids = np.asarray(lesion_ids)
-    if ids.shape != scores.shape:
-        raise ScoresUnusable(f"lesion ids {ids.shape} do not match scores {scores.shape}")
-    _, lesion = np.unique(ids[malignant], return_inverse=True)
-    lowest = np.full(lesion.max() + 1, np.inf)
-    np.minimum.at(lowest, lesion, scores[malignant])
-    return lowest
 
 
 def _choose(
