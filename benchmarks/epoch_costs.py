@@ -48,6 +48,7 @@ COMMAND = "python -m benchmarks.epoch_costs"
 IMAGE_SIZES = (28, 64, 128)
 INPUT_SIZES = {"EffLite_v1": (56, 84, 112)}
 MAX_SHARE_OF_OTHERS = 0.1
+KINDS = ("epochs", "answers")  # of rows in costs.json
 SEED = 42
 
 Row = TypeVar("Row", bound=Measurement)
@@ -85,7 +86,10 @@ def all_networks() -> list[Network]:
 
 
 def measure(networks: Sequence[Network], folder: Path, images: int, path: Path) -> None:
-    """Measures what `path` lacks of the networks, and writes each measurement to it at once."""
+    """Measures what `path` lacks of the networks, and writes each measurement to it at once.
+
+    Rows of networks that are in no experiment any more, such as one of another input size, are dropped.
+    """
 
     @cache
     def data(image_size: int) -> ExperimentData:
@@ -93,7 +97,9 @@ def measure(networks: Sequence[Network], folder: Path, images: int, path: Path) 
         generate(few, image_size=image_size, counts=(images, 64, 64), seed=SEED)
         return experiment_data(few, CalibrationSpec(), SEED)
 
-    costs = Costs.model_validate_json(path.read_text())
+    costs, known = Costs.model_validate_json(path.read_text()), set(all_networks())
+    current = {name: tuple(row for row in getattr(costs, name) if _network(row) in known) for name in KINDS}
+    costs = _with(costs, path, **current)
     for network in networks:
         for recipe in RECIPES:
             if is_missing([row for row in costs.epochs if row.recipe == recipe], network):
