@@ -42,6 +42,12 @@ class Untrained:
     architecture: str
     input_size: int | None = None
 
+    @property
+    def asked(self) -> dict[str, tuple[object, ...]]:
+        """The fields of a specification that screen this network alone."""
+        sizes = () if self.input_size is None else (self.input_size,)
+        return {"architectures": (self.architecture,), "input_sizes": sizes}
+
     def __str__(self) -> str:
         return self.architecture if self.input_size is None else f"{self.architecture} at {self.input_size}"
 
@@ -96,9 +102,7 @@ def _network(network: Untrained, number: int, spec: ExperimentSpec, storage: Sto
     from workers.pipeline.backend import OUTPUT_NAME
     from workers.pipeline.networks.building import build_model
 
-    sizes = () if network.input_size is None else (network.input_size,)
-    changes = {"architectures": (network.architecture,), "input_sizes": sizes}
-    ((name, trial),) = phases.screening(spec.model_copy(update=changes)).items()
+    ((name, trial),) = phases.screening(spec.model_copy(update=network.asked)).items()
     model = build_model(trial, 28, base_weights=None, seed=SEED + number)
     if number > 0:
         last = model.get_layer(OUTPUT_NAME)

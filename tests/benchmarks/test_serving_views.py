@@ -9,6 +9,8 @@ from benchmarks.serving import stored
 from benchmarks.serving_page import VIEWS_TITLE, section_of, with_section
 from benchmarks.serving_views import BASELINE, Final, section
 from benchmarks.untrained import Untrained
+from models_store.contract.specs import ExperimentSpec
+from models_store.experiment.phases import screening
 
 PAGE = "# Page\n\n## CNN_v1\n\nfast\n\n## How it was measured\n\nby clients\n"
 
@@ -38,8 +40,13 @@ def test_section_is_written_before_the_last_and_replaced_by_the_next_run() -> No
 # Keras 3.15 asks NumPy 2 for an array that TensorFlow's variables hand over in the older way.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_untrained_ensemble_holds_every_member(tmp_path: Path) -> None:
-    others = [Untrained("CNN_v1"), Untrained("EffLite_v1", 84)]
+    others = [Untrained("CNN_v1"), Untrained("ConvNet_v1")]
     _, bundle = stored(tmp_path, Untrained("CNN_v1"), others=others, views=8)
-    card = (bundle / "card.md").read_text()
-    assert "It runs a network 24 times (8 views, 3 networks)." in card
-    assert "/84px/2" in card
+    assert "It runs a network 24 times (8 views, 3 networks)." in (bundle / "card.md").read_text()
+
+
+@pytest.mark.parametrize("network", [Untrained("EffLite_v1", 84), Untrained("EffLite_v1"), Untrained("CNN_v1")])
+def test_an_untrained_network_is_screened_at_its_input_size(network: Untrained) -> None:
+    spec = ExperimentSpec.model_validate({"dataset": "few", "class_weights": ["W0"], **network.asked})
+    [trial] = screening(spec).values()
+    assert Untrained(trial.architecture, trial.input_size) == network
