@@ -97,7 +97,8 @@ def _figures(result: Result) -> tuple[str, ...]:
         _rate(result.roc_auc),
         f"{_rate(result.recall)} ({counts.tp}/{counts.tp + counts.fn})",
         f"{_rate(result.specificity)} ({counts.tn:,}/{counts.tn + counts.fp:,})",
-        f"{_rate(lesions.recall)} ({lesions.found}/{lesions.lesions})",
+        f"{_rate(lesions.recall)} ({lesions.found}/{lesions.lesions})"
+        + ("" if result.guarantee_holds else ", no promise"),
         _rate(result.macro_auc),
         _rate(result.accuracy),
         f"{result.minutes:.0f} ({result.environment['cpus']})",

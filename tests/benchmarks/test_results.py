@@ -126,7 +126,9 @@ def test_a_promise_that_the_test_set_contradicts_is_named() -> None:
     written = page([a_result("best", "grouped-0_28", lesion_recall=few), a_result("laptop", "grouped-0_28")])
     assert row(written, "| grouped-0 | `best`")[5] == "0.667 (20/30)"
     assert "below the promised 0.90 for `best` on grouped-0, 0.472 to 0.827. A promise" in written
-    assert "below the promised" not in page([a_result("laptop", "grouped-0_28")])
+    void = a_result("best", "grouped-0_28", lesion_recall=few, guarantee_holds=False)
+    assert "0.667 (20/30), no promise" in page([void])
+    assert all("below the promised" not in page([each]) for each in (void, a_result("laptop", "grouped-0_28")))
 
 
 def test_a_preset_that_has_changed_since_is_marked() -> None:
