@@ -48,7 +48,6 @@ COMMAND = "python -m benchmarks.epoch_costs"
 IMAGE_SIZES = (28, 64, 128)
 INPUT_SIZES = {"EffLite_v1": (56, 84, 112)}
 MAX_SHARE_OF_OTHERS = 0.1
-KINDS = ("epochs", "answers")  # of rows in costs.json
 SEED = 42
 
 Row = TypeVar("Row", bound=Measurement)
@@ -88,7 +87,7 @@ def all_networks() -> list[Network]:
 def measure(networks: Sequence[Network], folder: Path, images: int, path: Path) -> None:
     """Measures what `path` lacks of the networks, and writes each measurement to it at once.
 
-    Rows of networks that are in no experiment any more, such as one of another input size, are dropped.
+    Rows of networks that are measured no more, such as one at a former input size, are dropped.
     """
 
     @cache
@@ -97,9 +96,8 @@ def measure(networks: Sequence[Network], folder: Path, images: int, path: Path) 
         generate(few, image_size=image_size, counts=(images, 64, 64), seed=SEED)
         return experiment_data(few, CalibrationSpec(), SEED)
 
-    costs, known = Costs.model_validate_json(path.read_text()), set(all_networks())
-    current = {name: tuple(row for row in getattr(costs, name) if _network(row) in known) for name in KINDS}
-    costs = _with(costs, path, **current)
+    costs = Costs.model_validate_json(path.read_text())
+    costs = _with(costs, path, epochs=_current(costs.epochs), answers=_current(costs.answers))
     for network in networks:
         for recipe in RECIPES:
             if is_missing([row for row in costs.epochs if row.recipe == recipe], network):
@@ -125,6 +123,11 @@ def replaced(rows: Sequence[Row], new: Row, **same: str) -> tuple[Row, ...]:
     names = list(ARCHITECTURES)
     kept = [*(row for row in rows if not is_replaced(row)), new]
     return tuple(sorted(kept, key=lambda row: (names.index(row.architecture), row.image_size, row.input_size)))
+
+
+def _current(rows: Iterable[Row]) -> tuple[Row, ...]:
+    known = all_networks()
+    return tuple(row for row in rows if _network(row) in known)
 
 
 def _with(costs: Costs, path: Path, **changes: object) -> Costs:

@@ -70,9 +70,7 @@ def test_only_what_is_asked_is_measured_and_the_rest_stays(monkeypatch: pytest.M
     assert kept == {("CNN_v1", "classic"): 1, ("CNN_v1", "modern"): 2, ("VGG_v1", "classic"): 0.7}
 
 
-def test_rows_of_networks_that_no_experiment_has_any_more_are_dropped(
-    monkeypatch: pytest.MonkeyPatch, path: Path
-) -> None:
+def test_rows_of_networks_that_are_measured_no_more_are_dropped(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     before = written(path)
     gone = before.epochs[0].model_copy(update={"input_size": 999})
     path.write_text(before.model_copy(update={"epochs": (*before.epochs, gone)}).model_dump_json())
