@@ -126,8 +126,8 @@ turns. A multiple is taken in each round; in parentheses are the least and the m
 {table}
 
 A network run is one network that sees one view of the image. `at 112` is the side in pixels to which the network
-resizes the image; where no side is named, EffLite_v1 takes 56. A model's card states the milliseconds of its graph without the
-request around it, and the estimate of an experiment what to expect of its `final`."""
+resizes the image; where no side is named, EffLite_v1 takes 56. A model's card states the milliseconds of its graph
+without the request around it, and the estimate of an experiment what to expect of its `final`."""
 
 
 def _ratios(loads: Sequence[Load], baseline: Sequence[Load]) -> list[float]:
