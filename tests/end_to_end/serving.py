@@ -11,14 +11,14 @@ import uvicorn
 
 from models_store.settings import Settings
 from service.app import create_app
+from service.embedded import probes
 from service.web.__main__ import server_options
-from tests.end_to_end.stack import free_port
 
 
 @contextmanager
 def served(folder: Path, database_url: str, **settings: Any) -> Iterator[str]:
     """Its address. The database has to be migrated; there is no broker unless `settings` name one."""
-    port = free_port()
+    port = probes.free()
     places = {"broker_url": "redis://127.0.0.1:1/0", "store_url": str(folder / "store"), "cache_root": folder / "cache"}
     chosen = Settings(**places | settings, database_url=database_url, port=port, _env_file=None)
     config = uvicorn.Config(create_app(chosen), port=port, lifespan="on", **server_options(chosen))

