@@ -6,6 +6,7 @@ Its figures mean nothing and never leave the tests.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sqlalchemy.orm import Session
 from dermatriage_client import examples
 from models_store.contract.catalog import ARCHITECTURES, FROM_SCRATCH
 from models_store.contract.figures import Evaluation
-from models_store.contract.records import About, AnswerTime, CalibrationRecord
-from models_store.contract.specs import ExperimentSpec, TrialSpec
+from models_store.contract.records import About, AnswerTime, CalibrationRecord, ProbabilityChoice, ThresholdDecision
+from models_store.contract.specs import CalibrationSpec, ExperimentSpec, TrialSpec
 from models_store.datasets.labels import CLASS_NAMES
 from models_store.datasets.layout import Split
 from models_store.experiment import phases
@@ -51,6 +52,7 @@ ENVIRONMENT = {
 LATER = [name for name, field in Evaluation.model_fields.items() if not field.is_required()]
 
 Json = dict[str, Any]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,10 @@ def a_final_record(
     images: int = 600,
     separation: float = 1.4,
 ) -> FinalRecord:
-    spec, random = spec or a_spec(), np.random.default_rng(7)
-    held, test = _split(random, 500, lesions), _split(random, images, lesions)
-    raw = _scores(random, held, separation)
-    chosen = calibrate_probabilities(raw, held.malignant, lesion_ids=held.lesion_ids)
-    decided = choose_threshold(chosen.calibration(raw), held.malignant, spec.calibration, lesion_ids=held.lesion_ids)
-    known = {f"lesion{i}" for i in range(60)} if lesions else None
-    scores = chosen.calibration(_scores(random, test, separation))
-    more = _of_people_and_diagnoses(random, test) if people else {}
-    evaluation = evaluate(scores, test, decided, train_lesions=known, **more)
+    spec = spec or a_spec()
+    held, test, raw, chosen, decided, scores, evaluation = _phase_3(
+        spec.calibration, lesions=lesions, people=people, images=images, separation=separation
+    )
     overlap = 25 if lesions else None
     return FinalRecord(
         about={
@@ -151,6 +148,23 @@ def a_final_record(
         },
         tested=ScoredTestSet(np.array(CLASS_NAMES)[test.labels], test.malignant.astype(bool), scores),
     )
+
+
+@cache
+def _phase_3(
+    calibration: CalibrationSpec, *, lesions: bool, people: bool, images: int, separation: float
+) -> tuple[Split, Split, Floats, ProbabilityChoice, ThresholdDecision, Floats, Evaluation]:
+    """Held-out part, test set, raw scores of the first, what calibration and threshold became, and the test."""
+    random = np.random.default_rng(7)
+    held, test = _split(random, 500, lesions), _split(random, images, lesions)
+    raw = _scores(random, held, separation)
+    chosen = calibrate_probabilities(raw, held.malignant, lesion_ids=held.lesion_ids)
+    decided = choose_threshold(chosen.calibration(raw), held.malignant, calibration, lesion_ids=held.lesion_ids)
+    known = {f"lesion{i}" for i in range(60)} if lesions else None
+    scores = chosen.calibration(_scores(random, test, separation))
+    more = _of_people_and_diagnoses(random, test) if people else {}
+    evaluation = evaluate(scores, test, decided, train_lesions=known, **more)
+    return held, test, raw, chosen, decided, scores, evaluation
 
 
 def store_finished(
@@ -355,7 +369,7 @@ def _of_people_and_diagnoses(random: np.random.Generator, test: Split) -> dict[s
     }
 
 
-def _scores(random: np.random.Generator, split: Split, separation: float) -> NDArray[np.float64]:
+def _scores(random: np.random.Generator, split: Split, separation: float) -> Floats:
     log_odds = random.normal(0, 1, len(split.labels)) + separation * (2 * split.malignant - 1) * 0.7
-    scores: NDArray[np.float64] = 1 / (1 + np.exp(-1.5 * log_odds))
+    scores: Floats = 1 / (1 + np.exp(-1.5 * log_odds))
     return scores
