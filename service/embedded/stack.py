@@ -18,8 +18,6 @@ from service.embedded.processes import WatchedProcess, start, uninterrupted
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LOCK = "stack.lock"
-# ONNX Runtime 1.32 would send telemetry, under an id that it keeps in ~/.cache/Microsoft.
-NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 class StackFailed(RuntimeError):
@@ -165,8 +163,7 @@ def _with_signing_key(settings: Settings, var: Path) -> Settings:
 def _environment(settings: Settings) -> Mapping[str, str]:
     """The settings as the variables that `Settings()` reads in a child process; URLs already hold their passwords."""
     values = settings.model_dump(exclude={"database_password", "broker_password"})
-    chosen = {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
-    return {**chosen, **NO_TELEMETRY}
+    return {f"DERMATRIAGE_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 def _valkey_server() -> str:
