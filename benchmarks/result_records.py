@@ -21,8 +21,6 @@ from models_store.store.scored_test_set import ScoredTestSet
 from workers.pipeline.evaluation.evaluation import lesion_recall
 
 RECORDS = Path(__file__).with_name("records")
-# Tables of runs that kept no scores. A table goes when its presets have been measured again.
-WITHOUT_SCORES = "without-scores.md"
 DIGITS = 7
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from benchmarks.result_records import RECORDS, WITHOUT_SCORES, keep, kept_results
+from benchmarks.result_records import RECORDS, keep, kept_results
 from benchmarks.results_page import page
 from models_store.contract.catalog import PRESETS, RESIZING, input_size_of
 from models_store.contract.recipes import RECIPES
@@ -138,7 +138,7 @@ def _lesions_of(dataset: Path) -> NDArray[Any]:
 
 def current_page(records: Path) -> str:
     """docs/results.md of what was measured so far."""
-    return page(kept_results(records), (records / WITHOUT_SCORES).read_text(encoding="utf-8"))
+    return page(kept_results(records))
 
 
 def main(arguments: Sequence[str]) -> int:
