@@ -46,6 +46,6 @@ EARLIER_LOOKS = (
     "dermamnist_28 and dermamnist_c_28; `best` on grouped-0, 1 and 2 at 28 pixels, dermamnist_28 and dermamnist_c_28. "
     "Their scores were not kept. `best` was then three seeds of each network of `laptop`; it got its present networks "
     "after these looks, chosen on validation images of a split of its own seed, grouped-100.",
-    "The measurements of docs/selection.md and docs/guarantee.md score the test set of `ham10000_28` too, with networks and "
-    "seeds of their own.",
+    "The measurements of docs/selection.md and docs/guarantee.md score the test set of `ham10000_28` too, with "
+    "networks and seeds of their own.",
 )
