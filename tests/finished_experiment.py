@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from dermatriage_client import examples
@@ -32,6 +31,7 @@ from workers.pipeline.card import model_card
 from workers.pipeline.data import ExperimentData, sizes
 from workers.pipeline.evaluation.evaluation import evaluate, pictured
 from workers.pipeline.threshold import choose_threshold
+from workers.pipeline.threshold.operating_points import Floats
 
 BEGAN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SHARES = (0.033, 0.051, 0.11, 0.012, 0.111, 0.669, 0.014)
@@ -52,7 +52,6 @@ ENVIRONMENT = {
 LATER = [name for name, field in Evaluation.model_fields.items() if not field.is_required()]
 
 Json = dict[str, Any]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class PortTaken(RuntimeError):
 
 
 def free(host: str = "127.0.0.1") -> int:
-    """A port that nobody else is given for a minute, by which time our own server listens on it.
+    """A port that, on Linux, nobody else is given for a minute, by which time our own server listens on it.
 
     A connection that its server closes first leaves the port in TIME_WAIT: the kernel then gives it to no program that
     leaves the choice to it, and yet lets a server listen that names it, with SO_REUSEADDR as servers do.
